@@ -1,0 +1,1 @@
+//! The format of data objects: data blocks, an index block, a footer.

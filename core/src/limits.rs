@@ -1,0 +1,128 @@
+//! Every limit in one typed table, checked against each other at start.
+
+use alloc::format;
+use alloc::string::String;
+use core::time::Duration;
+
+/// What a broker allows itself and its clients. All sizes are in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// A request frame (Kafka's socket.request.max.bytes).
+    pub request: u32,
+    /// A record batch, its header included (Kafka's message.max.bytes).
+    pub batch: u32,
+    /// Connections at once.
+    pub connections: u32,
+    /// Partitions of one topic.
+    pub partitions_per_topic: u32,
+    /// What a fetch returns at most, however much it asks for (the first batch is returned whole all the same).
+    pub fetch: u32,
+    /// Credit for requests with records, from socket to answer.
+    pub produce_credit: u64,
+    /// Credit for all other requests.
+    pub control_credit: u64,
+    /// Credit that each connection holds without asking.
+    pub idle_credit: u32,
+    /// Credit for answers on their way out.
+    pub answer_credit: u64,
+    /// A half-received frame or an answer that nobody reads lives so long.
+    pub stalled_connection: Duration,
+    /// One write to the ring.
+    pub wal_block: u32,
+    /// Writes to the ring in flight.
+    pub wal_depth: u32,
+    /// Bytes of appends accepted and not yet durable.
+    pub wal_window: u64,
+    /// A cut is made at so many bytes of records.
+    pub cut_bytes: u64,
+    /// A cut is made at this age of the oldest record.
+    pub cut_age: Duration,
+    /// Cuts being uploaded at once.
+    pub uploads: u32,
+    /// A stream with more bytes in a cut gets an object of its own.
+    pub split: u64,
+    /// A data block in an object is closed at this size.
+    pub data_block: u32,
+    /// The log cache keeps uploaded records up to this.
+    pub log_cache: u64,
+    /// Object ids per lease.
+    pub lease: u32,
+    /// The head's inline entries become a segment beyond this.
+    pub head_inline: u32,
+    /// Segments become a snapshot beyond this.
+    pub segments: u32,
+    /// A destroyed object or a dropped segment is kept for slow readers so long.
+    pub deleted_retention: Duration,
+    /// Pause between two scrubs of the bucket.
+    pub scrub_interval: Duration,
+    /// One attempt at an object-store request.
+    pub store_attempt: Duration,
+    /// An upload at shutdown or after the WAL is poisoned may take so long in all.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const KIB: u32 = 1 << 10;
+        const MIB: u32 = 1 << 20;
+        Self {
+            request: 100 * MIB,
+            batch: MIB + 12,
+            connections: 10_000,
+            partitions_per_topic: 10_000,
+            fetch: 55 * MIB,
+            produce_credit: 256 * u64::from(MIB),
+            control_credit: 64 * u64::from(MIB),
+            idle_credit: 64 * KIB,
+            answer_credit: 256 * u64::from(MIB),
+            stalled_connection: Duration::from_secs(60),
+            wal_block: MIB,
+            wal_depth: 8,
+            wal_window: 64 * u64::from(MIB),
+            cut_bytes: 64 * u64::from(MIB),
+            cut_age: Duration::from_secs(30),
+            uploads: 2,
+            split: 8 * u64::from(MIB),
+            data_block: 512 * KIB,
+            log_cache: 128 * u64::from(MIB),
+            lease: 64,
+            head_inline: 64 * KIB,
+            segments: 16,
+            deleted_retention: Duration::from_secs(60),
+            scrub_interval: Duration::from_secs(3600),
+            store_attempt: Duration::from_secs(10),
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Limits {
+    /// Checks the limits against each other and against a ring of `ring` bytes.
+    ///
+    /// # Errors
+    /// Says which two don't fit together, and how to mend it.
+    pub fn check(&self, ring: u64) -> Result<(), String> {
+        let batch_cost = crate::wal::ring::cost(self.batch as usize);
+        if ring < 2 * batch_cost {
+            return Err(format!(
+                "the WAL ({ring} bytes) must hold the largest record batch twice ({} bytes): enlarge the WAL or lower \
+                 the batch limit",
+                2 * batch_cost
+            ));
+        }
+        if u64::from(self.batch) > u64::from(self.request) {
+            return Err(format!(
+                "a record batch ({} bytes) must fit into a request ({} bytes)",
+                self.batch, self.request
+            ));
+        }
+        if !self.wal_block.is_multiple_of(4096) || self.wal_block < 4096 {
+            return Err(format!("a WAL block ({} bytes) must be a multiple of 4096", self.wal_block));
+        }
+        let idle = u64::from(self.idle_credit);
+        if idle == 0 || self.control_credit < idle || self.wal_depth == 0 || self.uploads == 0 || self.lease == 0 {
+            return Err("idle credit, WAL depth, uploads and lease must be above zero".into());
+        }
+        Ok(())
+    }
+}

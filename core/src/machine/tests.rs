@@ -1,0 +1,1 @@
+//! The laws that can be shown on one machine.

@@ -1,0 +1,149 @@
+//! The state that the log folds to.
+
+use super::{Answer, TopicName};
+use crate::id::{
+    ClusterId, CommandSeq, CutNumber, FeatureLevel, Incarnation, Lsn, NodeEpoch, NodeId, ObjectId, Offset,
+    PartitionIndex, RecoveryNumber, Seq, StreamEpoch, StreamId, TopicId, WalUuid,
+};
+use crate::machine::WallTime;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// Everything that the cluster knows, as of one entry.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Image {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// What may be written.
+    pub feature_level: FeatureLevel,
+    /// The last entry applied; 0 if none.
+    pub seq: Seq,
+    /// The time of that entry.
+    pub at: WallTime,
+    /// Every broker that ever registered.
+    pub nodes: BTreeMap<NodeId, NodeImage>,
+    /// Topics by id.
+    pub topics: BTreeMap<TopicId, TopicImage>,
+    /// Their ids by name.
+    pub names: BTreeMap<TopicName, TopicId>,
+    /// Streams.
+    pub streams: BTreeMap<StreamId, StreamImage>,
+    /// Data objects that are leased, live, or destroyed and not yet deleted.
+    pub objects: BTreeMap<ObjectId, ObjectImage>,
+    /// The next stream's id.
+    pub next_stream: StreamId,
+    /// The next object's id: every id below was issued.
+    pub next_object: ObjectId,
+}
+
+/// A broker.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct NodeImage {
+    /// Its current epoch.
+    pub epoch: NodeEpoch,
+    /// Its current run.
+    pub incarnation: Incarnation,
+    /// Where clients reach it.
+    pub host: String,
+    /// Kafka port.
+    pub port: u16,
+    /// The current epoch, once it named its WAL, and earlier ones that are not recovered.
+    pub epochs: BTreeMap<NodeEpoch, EpochImage>,
+    /// The last command of this incarnation that was taken.
+    pub last_command: CommandSeq,
+    /// Answers that the node has not confirmed.
+    pub answers: BTreeMap<CommandSeq, Answer>,
+}
+
+/// A node epoch that wrote to a ring.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EpochImage {
+    /// The ring's life.
+    pub wal: WalUuid,
+    /// Everything below is committed.
+    pub trim: Lsn,
+    /// The last cut that was committed.
+    pub last_cut: CutNumber,
+    /// Set once the epoch is fenced: the newest recovery ordered for it.
+    pub recovery: Option<RecoveryNumber>,
+}
+
+/// A topic.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TopicImage {
+    /// Its name.
+    pub name: TopicName,
+    /// By index.
+    pub partitions: Vec<PartitionImage>,
+}
+
+/// A partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PartitionImage {
+    /// Its log.
+    pub stream: StreamId,
+}
+
+/// A stream.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct StreamImage {
+    /// Its topic.
+    pub topic: TopicId,
+    /// Which of the topic's partitions.
+    pub partition: PartitionIndex,
+    /// The broker that holds it or is to open it.
+    pub owner: NodeId,
+    /// The epoch of its last opening.
+    pub epoch: StreamEpoch,
+    /// Open or closed.
+    pub state: StreamState,
+    /// First offset that may be read.
+    pub start: Offset,
+    /// Offset after the last committed record, never below `start`.
+    pub end: Offset,
+    /// Committed ranges by first offset: contiguous, disjoint, reaching from at or below `start` to `end`.
+    pub ranges: BTreeMap<Offset, RangeImage>,
+}
+
+/// Whether a stream may be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StreamState {
+    /// By nobody.
+    Closed,
+    /// By its owner, under this node epoch.
+    Open(NodeEpoch),
+}
+
+/// Part of a stream in one object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RangeImage {
+    /// Offset after the last.
+    pub end: Offset,
+    /// Where it is.
+    pub object: ObjectId,
+    /// Largest timestamp in it.
+    pub max_timestamp: WallTime,
+    /// Length of its batches in bytes.
+    pub bytes: u64,
+}
+
+/// A data object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ObjectImage {
+    /// Where it is in its life.
+    pub state: ObjectState,
+    /// Length in bytes; 0 while only leased.
+    pub size: u64,
+}
+
+/// The life of a data object: leased, live, destroyed, then forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ObjectState {
+    /// A node epoch may upload and commit it.
+    Leased(NodeId, NodeEpoch),
+    /// Committed, with so many ranges that streams still have.
+    Live(u32),
+    /// No stream has any of it; since when.
+    Destroyed(WallTime),
+}

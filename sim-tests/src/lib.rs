@@ -1,0 +1,1 @@
+//! Workloads, oracle, invariants.

@@ -1,0 +1,2 @@
+//! The simulation command.
+fn main() {}
