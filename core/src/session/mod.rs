@@ -44,8 +44,8 @@ pub enum Mail {
         /// What to say.
         answer: Answer,
     },
-    /// So many bytes of credit, in addition to what it has.
-    Credit(u64),
+    /// So many bytes of credit from that pool, in addition to what it has. The first, unasked, is what it may hold idle.
+    Credit(crate::shard::Pool, u64),
     /// The broker stops.
     Halt,
 }

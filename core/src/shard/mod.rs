@@ -30,6 +30,16 @@ pub enum Effect {
     Store(OpId, StoreCall),
 }
 
+/// From which of the broker's pools a credit is. What each connection holds idle comes from [`Pool::Control`], and pays
+/// for small requests of every kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Pool {
+    /// For requests with records.
+    Produce,
+    /// For all others.
+    Control,
+}
+
 /// What others tell the shard.
 #[derive(Clone, Debug, Hash)]
 pub enum Mail {
@@ -38,9 +48,9 @@ pub enum Mail {
     /// From a session: a request.
     Request(ConnId, Numbered),
     /// From a session: it wants so many bytes more credit, at once or not at all.
-    CreditWanted(ConnId, u64),
+    CreditWanted(ConnId, Pool, u64),
     /// From a session: so many bytes of credit are free again.
-    CreditBack(ConnId, u64),
+    CreditBack(ConnId, Pool, u64),
     /// From a session: the connection is gone; its credit comes by [`Mail::CreditBack`] before this.
     Closed(ConnId),
     /// From the WAL: so many bytes of ring and window, in addition to what is left of earlier grants. An append costs
