@@ -12,6 +12,7 @@ pub mod envelope;
 pub mod id;
 pub mod kafka;
 pub mod limits;
+pub mod log_cache;
 pub mod machine;
 pub mod mail;
 pub mod metadata;

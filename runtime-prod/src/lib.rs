@@ -1,1 +1,17 @@
-//! The shell around the core.
+//! Karst's production shell: threads, sockets, disks and directories around the machines of `karst-core`.
+//!
+//! Nothing in here decides anything: it reads inputs from the world, hands them to machines, and performs the effects
+//! that they ask for. What must be right for data to survive is in the core, where the simulated world tests it.
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod config;
+pub mod disk;
+pub mod exit;
+pub mod lock;
+pub mod net;
+pub mod owner;
+pub mod store;
+
+#[cfg(test)]
+mod scratch;

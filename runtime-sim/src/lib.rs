@@ -1,1 +1,30 @@
-//! The simulated world.
+//! The simulated world: machines of `karst-core` run under seeded faults, and any run can be replayed exactly.
+//!
+//! ```text
+//!            exec: owners, processes, time        (on madsim's executor: ready owners run in a seeded order)
+//!           /        |          |         \
+//!       disk       store       net       clock    fault models: pure, simulated time only, tests of their own
+//!           \        |          |         /
+//!              time, fault, seed, report          what they share
+//!              trace, failure                     what a run leaves
+//! ```
+//! Same seed, same plan, same code: same [`exec::RunReport::hash`], in one process or two, on any thread, debug or
+//! release. Nothing here iterates a map in random order, reads a real clock, or looks at an address.
+#![forbid(unsafe_code)]
+
+#[cfg(not(madsim))]
+compile_error!(
+    "the simulated world needs `--cfg madsim`, which .cargo/config.toml sets: an environment RUSTFLAGS replaces it"
+);
+
+pub mod clock;
+pub mod disk;
+// EXEC
+pub mod failure;
+pub mod fault;
+pub mod net;
+pub mod report;
+pub mod seed;
+pub mod store;
+pub mod time;
+pub mod trace;

@@ -1,1 +1,158 @@
-//! The format of data objects: data blocks, an index block, a footer.
+//! The format of data objects, and how to read from them.
+//!
+//! An object holds the record batches of one cut (many streams: a *stream set object*; one stream: a *stream object*;
+//! the format is the same). Three kinds of parts, each in an [`envelope`](crate::envelope) of its own:
+//!
+//! ```text
+//!  +--------------+--------------+- - -+--------------+-------------+--------+
+//!  | data block   | data block   |     | data block   | index block | footer |
+//!  +--------------+--------------+- - -+--------------+-------------+--------+
+//!  0                                                  ^ index position       ^ length of the object
+//! ```
+//! Data blocks are in the order of (stream, offset), both ascending. A reader gets the last bytes of the object, decodes
+//! the footer, then the index, and reads the data blocks that it wants with one ranged request.
+//!
+//! Each part names the object it belongs to inside its checksum, and the index carries each data block's checksum, so
+//! that index and footer alone stand for the content of the whole object: two objects whose tails are equal are equal.
+//!
+//! # Data block
+//! Record batches of one stream. Closed by its writer once it holds [`Limits::data_block`](crate::limits::Limits) bytes;
+//! a batch is never divided, so a block may be larger by one batch.
+//!
+//! ```text
+//!   0              16        24        32        40        48        52          56      56+F
+//!  +--------------+---------+---------+---------+---------+---------+-----------+-------+- - - - - - - - -+
+//!  | envelope     | object  | stream  | start   | end     | batches | F: length | F     | record batches, |
+//!  | (DataBlock)  | id      | id      | offset  | offset  | (count) | of fields | bytes | back to back    |
+//!  +--------------+---------+---------+---------+---------+---------+-----------+-------+- - - - - - - - -+
+//! ```
+//! A record batch is Kafka's (magic 2) as it was stored: base offset (8), length of what follows (4), leader epoch (4),
+//! magic (1), CRC (4), attributes (2), last offset delta (4), ... Batches ascend; the first begins at the block's start
+//! offset, the last ends at its end offset (which is the offset after its last record). Offsets between two batches
+//! that belong to neither are offsets without a record.
+//!
+//! # Index block
+//! ```text
+//!   0              16        24        28          32      32+F                                52 bytes each
+//!  +--------------+---------+---------+-----------+-------+- - - - - - - - - - - - - - - - - - - - - - - - -+
+//!  | envelope     | object  | entries | F: length | F     | entries, one per data block, in their order     |
+//!  | (IndexBlock) | id      | (count) | of fields | bytes |                                                 |
+//!  +--------------+---------+---------+-----------+-------+- - - - - - - - - - - - - - - - - - - - - - - - -+
+//!
+//!   0         8         16        24         32       36        40              48       52
+//!  +---------+---------+---------+----------+--------+---------+---------------+--------+
+//!  | stream  | start   | end     | position | length | batches | max timestamp | CRC of |
+//!  | id      | offset  | offset  | of block | of it  | (count) | (signed, ms)  | block  |
+//!  +---------+---------+---------+----------+--------+---------+---------------+--------+
+//! ```
+//! Position and length are those of the block's envelope within the object, in bytes. The CRC is the one in the block's
+//! envelope. The blocks of one stream ascend by offset and never overlap.
+//!
+//! # Footer
+//! The last 64 bytes of the object.
+//!
+//! ```text
+//!   0              16        24         32       36        40               56               64
+//!  +--------------+---------+----------+--------+---------+----------------+----------------+
+//!  | envelope     | object  | position | length | must be | room for the   | room: zeros,   |
+//!  | (Footer)     | id      | of index | of it  | zero    | cluster's UUID | may be skipped |
+//!  +--------------+---------+----------+--------+---------+----------------+----------------+
+//! ```
+//! Index and footer end the object: position + length + 64 is the object's length. A reader of version 1 refuses a
+//! footer whose word at 36 is not zero: a later writer sets it to be understood or left alone.
+//!
+//! # Fields
+//! Data blocks and index blocks have room for what later versions add: `F` bytes of fields, each tag (2), length (4),
+//! value. A tag with the highest bit set must be understood by the reader, any other may be skipped. Version 1 writes
+//! none; these tags are reserved:
+//!
+//! | tag    | where | what |
+//! |--------|-------|------|
+//! | 0x0001 | index | tenant |
+//! | 0x0002 | index | bucket id, where the data blocks are in other objects' bucket |
+//! | 0x0003 | index | state blocks: (stream, position, length) of each, blocks lying between data blocks and index |
+//! | 0x0004 | index | aborted-transaction indexes: (stream, position, length) of each, lying there too |
+//! | 0x8001 | block | compression of the record batches as a whole |
+//! | 0x8002 | both  | encryption key id |
+//!
+//! # Names
+//! `data/XX/ID`: ID is the object's number as 16 hexadecimal digits, XX two digits of a fixed hash of it, which spreads
+//! consecutive objects over the key space of the store.
+
+mod block;
+mod fields;
+mod footer;
+mod index;
+mod reader;
+mod writer;
+
+pub use block::{StoredBatch, decode_block};
+pub use footer::Footer;
+pub use index::{BlockEntry, Index, Plan};
+pub use reader::{Finished, ObjectReader, Outcome, Read, ReadError, ReadId};
+pub use writer::{Built, ObjectWriter, build};
+
+use crate::envelope::DecodeError;
+use crate::id::ObjectId;
+use crate::store::Key;
+use alloc::format;
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// What the names of all data objects begin with.
+pub const PREFIX: &str = "data/";
+
+/// The format version that is written, and the newest that is read.
+pub const VERSION: u16 = 1;
+
+/// The name of an object in the bucket.
+#[must_use]
+pub fn key(id: ObjectId) -> Key {
+    Key(format!("{PREFIX}{:02x}/{:016x}", spread(id), id.0))
+}
+
+/// The object of that name; `None` unless it is exactly what [`key`] makes.
+#[must_use]
+pub fn parse_key(key: &Key) -> Option<ObjectId> {
+    let (prefix, digits) = key.0.strip_prefix(PREFIX)?.split_once('/')?;
+    let lower = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if prefix.len() != 2 || digits.len() != 16 || !lower(prefix) || !lower(digits) {
+        return None;
+    }
+    let id = ObjectId(u64::from_str_radix(digits, 16).ok()?);
+    (u8::from_str_radix(prefix, 16).ok()? == spread(id)).then_some(id)
+}
+
+/// Decodes all of an object.
+///
+/// # Errors
+/// Whatever is wrong with the first part that is wrong.
+pub fn decode(object: ObjectId, bytes: &Bytes) -> Result<Vec<(BlockEntry, Vec<StoredBatch>)>, DecodeError> {
+    let footer = Footer::decode(object, bytes.len() as u64, bytes)?;
+    let index = Index::decode(object, &footer, &footer.index_in(0, bytes).ok_or(DecodeError::Short)?)?;
+    let block = |entry: &BlockEntry| {
+        let bytes = entry.block_in(0, bytes).ok_or(DecodeError::Short)?;
+        Ok((*entry, decode_block(object, entry, &bytes)?))
+    };
+    index.entries().iter().map(block).collect()
+}
+
+/// The slice of an object at `at..at + len`, of which `bytes` is the part from `origin` on; `None` if it isn't all there.
+fn slice(origin: u64, bytes: &Bytes, at: u64, len: u32) -> Option<Bytes> {
+    let from = usize::try_from(at.checked_sub(origin)?).ok()?;
+    let to = from.checked_add(len as usize)?;
+    (to <= bytes.len()).then(|| bytes.slice(from..to))
+}
+
+/// Fixed for ever: it is part of every object's name.
+const fn spread(id: ObjectId) -> u8 {
+    let mut hash = id.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (hash >> 56) as u8
+}
+
+#[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,25 @@
-//! Kafka's wire format.
+//! Kafka's wire format: frames, headers, requests and their checks, record batch headers, responses, error codes.
+//!
+//! ```text
+//!  bytes -> frame -> header -> api (is it served?) -> shape (may it be decoded?) -> request -> batch (CRC, counts)
+//! ```
+//! Nothing in here panics on bytes from a client, allocates more than they pay for, or looks into records.
 
-use crate::machine::Payload;
+pub mod api;
+pub mod batch;
+pub mod error;
+pub mod frame;
+mod reader;
+pub mod request;
+pub mod response;
+mod shape;
 
-/// A request, decoded.
-#[derive(Clone, Debug, Hash)]
-pub struct Request {
-    /// The frame it came in.
-    pub frame: Payload,
-}
+pub use api::Api;
+pub use batch::{Attributes, Batch, BatchHeader, Batches, CheckedBatch, Codec};
+pub use error::ErrorCode;
+pub use reader::{Fault, Malformed};
+pub use request::{Acks, Produce, ProducePartition, ProduceTopic, Request, RequestBody};
+pub use response::{EncodeError, FetchAnswer, FetchedPartition, FetchedTopic, encode};
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -1,6 +1,6 @@
 //! The state that the log folds to.
 
-use super::{Answer, TopicName};
+use super::{Answer, Recovery, TopicName};
 use crate::id::{
     ClusterId, CommandSeq, CutNumber, FeatureLevel, Incarnation, Lsn, NodeEpoch, NodeId, ObjectId, Offset,
     PartitionIndex, RecoveryNumber, Seq, StreamEpoch, StreamId, TopicId, WalUuid,
@@ -146,4 +146,90 @@ pub enum ObjectState {
     Live(u32),
     /// No stream has any of it; since when.
     Destroyed(WallTime),
+}
+
+impl Image {
+    /// The state before the first entry.
+    #[must_use]
+    pub fn new(cluster: ClusterId, feature_level: FeatureLevel) -> Self {
+        Self {
+            cluster,
+            feature_level,
+            seq: Seq(0),
+            at: WallTime(0),
+            nodes: BTreeMap::new(),
+            topics: BTreeMap::new(),
+            names: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            objects: BTreeMap::new(),
+            next_stream: StreamId(1),
+            next_object: ObjectId(1),
+        }
+    }
+
+    /// The topic of that name.
+    #[must_use]
+    pub fn topic_named(&self, name: &TopicName) -> Option<(TopicId, &TopicImage)> {
+        let id = *self.names.get(name)?;
+        Some((id, self.topics.get(&id)?))
+    }
+
+    /// The stream of a topic's partition.
+    #[must_use]
+    pub fn stream_of(&self, topic: TopicId, partition: PartitionIndex) -> Option<(StreamId, &StreamImage)> {
+        let index = usize::try_from(partition.0).ok()?;
+        let id = self.topics.get(&topic)?.partitions.get(index)?.stream;
+        Some((id, self.streams.get(&id)?))
+    }
+
+    /// The streams that belong to a broker, open or closed, by id.
+    pub fn streams_of(&self, node: NodeId) -> impl Iterator<Item = (StreamId, &StreamImage)> {
+        self.streams.iter().filter(move |(_, stream)| stream.owner == node).map(|(id, stream)| (*id, stream))
+    }
+
+    /// The streams that are open under a broker's epoch, by id.
+    pub fn open_streams(&self, node: NodeId, epoch: NodeEpoch) -> impl Iterator<Item = (StreamId, &StreamImage)> {
+        self.streams_of(node).filter(move |(_, stream)| stream.state == StreamState::Open(epoch))
+    }
+
+    /// What must be recovered before the broker may open streams, oldest first.
+    #[must_use]
+    pub fn recoveries(&self, node: NodeId) -> Vec<Recovery> {
+        let epochs = self.nodes.get(&node).into_iter().flat_map(|node| &node.epochs);
+        epochs
+            .filter_map(|(epoch, image)| {
+                let EpochImage { wal, trim, last_cut, recovery } = *image;
+                Some(Recovery { number: recovery?, epoch: *epoch, wal, trim, last_cut })
+            })
+            .collect()
+    }
+
+    /// Whether an object of that id may be in the bucket and was ever allowed to be. A scrubber that listed the bucket
+    /// *before* it took this image deletes an object that was issued and is not [`Image::is_kept`].
+    #[must_use]
+    pub fn was_issued(&self, id: ObjectId) -> bool {
+        id < self.next_object
+    }
+
+    /// Whether the bucket must keep the object: it is leased, live, or destroyed and not yet forgotten.
+    #[must_use]
+    pub fn is_kept(&self, id: ObjectId) -> bool {
+        self.objects.contains_key(&id)
+    }
+
+    /// Objects destroyed at or before `upto`, by id.
+    pub fn destroyed_by(&self, upto: WallTime) -> impl Iterator<Item = ObjectId> {
+        let old = move |image: &ObjectImage| matches!(image.state, ObjectState::Destroyed(at) if at <= upto);
+        self.objects.iter().filter(move |(_, image)| old(image)).map(|(id, _)| *id)
+    }
+}
+
+impl StreamImage {
+    /// The range that holds `offset`, with its first offset, which may lie below the stream's start. `None` where there
+    /// is nothing to read: below the start, and from the committed end on.
+    #[must_use]
+    pub fn range_at(&self, offset: Offset) -> Option<(Offset, &RangeImage)> {
+        let (start, range) = self.ranges.range(..=offset).next_back()?;
+        (self.start <= offset && offset < range.end).then_some((*start, range))
+    }
 }

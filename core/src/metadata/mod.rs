@@ -3,9 +3,24 @@
 //! The metadata log is a log of *commands*. Applying one is deterministic and total: it changes the image and yields
 //! the answer, a refusal included, so everybody who folds the log knows every answer. Nobody acts on an answer that was
 //! merely read from a controller.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `command` | what can be asked, what is answered |
+//! | `image` | the state, and questions to it |
+//! | `apply/` | what each command does to the state |
+//! | `check` | what holds in every state |
+//! | `codec/` | entries and images as bytes |
+//! | `bounds` | what an entry may ask for at most |
 
+mod apply;
+pub mod bounds;
+mod check;
+pub(crate) mod codec;
 mod command;
 mod image;
+#[cfg(test)]
+pub(crate) mod workload;
 
 pub use command::{
     Answer, Command, Commit, CommitObject, CommitRange, Entry, NewTopic, Recovery, Refusal, RegisteredWal, TopicName,
@@ -14,3 +29,9 @@ pub use image::{
     EpochImage, Image, NodeImage, ObjectImage, ObjectState, PartitionImage, RangeImage, StreamImage, StreamState,
     TopicImage,
 };
+
+use crate::id::FeatureLevel;
+
+/// The newest feature level that this build understands, and what it initialises a bucket with. A head of a higher
+/// level is neither read on nor claimed.
+pub const FEATURE_LEVEL: FeatureLevel = FeatureLevel(1);

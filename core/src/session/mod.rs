@@ -1,75 +1,297 @@
 //! MACHINE: one connection of a client.
+//!
+//! Owns the connection's bytes in both directions: cuts what is received into requests, checks, decodes and numbers
+//! them for the shard, and sends the shard's answers.
+//!
+//! ```text
+//!  Received -> frame -> pay -> assemble -> may it start? -> check, decode -> shard -> Answer -> in turn -> Send -> Sent
+//!                        |                     |                                                           |
+//!                      Pause                 Pause                                                  credit goes back
+//! ```
+//! It promises
+//! - **order**: answers leave in the order of their requests. A produce starts while produces are under way; any other
+//!   request starts only when all answers before it have left, and what follows it waits for its answer to leave;
+//! - **isolation**: bytes that are no request close this connection, with a reason, and do nothing else. Requests that
+//!   started before are carried out;
+//! - **bounds**: a request is paid for by credit as soon as its first bytes say how long it is, before room is made for
+//!   it, and until its answer has left. One request is received at a time, and while that can't start or be paid the
+//!   socket is not read. At most 64 produces are under way;
+//! - **patience**: while the client owes bytes of a request, or does not take an answer, each MiB may take
+//!   [`Limits::stalled_connection`]; then the connection is closed. Time in which the broker does not listen doesn't
+//!   count;
+//! - **credit**: whatever was granted goes back. An answer that has left gives back what its request cost beyond the
+//!   idle credit. When the connection is gone all goes back at once, also for requests that the shard still carries
+//!   out; their answers, should they come, are dropped. If a grant is under way at that moment (the idle credit, or one
+//!   that was asked for), the session lives until that has come and gone back: only then does it say
+//!   [`shard::Mail::Closed`](crate::shard::Mail::Closed). The runtime keeps it, and delivers its mail, until
+//!   [`Session::is_over`].
+//!
+//! It answers ApiVersions by itself. Inputs and effects: [`Input`], [`Effect`].
+//!
+//! ```text
+//!  new -> opened -> OPEN -- Halt --> HALTING (no new request starts; the last answer has left)
+//!                     |                 |
+//!                     '---- Close ------'--> CLOSING (deaf) -- Closed --> GONE (awaits a grant) --> OVER
+//! ```
 
-use crate::kafka::Request;
-use crate::machine::{OpId, Payload, Rope};
-use alloc::string::String;
+mod answers;
+mod credit;
+mod intake;
+mod mail;
 
-/// All that can happen to a session.
-#[derive(Clone, Debug, Hash)]
-pub enum Input {
-    /// Bytes from the client, cut anywhere.
-    Received(Payload),
-    /// A send has left: the socket took all of it.
-    Sent(OpId),
-    /// The connection is gone, from either side.
-    Closed,
-    /// From another owner.
-    Mail(Mail),
-    /// The deadline has come.
-    Tick,
+pub use mail::*;
+
+use crate::id::ConnId;
+use crate::kafka::api;
+use crate::kafka::request::{self, Ask};
+use crate::kafka::{Api, encode};
+use crate::limits::Limits;
+use crate::machine::{Deadline, Effects, Machine, Now, Payload};
+use crate::shard;
+use alloc::format;
+use alloc::string::{String, ToString};
+use answers::{Answers, Owed};
+use bytes::Bytes;
+use credit::{Charge, Credit};
+use intake::Intake;
+
+/// One connection of a client.
+#[derive(Debug)]
+pub struct Session {
+    conn: ConnId,
+    phase: Phase,
+    reading: Reading,
+    last: RequestNumber,
+    credit: Credit,
+    intake: Intake,
+    answers: Answers,
 }
 
-/// All that a session wants done.
-#[derive(Clone, Debug, Hash)]
-pub enum Effect {
-    /// To the client, in order.
-    Send(OpId, Rope),
-    /// Stop reading the socket: back-pressure.
-    Pause,
-    /// Read it again.
-    Resume,
-    /// Close the connection after what was sent, for this reason (logged).
-    Close(String),
-    /// To another owner.
-    Mail(crate::mail::Mail),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Requests start.
+    Open,
+    /// The broker stops: none starts, and when the last answer has left the connection closes.
+    Halting,
+    /// The connection is being closed.
+    Closing,
+    /// It is gone, and a grant is under way.
+    Gone,
+    /// So is the session.
+    Over,
 }
 
-/// What others tell a session.
-#[derive(Clone, Debug, Hash)]
-pub enum Mail {
-    /// The answer to a request, by the number that the session gave it.
-    Answer {
-        /// Of which request.
-        to: RequestNumber,
-        /// What to say.
-        answer: Answer,
-    },
-    /// So many bytes of credit from that pool, in addition to what it has. The first, unasked, is what it may hold idle.
-    Credit(crate::shard::Pool, u64),
-    /// The broker stops.
-    Halt,
+/// What the shell was told last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    On,
+    Paused,
 }
 
-/// Counts the requests of one connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestNumber(pub u64);
+impl Session {
+    /// The session of a new connection. Then call [`Session::opened`], once.
+    #[must_use]
+    pub fn new(conn: ConnId, limits: &Limits) -> Self {
+        Self {
+            conn,
+            phase: Phase::Open,
+            reading: Reading::On,
+            last: RequestNumber::default(),
+            credit: Credit::new(conn),
+            intake: Intake::new(limits.request, limits.stalled_connection),
+            answers: Answers::new(limits.stalled_connection),
+        }
+    }
 
-/// What a handler answers.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Answer {
-    /// The response's body; the session puts length and header before it.
-    Body(Rope),
-    /// Nothing: `acks=0` and all went well.
-    Nothing,
-    /// Close the connection: `acks=0` and something failed, so the client must refresh its metadata.
-    Close(String),
+    /// Introduces the session to the shard, before any input. The shard answers with the idle credit.
+    pub fn opened(&mut self, _now: Now, out: &mut Effects<Effect>) {
+        out.push(shard::Mail::Opened(self.conn));
+    }
+
+    /// Whether it has given everything back and will never want anything again: the runtime may drop it.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
+    fn is_serving(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Halting)
+    }
+
+    fn handle_mail(&mut self, mail: Mail, out: &mut Effects<Effect>) {
+        match mail {
+            Mail::Answer { to, answer } => {
+                if self.is_serving() {
+                    self.answers.answer(to, answer);
+                }
+            }
+            Mail::Credit(pool, bytes) => {
+                self.credit.granted(pool, bytes, out);
+                if self.phase == Phase::Gone {
+                    self.settle(out);
+                }
+            }
+            Mail::Halt => {
+                if self.phase == Phase::Open {
+                    self.phase = Phase::Halting;
+                    if let Some(charge) = self.intake.clear() {
+                        self.credit.refund(charge, out);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends what may be sent and starts what may start.
+    fn advance(&mut self, now: Now, out: &mut Effects<Effect>) {
+        if let Err(why) = self.answers.send(now.mono, &mut self.credit, out) {
+            return self.close(why, out);
+        }
+        if let Err(why) = self.start_all(now, out) {
+            return self.close(why, out);
+        }
+        if self.phase == Phase::Halting && self.answers.is_idle() {
+            return self.close(String::from("the broker stops"), out);
+        }
+        self.regulate(now, out);
+    }
+
+    fn start_all(&mut self, now: Now, out: &mut Effects<Effect>) -> Result<(), String> {
+        while self.phase == Phase::Open {
+            let next = self.intake.next(&mut self.credit, out).map_err(|malformed| malformed.to_string())?;
+            let Some(key) = next else { break };
+            if !self.answers.allow(Api::of_key(key)) {
+                break;
+            }
+            let (frame, charge) = self.intake.take();
+            self.start(now, frame, charge, out)?;
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, now: Now, frame: Bytes, charge: Charge, out: &mut Effects<Effect>) -> Result<(), String> {
+        let (header, ask) = request::decode(frame).map_err(|malformed| malformed.to_string())?;
+        self.last = RequestNumber(self.last.0 + 1);
+        let owed = |api, version, answer| Owed {
+            number: self.last,
+            api,
+            version,
+            correlation: header.correlation,
+            charge,
+            answer,
+        };
+        match ask {
+            Ask::Versions { version, error } => {
+                let body = encode(version, &api::api_versions(error)).expect("every version can say what is served");
+                self.answers.owe(owed(Api::ApiVersions, version, Some(Answer::Body(body))));
+                self.answers.send(now.mono, &mut self.credit, out)?;
+            }
+            Ask::Handle(request) => {
+                self.answers.owe(owed(request.api, request.version, None));
+                out.push(shard::Mail::Request(self.conn, Numbered { number: self.last, request }));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the socket only while more bytes are of use.
+    fn regulate(&mut self, now: Now, out: &mut Effects<Effect>) {
+        let wanted = match self.phase {
+            Phase::Open if !self.intake.is_blocked() => Reading::On,
+            _ => Reading::Paused,
+        };
+        match wanted {
+            Reading::On => self.intake.listen(now.mono),
+            Reading::Paused => self.intake.rest(),
+        }
+        if wanted != self.reading {
+            self.reading = wanted;
+            out.push(match wanted {
+                Reading::On => Effect::Resume,
+                Reading::Paused => Effect::Pause,
+            });
+        }
+    }
+
+    fn close_if_late(&mut self, now: Now, out: &mut Effects<Effect>) {
+        if let Some(late) = self.deadline().filter(|deadline| deadline.at <= now.mono) {
+            self.close(format!("{}: the client does not go on", late.reason), out);
+        }
+    }
+
+    fn close(&mut self, why: String, out: &mut Effects<Effect>) {
+        assert!(self.is_serving(), "a connection is closed once");
+        tracing::info!(conn = self.conn.0, why, "closing a connection");
+        self.phase = Phase::Closing;
+        if let Some(charge) = self.intake.clear() {
+            self.credit.refund(charge, out);
+        }
+        out.push(Effect::Close(why));
+    }
+
+    fn gone(&mut self, out: &mut Effects<Effect>) {
+        if matches!(self.phase, Phase::Gone | Phase::Over) {
+            return;
+        }
+        self.phase = Phase::Gone;
+        self.intake.clear();
+        self.settle(out);
+    }
+
+    fn settle(&mut self, out: &mut Effects<Effect>) {
+        self.credit.give_all_back(out);
+        if !self.credit.is_expected() {
+            out.push(shard::Mail::Closed(self.conn));
+            self.phase = Phase::Over;
+        }
+    }
 }
 
-/// A request on its way from a session to the shard.
-#[derive(Clone, Debug, Hash)]
-pub struct Numbered {
-    /// Which of the connection's requests this is.
-    pub number: RequestNumber,
-    /// What is asked.
-    pub request: Request,
+impl Machine for Session {
+    type Input = Input;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Now, input: Input, out: &mut Effects<Effect>) {
+        match input {
+            Input::Received(Payload(bytes)) => {
+                if self.phase == Phase::Open {
+                    self.intake.push(bytes);
+                }
+            }
+            Input::Sent(op) => {
+                if self.is_serving() {
+                    self.answers.sent(now.mono, op, &mut self.credit, out);
+                }
+            }
+            Input::Closed => self.gone(out),
+            Input::Mail(mail) => self.handle_mail(mail, out),
+            Input::Tick => self.close_if_late(now, out),
+        }
+        if self.is_serving() {
+            self.advance(now, out);
+        }
+    }
+
+    fn deadline(&self) -> Option<Deadline> {
+        if !self.is_serving() {
+            return None;
+        }
+        Deadline::earliest([self.intake.deadline(), self.answers.deadline()])
+    }
+
+    fn tick() -> Input {
+        Input::Tick
+    }
+
+    fn invariants(&self) {
+        if self.is_serving() {
+            self.answers.invariants();
+            self.credit.invariants(self.answers.charged() + self.intake.charged());
+            let blocked = self.intake.is_blocked() || self.phase == Phase::Halting;
+            assert_eq!(blocked, self.reading == Reading::Paused, "the socket is read exactly when that is of use");
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

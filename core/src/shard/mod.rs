@@ -1,82 +1,282 @@
-//! MACHINE: the shard. Partitions, waiting fetches, and the answers to every request.
+//! MACHINE: the shard. Everything that clients ask for is decided here.
+//!
+//! **Owns** the partitions that this broker leads, the log cache, the queue before the WAL, waiting fetches, requests
+//! about topics, the broker's credit, and a replica of the metadata image.
+//!
+//! **Promises** that a produce request is answered only when its records are durable; that a fetch returns exactly the
+//! bytes that were acknowledged, never beyond the high watermark; that a partition's batches enter the WAL in the order
+//! in which they came; that all credit is back when nothing is asked any more.
+//!
+//! ```text
+//!              requests                                   grants
+//!  sessions ───────────────► api/NAME ──► appends queue ◄──────── Wal
+//!     ▲                         │              │ Append            │
+//!     │ answers                 │              └──────────────────►│
+//!     │                         ▼                                  │ Appended, cut markers (FIFO)
+//!     └──── joins ◄──── partitions, log cache ◄────────────────────┘
+//!                               │ cuts                 ▲ entries
+//!                               ▼                      │
+//!                           Uploader                  Node
+//! ```
 
-use crate::id::{ConnId, CutNumber, NodeEpoch, NodeId};
-use crate::machine::OpId;
-use crate::metadata::{Answer, Entry, Image};
-use crate::session::Numbered;
-use crate::store::{StoreCall, StoreResult};
-use crate::wal::{Appended, CutMarker};
-use alloc::boxed::Box;
-use alloc::sync::Arc;
-use alloc::vec::Vec;
+mod api;
+mod appends;
+mod credit;
+mod durable;
+mod fetches;
+mod joins;
+mod mail;
+mod partition;
+mod replica;
+mod topics;
 
-/// All that can happen to the shard.
-#[derive(Clone, Debug, Hash)]
-pub enum Input {
-    /// From another owner.
-    Mail(Mail),
-    /// A store operation ended.
-    Store(OpId, StoreResult),
-    /// The deadline has come.
-    Tick,
+pub use mail::{Effect, Input, Mail, Pool};
+
+use crate::data_object::ObjectReader;
+use crate::id::{ConnId, CutNumber, Lsn, NodeEpoch, NodeId, StreamId};
+use crate::kafka::{Request, RequestBody};
+use crate::limits::Limits;
+use crate::log_cache::LogCache;
+use crate::machine::{Deadline, Effects, Machine, Now, OpIds, Rng};
+use crate::mail::Mail as To;
+use crate::metadata::{Command, Image};
+use crate::node::{self, Asker};
+use crate::session::{self, Answer, Numbered};
+use alloc::collections::BTreeMap;
+use api::{ProduceOutcome, Produced};
+use appends::Appends;
+use credit::{Credit, Grant};
+use fetches::Fetches;
+use joins::{Asked, Joins};
+use partition::Partition;
+use topics::{TopicRequest, Topics};
+
+/// The machine. See the module.
+#[derive(Debug)]
+pub struct Shard {
+    limits: Limits,
+    rng: Rng,
+    image: Option<Image>,
+    me: Option<Me>,
+    mode: Mode,
+    partitions: BTreeMap<StreamId, Partition>,
+    appends: Appends,
+    produces: Joins<Produced, ProduceOutcome>,
+    topics: Topics,
+    fetches: Fetches,
+    cache: LogCache,
+    reader: ObjectReader,
+    ops: OpIds,
+    credit: Credit,
+    /// The last cut that was made.
+    cut: CutNumber,
+    /// Up to where it reaches in the WAL.
+    last_marker: Lsn,
+    /// Whether a marker was asked for that has not come yet.
+    cut_asked: bool,
 }
 
-/// All that the shard wants done.
-#[derive(Clone, Debug, Hash)]
-pub enum Effect {
-    /// To another owner.
-    Mail(crate::mail::Mail),
-    /// In the bucket.
-    Store(OpId, StoreCall),
+/// This broker, once it serves.
+#[derive(Clone, Copy, Debug)]
+struct Me {
+    node: NodeId,
+    epoch: NodeEpoch,
 }
 
-/// From which of the broker's pools a credit is. What each connection holds idle comes from [`Pool::Control`], and pays
-/// for small requests of every kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Pool {
-    /// For requests with records.
-    Produce,
-    /// For all others.
-    Control,
+/// Whether records are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Yes, once the broker serves.
+    Open,
+    /// No: what was taken is made durable, and cut for the last time.
+    Draining,
+    /// The last cut is made.
+    Drained,
+    /// The WAL failed: nothing becomes durable any more.
+    Poisoned,
 }
 
-/// What others tell the shard.
-#[derive(Clone, Debug, Hash)]
-pub enum Mail {
-    /// From a session: it exists.
-    Opened(ConnId),
-    /// From a session: a request.
-    Request(ConnId, Numbered),
-    /// From a session: it wants so many bytes more credit, at once or not at all.
-    CreditWanted(ConnId, Pool, u64),
-    /// From a session: so many bytes of credit are free again.
-    CreditBack(ConnId, Pool, u64),
-    /// From a session: the connection is gone; its credit comes by [`Mail::CreditBack`] before this.
-    Closed(ConnId),
-    /// From the WAL: so many bytes of ring and window, in addition to what is left of earlier grants. An append costs
-    /// [`crate::wal::ring::cost`] of its batch's length.
-    Granted(u64),
-    /// From the WAL: durable, in LSN order.
-    Appended(Vec<Appended>),
-    /// From the WAL: a place to cut, in its order among [`Mail::Appended`].
-    Cut(CutMarker),
-    /// From the WAL: a write failed. What is not acknowledged by now never will be.
-    WalPoisoned,
-    /// From the uploader: a cut is committed; its records may leave the log cache.
-    Committed(CutNumber),
-    /// From the node: the metadata as of now, before anything else.
-    Image(Box<Image>),
-    /// From the node: durable entries.
-    Entries(Arc<[Entry]>),
-    /// From the node: the broker's own registration is complete, and it may open partitions.
-    Serve {
-        /// This node.
-        node: NodeId,
-        /// Its epoch.
-        epoch: NodeEpoch,
-    },
-    /// From the node: the answer to a command that the shard sent.
-    Answered(u64, Answer),
-    /// From the node: accept nothing new, cut what there is, then say [`crate::node::Mail::Drained`].
-    Drain,
+impl Shard {
+    /// A broker's shard. `rng` draws topic ids and back-offs.
+    #[must_use]
+    pub fn new(limits: &Limits, rng: Rng) -> Self {
+        Self {
+            reader: ObjectReader::new(limits, rng.child("reader")),
+            rng,
+            image: None,
+            me: None,
+            mode: Mode::Open,
+            partitions: BTreeMap::new(),
+            appends: Appends::default(),
+            produces: Joins::default(),
+            topics: Topics::default(),
+            fetches: Fetches::default(),
+            cache: LogCache::new(limits),
+            ops: OpIds::default(),
+            credit: Credit::new(limits),
+            cut: CutNumber(0),
+            last_marker: Lsn(0),
+            cut_asked: false,
+            limits: limits.clone(),
+        }
+    }
+
+    /// Its replica of the metadata, once there is one.
+    #[must_use]
+    pub fn image(&self) -> Option<&Image> {
+        self.image.as_ref()
+    }
+
+    /// The high watermark of a stream that is open here.
+    #[must_use]
+    pub fn high_watermark(&self, stream: StreamId) -> Option<crate::id::Offset> {
+        self.partitions.get(&stream).map(Partition::high_watermark)
+    }
+
+    /// Whether nobody waits for anything and all credit is back.
+    #[must_use]
+    pub fn is_quiescent(&self) -> bool {
+        self.produces.is_empty()
+            && self.topics.is_idle()
+            && self.fetches.is_empty()
+            && self.appends.is_empty()
+            && self.partitions.values().all(Partition::is_settled)
+    }
+
+    /// Whether every byte of credit is in its pool.
+    #[must_use]
+    pub fn credit_is_whole(&self) -> bool {
+        self.credit.is_whole()
+    }
+
+    fn handle_mail(&mut self, now: Now, mail: Mail, out: &mut Effects<Effect>) {
+        match mail {
+            Mail::Opened(conn) => {
+                let idle = u64::from(self.limits.idle_credit);
+                let grants = self.credit.want(conn, Pool::Control, idle);
+                send_grants(grants, out);
+            }
+            Mail::Request(conn, numbered) => self.handle_request(now, conn, numbered, out),
+            Mail::CreditWanted(conn, pool, bytes) => send_grants(self.credit.want(conn, pool, bytes), out),
+            Mail::CreditBack(conn, pool, bytes) => send_grants(self.credit.give_back(conn, pool, bytes), out),
+            Mail::Closed(conn) => {
+                self.fetches.forget(conn);
+                send_grants(self.credit.close(conn), out);
+            }
+            Mail::Granted(bytes) => {
+                self.appends.grant(bytes);
+                self.append_granted(out);
+            }
+            Mail::Appended(batches) => self.handle_appended(now, batches, out),
+            Mail::Cut(marker) => self.handle_marker(marker, out),
+            Mail::WalPoisoned => self.handle_poisoned(out),
+            Mail::Committed(_) => {}
+            Mail::Image(image) => self.image = Some(*image),
+            Mail::Entries(entries) => self.handle_entries(now, &entries, out),
+            Mail::Serve { node, epoch } => self.serve(Me { node, epoch }),
+            Mail::Answered(tag, answer) => {
+                if let Some(complete) = self.topics.answered(tag, &answer) {
+                    self.answer_topics(complete, out);
+                }
+            }
+            Mail::Drain => self.drain(out),
+        }
+    }
+
+    fn handle_request(&mut self, now: Now, conn: ConnId, numbered: Numbered, out: &mut Effects<Effect>) {
+        let Numbered { number, request: Request { version, body, .. } } = numbered;
+        let asked = Asked { conn, number, version };
+        match body {
+            RequestBody::Produce(request) => self.handle_produce(asked, request, out),
+            RequestBody::Fetch(request) => self.handle_fetch(now, asked, &request, out),
+            RequestBody::ListOffsets(request) => self.handle_list_offsets(asked, &request, out),
+            RequestBody::Metadata(request) => self.handle_metadata(now, asked, request, out),
+            RequestBody::CreateTopics(request) => self.handle_create_topics(now, asked, request, out),
+            RequestBody::DeleteTopics(request) => self.handle_delete_topics(now, asked, request, out),
+        }
+    }
+
+    fn answer_topics(&mut self, ((asked, request), outcomes): topics::Complete, out: &mut Effects<Effect>) {
+        match request {
+            TopicRequest::Metadata(request) => self.answer_metadata(asked, &request, out),
+            TopicRequest::Create(request) => self.answer_create_topics(asked, &request, outcomes, out),
+            TopicRequest::Delete(request, ids) => self.answer_delete_topics(asked, &request, &ids, outcomes, out),
+        }
+    }
+
+    fn send_command(&mut self, asker: Asker, command: Command, out: &mut Effects<Effect>) {
+        out.push(to(To::Node(node::Mail::Command(asker, command))));
+    }
+
+    /// Whether new records are taken at all.
+    fn takes_records(&self) -> bool {
+        self.mode == Mode::Open && self.me.is_some()
+    }
+}
+
+impl Machine for Shard {
+    type Input = Input;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Now, input: Input, out: &mut Effects<Effect>) {
+        match input {
+            Input::Mail(mail) => self.handle_mail(now, mail, out),
+            Input::Store(op, result) => self.handle_store(now, op, result, out),
+            Input::Tick => self.handle_tick(now, out),
+        }
+    }
+
+    fn deadline(&self) -> Option<Deadline> {
+        Deadline::earliest([
+            self.topics.deadline(),
+            self.fetches.deadline(),
+            self.reader.deadline(),
+            self.cut_deadline(),
+        ])
+    }
+
+    fn tick() -> Input {
+        Input::Tick
+    }
+
+    fn invariants(&self) {
+        self.credit.invariants();
+        self.cache.invariants();
+        for (stream, partition) in &self.partitions {
+            partition.invariants();
+            if let Some(end) = self.cache.end(*stream) {
+                assert_eq!(end, partition.high_watermark(), "the log cache ends where the partition does");
+            }
+        }
+    }
+}
+
+impl Shard {
+    fn handle_tick(&mut self, now: Now, out: &mut Effects<Effect>) {
+        for complete in self.topics.expire(now.mono) {
+            self.answer_topics(complete, out);
+        }
+        self.expire_fetches(now, out);
+        self.tick_reader(now, out);
+        self.cut_by_age(now, out);
+    }
+
+    fn answer(&self, asked: Asked, response: &impl kafka_protocol::protocol::Encodable, out: &mut Effects<Effect>) {
+        let body = crate::kafka::encode(asked.version, response).expect("handlers fill only what the version has");
+        self.send_answer(asked, Answer::Body(body), out);
+    }
+
+    fn send_answer(&self, asked: Asked, answer: Answer, out: &mut Effects<Effect>) {
+        out.push(to(To::Session(asked.conn, session::Mail::Answer { to: asked.number, answer })));
+    }
+}
+
+fn send_grants(grants: alloc::vec::Vec<Grant>, out: &mut Effects<Effect>) {
+    for Grant { conn, pool, bytes } in grants {
+        out.push(to(To::Session(conn, session::Mail::Credit(pool, bytes))));
+    }
+}
+
+fn to(mail: To) -> Effect {
+    Effect::Mail(mail)
 }

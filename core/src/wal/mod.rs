@@ -1,165 +1,217 @@
 //! MACHINE: the write-ahead log.
+//!
+//! It owns the ring's device: what is read from it and written to it, and what may be overwritten. It promises:
+//! - A record that it delivers ([`crate::shard::Mail::Appended`]) is on stable storage, as is every one before it, and
+//!   is found again by a recovery of this life, whatever happens, until a header that trims it is durable. Records are
+//!   delivered strictly in the order of their appends, although writes complete in any order.
+//! - A recovery gives the contiguous prefix of one life, each record whole, byte for byte and once; or says loudly that
+//!   records which were recorded as durable are missing. It never gives a record of another life, or one behind a gap.
+//! - A cut marker is in order among the deliveries, and lies where no record crosses: everything delivered before it is
+//!   below its LSN, everything after it is not.
+//! - What it granted fits: an append within a grant never waits for a trim. As long as cuts are committed and trimmed,
+//!   grants reach the cost of the largest batch again. When half of the ring is in no cut, it asks for one.
+//! - A write that failed is never repeated: the log is *poisoned*, acknowledges nothing more and writes nothing more.
+//!   It still answers [`Mail::Cut`], so that what was delivered can be saved.
+//!
+//! ```text
+//!            Inspect              Recover, RecoverMore             Format             Close
+//!  (unread) ---------> inspected ----------------------> inspected --------> serving -------> closed
+//!               \-> refused                                                    | a write fails
+//!                                                                              v
+//!                                                                           poisoned
+//! ```
+//! Format and bounds are in [`ring`]. Inside, `opening` stands for all that precedes a life, with `recovery`
+//! reading one back; `open` for a life, with `log` at its end and `headers` at its beginning.
 
+mod headers;
+mod log;
+mod mail;
+mod open;
+mod opening;
+mod recovery;
 pub mod ring;
 
-use crate::disk::{DiskOp, DiskResult};
-use crate::id::{ClusterId, Lsn, NodeEpoch, NodeId, Offset, StreamEpoch, StreamId, WalUuid};
-use crate::machine::{OpId, Payload};
+pub use mail::{Append, Appended, CutMarker, CutReason, Effect, Found, Input, Inspection, Life, Mail, Recovered};
+
+use crate::disk::{DiskDone, DiskResult};
+use crate::id::Lsn;
+use crate::limits::Limits;
+use crate::machine::{Deadline, Effects, Machine, Now, OpId, OpIds};
+use crate::{node, shard};
+use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::String;
-use alloc::vec::Vec;
+use open::{Open, Reached};
+use opening::Opening;
+use ring::{Geometry, LARGEST_BLOCK};
 
-/// All that can happen to the WAL.
-#[derive(Clone, Debug, Hash)]
-pub enum Input {
-    /// From another owner.
-    Mail(Mail),
-    /// A disk operation ended.
-    Disk(OpId, DiskResult),
-    /// The deadline has come.
-    Tick,
+/// The write-ahead log on one device.
+#[derive(Debug)]
+pub struct Wal {
+    rules: Rules,
+    ops: OpIds,
+    phase: Phase,
 }
 
-/// All that the WAL wants done.
-#[derive(Clone, Debug, Hash)]
-pub enum Effect {
-    /// To another owner.
-    Mail(crate::mail::Mail),
-    /// On the device.
-    Disk(OpId, DiskOp),
+#[derive(Debug)]
+enum Phase {
+    Opening(Box<Opening>),
+    Open(Box<Open>),
+    Closed,
+    /// Everything below was delivered.
+    Poisoned(Lsn),
 }
 
-/// What others tell the WAL.
-#[derive(Clone, Debug, Hash)]
-pub enum Mail {
-    /// From the node, first of all: read the stored header. Answered by [`crate::node::Mail::WalFound`].
-    Inspect,
-    /// From the node: read back what the epoch in the header left, from the larger of its trim point and `from`.
-    /// Answered by one [`crate::node::Mail::WalRecovered`] with the first part; [`Mail::RecoverMore`] asks for others.
-    Recover {
-        /// The trim point that the metadata knows for this ring's UUID.
-        from: Lsn,
-    },
-    /// From the node: the next part of what is being recovered.
-    RecoverMore,
-    /// From the node: begin a new life. One header write. Answered by [`crate::node::Mail::WalFormatted`].
-    Format(Life),
-    /// From the shard: append these, in order. Within what was granted.
-    Append(Vec<Append>),
-    /// From the shard: put a cut marker into the completions, for this reason.
-    Cut(CutReason),
-    /// From the uploader: everything below is committed; forget it.
-    Trim(Lsn),
-    /// From the node, at the end of a drain: record the durable LSN and that nothing is left. Answered by
-    /// [`crate::node::Mail::WalClosed`].
-    Close,
+/// What is fixed from the start.
+#[derive(Clone, Copy, Debug)]
+struct Rules {
+    geometry: Geometry,
+    /// The largest block.
+    block: u32,
+    /// Writes in flight.
+    depth: usize,
+    /// Bytes granted, pending and in flight.
+    window: u64,
 }
 
-/// Who a ring belongs to, for one life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Life {
-    /// The cluster.
-    pub cluster: ClusterId,
-    /// The owner.
-    pub node: NodeId,
-    /// The owner's epoch. A ring's life is one node epoch.
-    pub epoch: NodeEpoch,
-    /// This life.
-    pub uuid: WalUuid,
+impl Rules {
+    /// How far the log may reach beyond what is durable.
+    fn in_flight(&self) -> u64 {
+        u64::from(self.block) * self.depth as u64
+    }
 }
 
-/// One record batch on its way into the log. The WAL copies it once, stamping base offset and leader epoch into Kafka's
-/// first 21 bytes, which the batch's CRC does not cover.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Append {
-    /// Where it goes.
-    pub stream: StreamId,
-    /// The stream epoch under which it was accepted; stamped as leader epoch.
-    pub epoch: StreamEpoch,
-    /// The offset of its first record; stamped as base offset.
-    pub base: Offset,
-    /// The offset after its last record.
-    pub end: Offset,
-    /// Its largest timestamp.
-    pub max_timestamp: crate::machine::WallTime,
-    /// The batch as the client sent it.
-    pub batch: Payload,
+impl Wal {
+    /// The log on a device of `device_len` bytes; what does not fill a sector at its end is left alone.
+    ///
+    /// # Errors
+    /// Says which limits don't fit the device, and how to mend it.
+    pub fn new(device_len: u64, limits: &Limits) -> Result<Self, String> {
+        let geometry = Geometry::of_device(device_len)?;
+        limits.check(geometry.ring())?;
+        if limits.wal_block > LARGEST_BLOCK {
+            return Err(format!("a WAL block of {} bytes is above {LARGEST_BLOCK}", limits.wal_block));
+        }
+        // One batch must always fit through the window.
+        let window = limits.wal_window.max(ring::cost(limits.batch as usize));
+        let rules = Rules { geometry, block: limits.wal_block, depth: limits.wal_depth as usize, window };
+        let phase = Phase::Opening(Box::new(Opening::new(rules)));
+        Ok(Self { rules, ops: OpIds::default(), phase })
+    }
+
+    fn take_mail(&mut self, mail: Mail, out: &mut Effects<Effect>) {
+        match &mut self.phase {
+            Phase::Opening(_) => self.take_mail_opening(mail, out),
+            Phase::Open(open) => take_mail_open(open, mail, out),
+            Phase::Poisoned(delivered) => {
+                // What was delivered can still be saved; nothing else is done any more.
+                if let Mail::Cut(reason) = mail {
+                    let marker = CutMarker { lsn: *delivered, reason };
+                    out.push(Effect::Mail(crate::mail::Mail::Shard(shard::Mail::Cut(marker))));
+                }
+            }
+            Phase::Closed => tracing::debug!(?mail, "too late for the WAL"),
+        }
+    }
+
+    fn take_mail_opening(&mut self, mail: Mail, out: &mut Effects<Effect>) {
+        let Phase::Opening(opening) = &mut self.phase else { unreachable!() };
+        let ops = &mut self.ops;
+        match mail {
+            Mail::Inspect => opening.inspect(ops, out),
+            Mail::Recover { from } => opening.recover(from, ops, out),
+            Mail::RecoverMore => opening.recover_more(ops, out),
+            Mail::Format(life) => self.phase = Phase::Open(Box::new(opening.format(life, ops, out))),
+            // A recovery's cuts are committed while there is no life of which anything could be trimmed.
+            Mail::Trim(lsn) => tracing::debug!(lsn = lsn.0, "nothing to trim yet"),
+            Mail::Close => {
+                self.phase = Phase::Closed;
+                out.push(Effect::Mail(crate::mail::Mail::Node(node::Mail::WalClosed)));
+            }
+            Mail::Append(_) | Mail::Cut(_) => panic!("{mail:?} to a ring that is not open"),
+        }
+    }
+
+    fn written(&mut self, now: Now, op: OpId, out: &mut Effects<Effect>) {
+        let Phase::Open(open) = &mut self.phase else { unreachable!() };
+        let reached = open.written(now, op, out);
+        match reached {
+            Reached::Progress => {}
+            Reached::Formatted => out.push(Effect::Mail(crate::mail::Mail::Node(node::Mail::WalFormatted))),
+            Reached::Closed => {
+                self.phase = Phase::Closed;
+                out.push(Effect::Mail(crate::mail::Mail::Node(node::Mail::WalClosed)));
+            }
+        }
+    }
+
+    fn poison(&mut self, what: String, out: &mut Effects<Effect>) {
+        let Phase::Open(open) = &self.phase else { unreachable!() };
+        tracing::error!(%what, "the WAL is poisoned");
+        self.phase = Phase::Poisoned(open.whole());
+        out.push(Effect::Mail(crate::mail::Mail::Shard(shard::Mail::WalPoisoned)));
+        out.push(Effect::Mail(crate::mail::Mail::Node(node::Mail::WalPoisoned(what))));
+    }
+
+    fn ended(&mut self, now: Now, op: OpId, result: DiskResult, out: &mut Effects<Effect>) {
+        match &mut self.phase {
+            Phase::Opening(opening) => opening.read(op, result, &mut self.ops, out),
+            Phase::Open(_) => match result {
+                Ok(DiskDone::Written) => self.written(now, op, out),
+                Ok(DiskDone::Read(_)) => unreachable!("a write ended as a read"),
+                Err(error) => self.poison(format!("a write to the WAL failed: {error}"), out),
+            },
+            // Completions of what was in flight when it ended.
+            Phase::Poisoned(_) | Phase::Closed => {}
+        }
+    }
 }
 
-/// One record batch that is durable.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Appended {
-    /// Where it went.
-    pub stream: StreamId,
-    /// Under which epoch.
-    pub epoch: StreamEpoch,
-    /// Offset of its first record.
-    pub base: Offset,
-    /// Offset after its last.
-    pub end: Offset,
-    /// Its largest timestamp.
-    pub max_timestamp: crate::machine::WallTime,
-    /// The stamped batch: a slice of the written block, or a copy where fragments had to be joined.
-    pub batch: Payload,
+impl Machine for Wal {
+    type Input = Input;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Now, input: Input, out: &mut Effects<Effect>) {
+        match input {
+            Input::Mail(mail) => self.take_mail(mail, out),
+            Input::Disk(op, result) => self.ended(now, op, result, out),
+            Input::Tick => {}
+        }
+        if let Phase::Open(open) = &mut self.phase {
+            open.pump(now, &mut self.ops, out);
+        }
+    }
+
+    fn deadline(&self) -> Option<Deadline> {
+        match &self.phase {
+            Phase::Open(open) => open.deadline(),
+            _ => None,
+        }
+    }
+
+    fn tick() -> Input {
+        Input::Tick
+    }
+
+    fn invariants(&self) {
+        assert!(self.rules.window > 0, "a window of nothing admits nothing");
+        if let Phase::Open(open) = &self.phase {
+            open.invariants();
+        }
+    }
 }
 
-/// Why a cut was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CutReason {
-    /// Enough bytes gathered.
-    Size,
-    /// Enough time passed.
-    Age,
-    /// The ring is half full.
-    RingHalfFull,
-    /// Streams are being closed.
-    Close,
+fn take_mail_open(open: &mut Open, mail: Mail, out: &mut Effects<Effect>) {
+    match mail {
+        Mail::Append(batches) => open.append(batches),
+        Mail::Cut(reason) => open.cut(reason, out),
+        Mail::Trim(lsn) => open.trim(lsn),
+        Mail::Close => open.close(),
+        Mail::Inspect | Mail::Recover { .. } | Mail::RecoverMore | Mail::Format(_) => {
+            panic!("{mail:?} to a ring that is open")
+        }
+    }
 }
 
-/// A place in the completions up to which everything is uploaded together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct CutMarker {
-    /// Everything below is part of this cut or an earlier one.
-    pub lsn: Lsn,
-    /// Why.
-    pub reason: CutReason,
-}
-
-/// What a ring's header says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Found {
-    /// To whom it belongs.
-    pub life: Life,
-    /// Everything below was committed.
-    pub trim: Lsn,
-    /// The owner closed it after draining: nothing is in it.
-    pub clean: bool,
-}
-
-/// What reading the header of a device gave.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Inspection {
-    /// Never formatted: both header slots are all zeros.
-    Blank,
-    /// A ring of this size with a header.
-    Ring(Found),
-    /// Neither: a foreign or damaged file, or a ring of another size. Says what is wrong and what to do.
-    Refused(String),
-}
-
-/// One part of what a recovery found, in LSN order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Recovered {
-    /// Some records, and the LSN up to which they reach.
-    Part {
-        /// In LSN order.
-        records: Vec<Appended>,
-        /// Everything below is in this part or an earlier one.
-        upto: Lsn,
-        /// Whether [`Mail::RecoverMore`] may give more.
-        more: bool,
-    },
-    /// Damage below an LSN that is recorded as durable: acknowledged records are unreadable.
-    Damaged(String),
-    /// The device could not be read.
-    Unreadable(String),
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,335 @@
+//! The reader against a store that fails.
+
+use super::*;
+use crate::data_object::sample::range;
+use crate::data_object::{build, parse_key};
+use crate::store::{Cause, ETag, Fatal};
+use crate::upload::CutRange;
+use alloc::string::String;
+use alloc::vec;
+use bytes::Bytes;
+
+fn now(ms: u64) -> Now {
+    Now { mono: Instant(ms * 1_000_000), ..Now::default() }
+}
+
+/// Objects, and how often the store fails.
+struct Store {
+    objects: BTreeMap<ObjectId, Bytes>,
+    faults: u64,
+    gets: Vec<Span>,
+}
+
+impl Store {
+    fn get(&mut self, call: &StoreCall, rng: &mut Rng) -> StoreResult {
+        let StoreOp::Get { key, span } = &call.op else { panic!("readers only get: {call:?}") };
+        self.gets.push(*span);
+        let object = parse_key(key).expect("the name of an object");
+        let Some(whole) = self.objects.get(&object) else { return Err(StoreError::Missing) };
+        let total = whole.len() as u64;
+        let (from, to) = match *span {
+            Span::Whole => (0, total),
+            Span::Range { at, len } => (at.min(total), (at + len).min(total)),
+            Span::Last { len } => (total.saturating_sub(len), total),
+        };
+        let mut body = whole[from as usize..to as usize].to_vec();
+        if rng.chance(self.faults, 100) {
+            match rng.below(6) {
+                0 => return Err(StoreError::Throttled),
+                1 => return Err(StoreError::Ambiguous(Cause::Timeout)),
+                2 => return Err(StoreError::Ambiguous(Cause::CutOff)),
+                3 => return Err(StoreError::Fatal(Fatal::NoSpace)),
+                4 => body.truncate(rng.below(to - from) as usize),
+                _ => {
+                    let at = rng.below(to - from) as usize;
+                    body[at] ^= 0x10;
+                }
+            }
+        }
+        Ok(StoreDone::Got { body: body.into(), etag: ETag(String::new()), total })
+    }
+}
+
+struct World {
+    reader: ObjectReader,
+    store: Store,
+    ops: OpIds,
+    rng: Rng,
+    now: u64,
+    calls: Vec<(OpId, StoreCall)>,
+    finished: Vec<Finished>,
+}
+
+impl World {
+    fn new(seed: u64, tail: u64, faults: u64) -> Self {
+        let rng = Rng::new(seed);
+        let mut reader = ObjectReader::new(&Limits::default(), rng.child("reader"));
+        reader.tail = tail;
+        let store = Store { objects: BTreeMap::new(), faults, gets: Vec::new() };
+        Self { reader, store, ops: OpIds::default(), rng, now: 0, calls: vec![], finished: vec![] }
+    }
+
+    fn put(&mut self, object: ObjectId, ranges: &[CutRange], data_block: u32) {
+        self.store.objects.insert(object, build(object, data_block, ranges).body.to_bytes());
+    }
+
+    fn with(&mut self, act: impl FnOnce(&mut ObjectReader, Now, &mut OpIds, &mut Outcome)) {
+        let mut out = Outcome::default();
+        act(&mut self.reader, now(self.now), &mut self.ops, &mut out);
+        self.reader.invariants();
+        self.calls.append(&mut out.calls);
+        self.finished.append(&mut out.finished);
+    }
+
+    fn read(&mut self, read: Read) {
+        self.with(|reader, now, ops, out| reader.read(now, read, ops, out));
+    }
+
+    /// Completes one call, any of them, or lets time pass; `false` once nothing is left to do.
+    fn step(&mut self) -> bool {
+        if self.calls.is_empty() {
+            let Some(due) = self.reader.deadline() else { return false };
+            self.now = self.now.max(due.at.0.div_ceil(1_000_000));
+            self.with(|reader, now, ops, out| reader.tick(now, ops, out));
+            return true;
+        }
+        let at = self.rng.below(self.calls.len() as u64) as usize;
+        let (op, call) = self.calls.swap_remove(at);
+        let result = self.store.get(&call, &mut self.rng);
+        assert!(self.reader.owns(op));
+        self.with(|reader, now, ops, out| reader.handle(now, op, result, ops, out));
+        assert!(!self.reader.owns(op));
+        true
+    }
+
+    fn run(&mut self) -> Vec<Finished> {
+        while self.step() {}
+        core::mem::take(&mut self.finished)
+    }
+}
+
+fn read(id: u64, object: ObjectId, stream: u64, offset: u64, max_bytes: u64) -> Read {
+    Read { id: ReadId(id), object, stream: StreamId(stream), offset: Offset(offset), max_bytes }
+}
+
+/// The batches, if they are what the range has from the offset on, within the limit unless it is one only.
+fn check(range: &CutRange, read: &Read, got: &[StoredBatch]) {
+    let from = range.batches.partition_point(|batch| batch.end <= read.offset);
+    assert!(!got.is_empty(), "{read:?} returns at least one batch");
+    for (got, stored) in got.iter().zip(&range.batches[from..]) {
+        assert_eq!((got.base, got.end, &got.batch), (stored.base, stored.end, &stored.batch));
+    }
+    assert!(got.len() <= range.batches.len() - from);
+    let bytes: u64 = got.iter().map(|batch| batch.batch.len() as u64).sum();
+    assert!(got.len() == 1 || bytes <= read.max_bytes, "{read:?} returned {bytes} bytes");
+}
+
+#[test]
+fn every_offset_is_read_whatever_fails_in_between() {
+    let mut failed = 0;
+    for seed in 0..120 {
+        let mut setup = Rng::new(seed).child("setup");
+        let tail = setup.between(64, 900);
+        let mut world = World::new(seed, tail, setup.below(25));
+        let mut ranges = BTreeMap::new();
+        for id in 1..=3 {
+            let content: Vec<_> = (1..=3).map(|stream| range(stream, id * 1000, 12, &mut setup)).collect();
+            world.put(ObjectId(id), &content, setup.between(1, 500) as u32);
+            ranges.insert(ObjectId(id), content);
+        }
+        let mut reads = BTreeMap::new();
+        for id in 0..60 {
+            let object = ObjectId(setup.between(1, 3));
+            let range = setup.pick(&ranges[&object]).unwrap();
+            let offset = setup.between(range.start.0, range.end.0 - 1);
+            let read = read(id, object, range.stream.0, offset, setup.below(2000));
+            reads.insert(read.id, (read, range));
+            world.read(read);
+            for _ in 0..setup.below(4) {
+                world.step();
+            }
+        }
+        for done in world.run() {
+            let (read, range) = reads.remove(&done.id).expect("each read finishes once");
+            match done.result {
+                Ok(batches) => check(range, &read, &batches),
+                // Three damaged answers in a row are possible.
+                Err(ReadError::Corrupt(_)) => failed += 1,
+                Err(error) => panic!("{read:?}: {error}"),
+            }
+        }
+        assert!(reads.is_empty(), "seed {seed}: {reads:?} never finished");
+    }
+    assert!(failed < 120, "{failed} of 7200 reads gave up");
+}
+
+#[test]
+fn one_load_serves_all_who_wait_and_all_who_come_later() {
+    let mut world = World::new(1, TAIL, 0);
+    let object = ObjectId(9);
+    let range = range(1, 0, 10, &mut Rng::new(4));
+    world.put(object, core::slice::from_ref(&range), 100);
+    for id in 0..10 {
+        world.read(read(id, object, 1, id % range.end.0, 1000));
+    }
+    assert_eq!(world.calls.len(), 1, "one request for ten reads");
+    assert_eq!(world.run().len(), 10);
+    let tails = |world: &World| world.store.gets.iter().filter(|span| matches!(span, Span::Last { .. })).count();
+    assert_eq!((tails(&world), world.store.gets.len()), (1, 11));
+    world.read(read(10, object, 1, 3, 1000));
+    assert_eq!(world.run().len(), 1);
+    assert_eq!((tails(&world), world.store.gets.len()), (1, 12), "the index is remembered");
+}
+
+#[test]
+fn an_index_longer_than_the_tail_is_read_by_a_second_request() {
+    let mut world = World::new(1, 100, 0);
+    let object = ObjectId(9);
+    let range = range(1, 0, 30, &mut Rng::new(4));
+    world.put(object, core::slice::from_ref(&range), 1);
+    let read = read(0, object, 1, 11, 1 << 20);
+    world.read(read);
+    let done = world.run();
+    check(&range, &read, done[0].result.as_ref().unwrap());
+    assert_eq!(done[0].result.as_ref().unwrap().last().unwrap().end, range.end, "everything within the limit");
+    assert_eq!(world.store.gets.len(), 3);
+}
+
+#[test]
+fn a_missing_object_is_gone_for_all_at_once() {
+    let mut world = World::new(1, TAIL, 0);
+    for id in 0..3 {
+        world.read(read(id, ObjectId(9), 1, 0, 1000));
+    }
+    let done = world.run();
+    assert_eq!(done.len(), 3);
+    assert!(done.iter().all(|done| done.result == Err(ReadError::Gone)));
+    assert_eq!(world.store.gets.len(), 1);
+}
+
+#[test]
+fn an_object_deleted_after_its_index_was_read_is_gone() {
+    let mut world = World::new(1, TAIL, 0);
+    let object = ObjectId(9);
+    world.put(object, &[range(1, 0, 10, &mut Rng::new(4))], 100);
+    world.read(read(0, object, 1, 0, 10));
+    assert!(world.run()[0].result.is_ok());
+    world.store.objects.clear();
+    for id in 1..3 {
+        world.read(read(id, object, 1, 0, 10));
+        assert_eq!(world.run(), [Finished { id: ReadId(id), result: Err(ReadError::Gone) }]);
+    }
+    let last = world.store.gets.last().unwrap();
+    assert!(matches!(last, Span::Last { .. }), "the index of a deleted object is forgotten: {last:?}");
+}
+
+#[test]
+fn what_is_not_in_the_object_is_not_held() {
+    let mut world = World::new(1, TAIL, 0);
+    let object = ObjectId(9);
+    let range = range(5, 100, 10, &mut Rng::new(4));
+    world.put(object, core::slice::from_ref(&range), 100);
+    for (id, (stream, offset)) in [(5, 99), (5, range.end.0), (4, 100), (6, 100)].into_iter().enumerate() {
+        world.read(read(id as u64, object, stream, offset, 10));
+    }
+    let done = world.run();
+    assert_eq!(done.len(), 4);
+    assert!(done.iter().all(|done| done.result == Err(ReadError::NotHeld)), "{done:?}");
+}
+
+#[test]
+fn damage_that_stays_is_reported() {
+    let object = ObjectId(9);
+    let range = range(1, 0, 10, &mut Rng::new(4));
+    for part in ["block", "index", "footer"] {
+        let mut world = World::new(1, TAIL, 0);
+        world.put(object, core::slice::from_ref(&range), 100);
+        let mut bytes = world.store.objects[&object].to_vec();
+        let at = match part {
+            "block" => 80,
+            "index" => bytes.len() - Footer::LEN - 10,
+            _ => bytes.len() - 1,
+        };
+        bytes[at] ^= 1;
+        world.store.objects.insert(object, bytes.into());
+        world.read(read(0, object, 1, 0, 10));
+        let done = world.run();
+        assert_eq!(done[0].result, Err(ReadError::Corrupt(DecodeError::Checksum)), "{part}");
+        assert!((3..=4).contains(&world.store.gets.len()), "a few attempts: {:?}", world.store.gets);
+    }
+}
+
+#[test]
+fn a_store_that_never_answers_ends_the_read() {
+    let mut world = World::new(1, TAIL, 0);
+    let object = ObjectId(9);
+    world.put(object, &[range(1, 0, 10, &mut Rng::new(4))], 100);
+    world.read(read(0, object, 1, 0, 10));
+    let mut asked = 0;
+    while world.finished.is_empty() {
+        if let Some((op, call)) = world.calls.pop() {
+            asked += 1;
+            world.now += call.within.as_millis() as u64;
+            let timeout = Err(StoreError::Ambiguous(Cause::Timeout));
+            world.with(|reader, now, ops, out| reader.handle(now, op, timeout, ops, out));
+        } else {
+            world.step();
+        }
+    }
+    let unavailable = ReadError::Unavailable(StoreError::Ambiguous(Cause::Timeout));
+    assert_eq!(world.finished, [Finished { id: ReadId(0), result: Err(unavailable) }]);
+    assert!((2..=4).contains(&asked), "{asked} attempts");
+    assert_eq!(world.reader.deadline(), None);
+}
+
+#[test]
+fn denied_is_not_asked_twice() {
+    let mut world = World::new(1, TAIL, 0);
+    world.read(read(0, ObjectId(9), 1, 0, 10));
+    let (op, _) = world.calls.pop().unwrap();
+    world.with(|reader, now, ops, out| reader.handle(now, op, Err(StoreError::Denied), ops, out));
+    let denied = ReadError::Unavailable(StoreError::Denied);
+    assert_eq!(world.finished, [Finished { id: ReadId(0), result: Err(denied) }]);
+}
+
+#[test]
+fn a_cancelled_read_never_finishes() {
+    let object = ObjectId(9);
+    for steps in 0..3 {
+        for faults in [0, 100] {
+            let mut world = World::new(1, TAIL, faults);
+            world.put(object, &[range(1, 0, 10, &mut Rng::new(4))], 100);
+            world.read(read(0, object, 1, 0, 10));
+            for _ in 0..steps {
+                world.step();
+            }
+            let before = world.finished.len();
+            world.reader.cancel(ReadId(0));
+            world.reader.invariants();
+            world.store.faults = 0;
+            assert_eq!(world.run().len(), before, "{steps} steps, {faults} faults");
+            assert!(world.reader.fetches.is_empty() && world.reader.loads.is_empty());
+        }
+    }
+}
+
+#[test]
+fn indexes_used_longest_ago_are_forgotten() {
+    let mut world = World::new(1, TAIL, 0);
+    world.reader.indexes = IndexCache::new(3);
+    let content = [range(1, 0, 1, &mut Rng::new(4))];
+    for id in 1..=4 {
+        world.put(ObjectId(id), &content, 1);
+    }
+    let mut tails = |object| {
+        world.store.gets.clear();
+        world.read(read(0, ObjectId(object), 1, 0, 10));
+        assert!(world.run()[0].result.is_ok());
+        world.store.gets.len() == 2
+    };
+    assert_eq!([1, 2, 3].map(&mut tails), [true; 3]);
+    assert!(!tails(1), "three fit");
+    assert!(tails(4), "a fourth is loaded, and 2 leaves");
+    assert_eq!([1, 3, 4].map(&mut tails), [false; 3]);
+    assert!(tails(2));
+}

@@ -1,0 +1,153 @@
+//! The APIs that are served: one table, from which everything else about them is derived.
+
+use super::error::ErrorCode;
+use super::frame::HeaderKind;
+use kafka_protocol::messages::ApiVersionsResponse;
+use kafka_protocol::messages::api_versions_response::ApiVersion;
+
+/// An API that is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(i16)]
+pub enum Api {
+    /// Appends records.
+    Produce = 0,
+    /// Reads records.
+    Fetch = 1,
+    /// Finds offsets by time.
+    ListOffsets = 2,
+    /// Tells who serves what.
+    Metadata = 3,
+    /// Tells this table.
+    ApiVersions = 18,
+    /// Creates topics.
+    CreateTopics = 19,
+    /// Deletes topics.
+    DeleteTopics = 20,
+}
+
+/// One line of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Line {
+    api: Api,
+    /// First and last version that clients are told of.
+    advertised: (i16, i16),
+    /// First and last version that are answered.
+    served: (i16, i16),
+    /// The first version with compact lengths and tagged fields.
+    flexible: i16,
+}
+
+/// Where advertised and served differ, it is because librdkafka before 2.11.1 takes a Produce that does not begin at
+/// version 0 for a broker without compression, and sends everything uncompressed without a word.
+const TABLE: [Line; 7] = [
+    Line { api: Api::Produce, advertised: (0, 13), served: (3, 13), flexible: 9 },
+    Line { api: Api::Fetch, advertised: (4, 18), served: (4, 18), flexible: 12 },
+    Line { api: Api::ListOffsets, advertised: (1, 10), served: (1, 10), flexible: 6 },
+    Line { api: Api::Metadata, advertised: (0, 13), served: (0, 13), flexible: 9 },
+    Line { api: Api::ApiVersions, advertised: (0, 4), served: (0, 4), flexible: 3 },
+    Line { api: Api::CreateTopics, advertised: (2, 7), served: (2, 7), flexible: 5 },
+    Line { api: Api::DeleteTopics, advertised: (1, 6), served: (1, 6), flexible: 4 },
+];
+
+impl Api {
+    /// The API of a key, if it is served.
+    #[must_use]
+    pub fn of_key(key: i16) -> Option<Self> {
+        TABLE.iter().map(|line| line.api).find(|api| api.key() == key)
+    }
+
+    /// Its number on the wire.
+    #[must_use]
+    pub const fn key(self) -> i16 {
+        self as i16
+    }
+
+    /// Whether this version of it is answered.
+    #[must_use]
+    pub fn serves(self, version: i16) -> bool {
+        let (first, last) = self.line().served;
+        (first..=last).contains(&version)
+    }
+
+    /// Whether this version has compact lengths and tagged fields.
+    #[must_use]
+    pub fn is_flexible(self, version: i16) -> bool {
+        version >= self.line().flexible
+    }
+
+    /// First and last version that are answered.
+    #[must_use]
+    pub fn served(self) -> (i16, i16) {
+        self.line().served
+    }
+
+    /// Every API, in the order of the table.
+    pub fn all() -> impl Iterator<Item = Self> {
+        TABLE.iter().map(|line| line.api)
+    }
+
+    /// How this version's request header goes on after the client id.
+    pub(crate) fn request_header(self, version: i16) -> HeaderKind {
+        if self.is_flexible(version) { HeaderKind::Flexible } else { HeaderKind::Plain }
+    }
+
+    /// How this version's response header goes on after the correlation id. A client that does not know yet what the
+    /// broker can do must be able to read an answer to ApiVersions, so that one is plain for ever.
+    pub(crate) fn response_header(self, version: i16) -> HeaderKind {
+        if self == Self::ApiVersions { HeaderKind::Plain } else { self.request_header(version) }
+    }
+
+    fn line(self) -> &'static Line {
+        TABLE.iter().find(|line| line.api == self).expect("each API has a line; a test says so")
+    }
+}
+
+/// The answer to ApiVersions. With an error it lists the versions all the same, so that the client can try again.
+pub fn api_versions(error: ErrorCode) -> ApiVersionsResponse {
+    let lines = TABLE.iter().map(|line| {
+        let (first, last) = line.advertised;
+        ApiVersion::default().with_api_key(line.api.key()).with_min_version(first).with_max_version(last)
+    });
+    ApiVersionsResponse::default().with_error_code(error.code()).with_api_keys(lines.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kafka_protocol::messages::ApiKey;
+
+    #[test]
+    fn the_table_agrees_with_the_schemas() {
+        for api in [
+            Api::Produce,
+            Api::Fetch,
+            Api::ListOffsets,
+            Api::Metadata,
+            Api::ApiVersions,
+            Api::CreateTopics,
+            Api::DeleteTopics,
+        ] {
+            let schema = ApiKey::try_from(api.key()).expect("a key of Kafka's");
+            let (first, last) = api.served();
+            let known = schema.valid_versions();
+            assert_eq!((first, last), (known.min, known.max), "{api:?}");
+            for version in first..=last {
+                let request = if api.request_header(version) == HeaderKind::Flexible { 2 } else { 1 };
+                let response = if api.response_header(version) == HeaderKind::Flexible { 1 } else { 0 };
+                assert_eq!(request, schema.request_header_version(version), "{api:?} {version}");
+                assert_eq!(response, schema.response_header_version(version), "{api:?} {version}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_produce_advertises_what_is_not_served() {
+        for line in TABLE {
+            let extra = if line.api == Api::Produce { (0, 13) } else { line.served };
+            assert_eq!(line.advertised, extra);
+            assert_eq!(Api::of_key(line.api.key()), Some(line.api));
+        }
+        assert_eq!(Api::of_key(22), None);
+        assert!(!Api::Produce.serves(2) && Api::Produce.serves(3) && !Api::Metadata.serves(-1));
+    }
+}

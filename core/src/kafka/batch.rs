@@ -1,0 +1,298 @@
+//! Record batches, seen through their header alone: the records stay as the producer wrote them.
+//!
+//! ```text
+//!   0         8        12       16      17      21      23            27
+//!   +---------+--------+--------+-------+-------+-------+-------------+- - -
+//!   | base    | length | leader | magic | CRC32C| attri-| last offset |
+//!   | offset  |        | epoch  | (2)   |       | butes | delta       |
+//!   +---------+--------+--------+-------+-------+-------+-------------+- - -
+//!  27         35         43         51         53         57       61
+//!   +---------+----------+----------+----------+----------+--------+- - - - -
+//!   | base    | max      | producer | producer | base     | record | records
+//!   | time    | time     | id       | epoch    | sequence | count  |
+//!   +---------+----------+----------+----------+----------+--------+- - - - -
+//! ```
+//! All numbers are big-endian. The length counts what follows it. The CRC covers everything from the attributes on, so
+//! the broker may write base offset and leader epoch without touching it. Attributes: bits 0 to 2 codec, 3 timestamp
+//! type (1: the broker's), 4 transactional, 5 control.
+
+use super::error::ErrorCode;
+use crate::id::{Offset, StreamEpoch};
+use crate::machine::{Payload, WallTime};
+use bytes::Bytes;
+
+/// Length of a batch header.
+pub const HEADER: usize = 61;
+
+/// Base offset and length, which the length does not count.
+const OVERHEAD: usize = 12;
+/// Where the magic is, in this and all earlier formats.
+const MAGIC_AT: usize = 16;
+/// Where the CRC's cover begins.
+const COVERED: usize = 21;
+const MAGIC: u8 = 2;
+
+/// A batch's header, as it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BatchHeader {
+    /// Offset of the first record.
+    pub base_offset: i64,
+    /// Bytes after this field.
+    pub length: i32,
+    /// Epoch of the leader that accepted it.
+    pub leader_epoch: i32,
+    /// CRC32C from the attributes on.
+    pub crc: u32,
+    /// Codec and flags.
+    pub attributes: Attributes,
+    /// Offset of the last record, less the first's.
+    pub last_offset_delta: i32,
+    /// The time from which the records' times are counted.
+    pub base_timestamp: i64,
+    /// The largest of the records' times.
+    pub max_timestamp: i64,
+    /// The idempotent or transactional producer; -1 if it is neither.
+    pub producer_id: i64,
+    /// That producer's epoch.
+    pub producer_epoch: i16,
+    /// That producer's number of the first record.
+    pub base_sequence: i32,
+    /// How many records.
+    pub count: i32,
+}
+
+/// Codec and flags of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Attributes(pub i16);
+
+/// How records are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// Not at all.
+    None,
+    /// By gzip.
+    Gzip,
+    /// By Snappy.
+    Snappy,
+    /// By LZ4.
+    Lz4,
+    /// By Zstandard.
+    Zstd,
+}
+
+impl Attributes {
+    /// The codec, if Kafka knows it.
+    #[must_use]
+    pub const fn codec(self) -> Option<Codec> {
+        Some(match self.0 & 0b111 {
+            0 => Codec::None,
+            1 => Codec::Gzip,
+            2 => Codec::Snappy,
+            3 => Codec::Lz4,
+            4 => Codec::Zstd,
+            _ => return None,
+        })
+    }
+
+    /// Whether the times are the broker's and not the producer's.
+    #[must_use]
+    pub const fn is_log_append_time(self) -> bool {
+        self.0 & 1 << 3 != 0
+    }
+
+    /// Whether it is part of a transaction.
+    #[must_use]
+    pub const fn is_transactional(self) -> bool {
+        self.0 & 1 << 4 != 0
+    }
+
+    /// Whether it holds a transaction's end instead of records.
+    #[must_use]
+    pub const fn is_control(self) -> bool {
+        self.0 & 1 << 5 != 0
+    }
+}
+
+impl BatchHeader {
+    /// The header at the front of `bytes`; `None` if that is cut short, of another format, or its length can't be.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let header = bytes.first_chunk::<HEADER>()?;
+        let parsed = Self {
+            base_offset: i64::from_be_bytes(field(header, 0)),
+            length: i32::from_be_bytes(field(header, 8)),
+            leader_epoch: i32::from_be_bytes(field(header, 12)),
+            crc: u32::from_be_bytes(field(header, 17)),
+            attributes: Attributes(i16::from_be_bytes(field(header, 21))),
+            last_offset_delta: i32::from_be_bytes(field(header, 23)),
+            base_timestamp: i64::from_be_bytes(field(header, 27)),
+            max_timestamp: i64::from_be_bytes(field(header, 35)),
+            producer_id: i64::from_be_bytes(field(header, 43)),
+            producer_epoch: i16::from_be_bytes(field(header, 51)),
+            base_sequence: i32::from_be_bytes(field(header, 53)),
+            count: i32::from_be_bytes(field(header, 57)),
+        };
+        let legal = header[MAGIC_AT] == MAGIC && parsed.size().is_some();
+        legal.then_some(parsed)
+    }
+
+    /// Length of the whole batch in bytes; `None` if the length field is less than a header's.
+    fn size(&self) -> Option<usize> {
+        usize::try_from(self.length).ok()?.checked_add(OVERHEAD).filter(|size| *size >= HEADER)
+    }
+
+    /// How many records.
+    #[must_use]
+    pub fn record_count(&self) -> u32 {
+        u32::try_from(self.count).unwrap_or(0)
+    }
+
+    /// The largest of the records' times.
+    #[must_use]
+    pub const fn max_timestamp(&self) -> WallTime {
+        WallTime(self.max_timestamp)
+    }
+
+    /// Offset of the first record; `None` if it is negative.
+    #[must_use]
+    pub fn base(&self) -> Option<Offset> {
+        u64::try_from(self.base_offset).ok().map(Offset)
+    }
+
+    /// Offset after the last record; `None` if that makes no sense.
+    #[must_use]
+    pub fn end(&self) -> Option<Offset> {
+        let delta = u64::try_from(self.last_offset_delta).ok()?;
+        self.base()?.0.checked_add(delta)?.checked_add(1).map(Offset)
+    }
+}
+
+fn field<const N: usize>(header: &[u8; HEADER], at: usize) -> [u8; N] {
+    core::array::from_fn(|i| header[at + i])
+}
+
+/// Whether a whole batch matches its CRC. What is too short for a header does not.
+#[must_use]
+pub fn crc_matches(batch: &[u8]) -> bool {
+    BatchHeader::parse(batch)
+        .and_then(|header| Some(crc32c::crc32c(batch.get(COVERED..header.size()?)?) == header.crc))
+        .unwrap_or(false)
+}
+
+/// Writes what only the broker knows into a batch: the offset of its first record and the epoch of its leader.
+///
+/// # Panics
+/// When `batch` is shorter than a header, which no checked batch is.
+pub fn stamp(batch: &mut [u8], base: Offset, epoch: StreamEpoch) {
+    assert!(batch.len() >= HEADER, "only checked batches are stamped");
+    let base = i64::try_from(base.0).expect("no stream ever holds 2^63 records");
+    let epoch = i32::try_from(epoch.0).expect("no stream is ever opened 2^31 times");
+    batch[0..8].copy_from_slice(&base.to_be_bytes());
+    batch[12..16].copy_from_slice(&epoch.to_be_bytes());
+}
+
+/// One batch of a producer that may be appended: complete, of the current format, its CRC verified.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CheckedBatch {
+    /// Its header.
+    pub header: BatchHeader,
+    /// All of it, header included.
+    pub bytes: Payload,
+}
+
+impl CheckedBatch {
+    /// Checks the records of one partition of a produce request.
+    ///
+    /// # Errors
+    /// Kafka's own for the defect:
+    /// - `INVALID_RECORD`: no batch, more than one, an older format, an unknown codec, a count or base offset that
+    ///   can't be, or a control batch;
+    /// - `CORRUPT_MESSAGE`: a length or CRC that does not match;
+    /// - `INVALID_TIMESTAMP`: the times claim to be the broker's;
+    /// - `INVALID_TXN_STATE`: a transaction, of which there are none;
+    /// - `UNSUPPORTED_VERSION`: an idempotent producer. Its sequences are not checked, so its batches are refused by
+    ///   the one error that Java's idempotent producer takes as final for itself, not only for the batch.
+    pub fn check(records: &Bytes) -> Result<Self, ErrorCode> {
+        match records.get(MAGIC_AT) {
+            None if records.is_empty() => return Err(ErrorCode::InvalidRecord),
+            None => return Err(ErrorCode::CorruptMessage),
+            Some(&MAGIC) => {}
+            Some(_) => return Err(ErrorCode::InvalidRecord),
+        }
+        let header = BatchHeader::parse(records).ok_or(ErrorCode::CorruptMessage)?;
+        let size = header.size().ok_or(ErrorCode::CorruptMessage)?;
+        if records.len() < size || !crc_matches(records) {
+            return Err(ErrorCode::CorruptMessage);
+        }
+        if records.len() > size {
+            return Err(ErrorCode::InvalidRecord);
+        }
+        check_header(&header)?;
+        Ok(Self { header, bytes: Payload(records.clone()) })
+    }
+}
+
+fn check_header(header: &BatchHeader) -> Result<(), ErrorCode> {
+    let counts_agree = i64::from(header.count) == i64::from(header.last_offset_delta) + 1;
+    if header.attributes.is_control()
+        || header.attributes.codec().is_none()
+        || header.count <= 0
+        || !counts_agree
+        || header.base_offset != 0
+    {
+        return Err(ErrorCode::InvalidRecord);
+    }
+    if header.attributes.is_transactional() {
+        return Err(ErrorCode::InvalidTxnState);
+    }
+    if header.producer_id >= 0 {
+        return Err(ErrorCode::UnsupportedVersion);
+    }
+    if header.attributes.is_log_append_time() {
+        return Err(ErrorCode::InvalidTimestamp);
+    }
+    Ok(())
+}
+
+/// One of several batches.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Batch {
+    /// Its header.
+    pub header: BatchHeader,
+    /// All of it, header included.
+    pub bytes: Payload,
+}
+
+/// The batches in their concatenation, by their headers alone: CRCs are not verified. It ends before the first that is
+/// cut short or none, whatever the bytes are.
+#[derive(Clone, Debug)]
+pub struct Batches {
+    left: Bytes,
+}
+
+impl Batches {
+    /// Of these bytes.
+    #[must_use]
+    pub const fn new(bytes: Bytes) -> Self {
+        Self { left: bytes }
+    }
+
+    /// What was not returned yet. Once the iterator has ended, nothing unless the last batch is cut short or damaged.
+    #[must_use]
+    pub const fn rest(&self) -> &Bytes {
+        &self.left
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Batch;
+
+    fn next(&mut self) -> Option<Batch> {
+        let header = BatchHeader::parse(&self.left)?;
+        let size = header.size().filter(|size| *size <= self.left.len())?;
+        Some(Batch { header, bytes: Payload(self.left.split_to(size)) })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

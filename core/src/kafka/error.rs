@@ -1,0 +1,138 @@
+//! Kafka's error codes.
+
+use core::fmt;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $code:literal $name:literal,)*) => {
+        /// What a response says about a request, a topic or a partition; by Kafka's own numbers and names.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(i16)]
+        pub enum ErrorCode {
+            $($(#[$doc])* $variant = $code,)*
+        }
+
+        impl ErrorCode {
+            /// Every code that Karst uses.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// Kafka's name of it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// Something that has no code of its own.
+    UnknownServerError = -1 "UNKNOWN_SERVER_ERROR",
+    /// Success.
+    None = 0 "NONE",
+    /// Below the log's start or beyond its end.
+    OffsetOutOfRange = 1 "OFFSET_OUT_OF_RANGE",
+    /// A record batch fails its CRC or its lengths.
+    CorruptMessage = 2 "CORRUPT_MESSAGE",
+    /// No such topic or partition here; the client refreshes its metadata.
+    UnknownTopicOrPartition = 3 "UNKNOWN_TOPIC_OR_PARTITION",
+    /// Nobody serves the partition at this moment.
+    LeaderNotAvailable = 5 "LEADER_NOT_AVAILABLE",
+    /// Another broker serves the partition.
+    NotLeaderOrFollower = 6 "NOT_LEADER_OR_FOLLOWER",
+    /// Whether the request took effect is unknown.
+    RequestTimedOut = 7 "REQUEST_TIMED_OUT",
+    /// The broker can't be reached.
+    BrokerNotAvailable = 8 "BROKER_NOT_AVAILABLE",
+    /// A record batch is larger than the broker takes.
+    MessageTooLarge = 10 "MESSAGE_TOO_LARGE",
+    /// A topic's name that Kafka does not allow.
+    InvalidTopicException = 17 "INVALID_TOPIC_EXCEPTION",
+    /// Acks other than -1, 0 and 1.
+    InvalidRequiredAcks = 21 "INVALID_REQUIRED_ACKS",
+    /// A producer stamped its records as the broker does.
+    InvalidTimestamp = 32 "INVALID_TIMESTAMP",
+    /// The API, or what the request needs of it, is not served.
+    UnsupportedVersion = 35 "UNSUPPORTED_VERSION",
+    /// The name is taken.
+    TopicAlreadyExists = 36 "TOPIC_ALREADY_EXISTS",
+    /// Too few or too many partitions.
+    InvalidPartitions = 37 "INVALID_PARTITIONS",
+    /// A replication factor below one (and not the default).
+    InvalidReplicationFactor = 38 "INVALID_REPLICATION_FACTOR",
+    /// Replicas are assigned by hand in a way that can't be.
+    InvalidReplicaAssignment = 39 "INVALID_REPLICA_ASSIGNMENT",
+    /// A configuration that can't be.
+    InvalidConfig = 40 "INVALID_CONFIG",
+    /// Another broker is the controller.
+    NotController = 41 "NOT_CONTROLLER",
+    /// The request contradicts itself.
+    InvalidRequest = 42 "INVALID_REQUEST",
+    /// The topic's message format can't hold what was sent.
+    UnsupportedForMessageFormat = 43 "UNSUPPORTED_FOR_MESSAGE_FORMAT",
+    /// A policy of the broker forbids it.
+    PolicyViolation = 44 "POLICY_VIOLATION",
+    /// Transactional records outside a transaction that the broker knows.
+    InvalidTxnState = 48 "INVALID_TXN_STATE",
+    /// The log can't be written or read.
+    KafkaStorageError = 56 "KAFKA_STORAGE_ERROR",
+    /// The broker does not know the fetch session; the client begins a full fetch.
+    FetchSessionIdNotFound = 70 "FETCH_SESSION_ID_NOT_FOUND",
+    /// Topics are not deleted here.
+    TopicDeletionDisabled = 73 "TOPIC_DELETION_DISABLED",
+    /// The client knows an older leader epoch.
+    FencedLeaderEpoch = 74 "FENCED_LEADER_EPOCH",
+    /// The client knows a later leader epoch.
+    UnknownLeaderEpoch = 75 "UNKNOWN_LEADER_EPOCH",
+    /// A codec that this version of the request can't carry.
+    UnsupportedCompressionType = 76 "UNSUPPORTED_COMPRESSION_TYPE",
+    /// The broker's epoch is not the current one.
+    StaleBrokerEpoch = 77 "STALE_BROKER_EPOCH",
+    /// The offset is not known yet.
+    OffsetNotAvailable = 78 "OFFSET_NOT_AVAILABLE",
+    /// A record batch that breaks a rule.
+    InvalidRecord = 87 "INVALID_RECORD",
+    /// No topic of that id here; the client refreshes its metadata.
+    UnknownTopicId = 100 "UNKNOWN_TOPIC_ID",
+    /// The topic's name and id do not belong together.
+    InconsistentTopicId = 103 "INCONSISTENT_TOPIC_ID",
+}
+
+impl ErrorCode {
+    /// The number on the wire.
+    #[must_use]
+    pub const fn code(self) -> i16 {
+        self as i16
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name(), self.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ErrorCode;
+    use alloc::format;
+    use alloc::string::String;
+    use kafka_protocol::ResponseError;
+
+    #[test]
+    fn numbers_and_names_are_kafkas() {
+        for error in ErrorCode::ALL {
+            let code = error.code();
+            if code == 0 {
+                continue;
+            }
+            let known = ResponseError::try_from_code(code).expect("not success");
+            assert!(!matches!(known, ResponseError::Unknown(_)), "{error} is no code of Kafka's");
+            let squeezed: String = error.name().chars().filter(|c| *c != '_').collect();
+            let theirs = format!("{known:?}").to_uppercase();
+            let theirs = theirs.trim_end_matches("EXCEPTION");
+            assert_eq!(squeezed.trim_end_matches("EXCEPTION"), theirs, "{error}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! A cut becomes part of the streams, in one step or not at all.
+//!
+//! Checked in this order:
+//! 1. the recovery's number, or without one the epoch;
+//! 2. the cut's number: not above the last one is done already, beyond the next is a gap;
+//! 3. stream by stream: a range of a deleted stream, or below a stream's start, is dropped and the rest commits, so
+//!    that one deleted topic can't block every producer; what is left must continue its stream exactly. A range that
+//!    the start cuts through is kept whole, since its object has it whole: it is read from the start on.
+//! 4. the objects' leases. An object that holds nothing but dropped ranges is destroyed at once.
+
+use crate::controller::NodeCommand;
+use crate::id::{NodeId, ObjectId, StreamId};
+use crate::metadata::{
+    Answer, Commit, CommitRange, EpochImage, Image, NodeImage, ObjectImage, ObjectState, RangeImage, Refusal,
+    StreamState, bounds,
+};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+impl Image {
+    /// Everything of the cut that still has a stream, and the new trim point.
+    pub(super) fn commit(&mut self, by: &NodeCommand, commit: &Commit) -> Result<Answer, Refusal> {
+        let node = self.nodes.get(&by.node).ok_or(Refusal::Fenced)?;
+        let epoch = node.committing(commit)?;
+        if commit.number <= epoch.last_cut {
+            return Ok(Answer::Done);
+        }
+        if commit.number != epoch.last_cut.next() {
+            return Err(Refusal::CutGap { expected: epoch.last_cut.next() });
+        }
+        if commit.lsn < epoch.trim || commit.lsn.0 >= bounds::COUNTER {
+            return Err(Refusal::Invalid);
+        }
+        let kept = self.fitting(by.node, commit)?;
+        self.check_leases(by, commit)?;
+        self.insert(commit, &kept);
+        if let Some(epoch) = self.nodes.get_mut(&by.node).and_then(|node| node.epochs.get_mut(&commit.epoch)) {
+            epoch.trim = commit.lsn;
+            epoch.last_cut = commit.number;
+        }
+        Ok(Answer::Done)
+    }
+
+    /// The ranges that have a place, with their objects, each after what precedes it in the same commit.
+    fn fitting<'c>(&self, owner: NodeId, commit: &'c Commit) -> Result<Vec<(ObjectId, &'c CommitRange)>, Refusal> {
+        let mut ends = BTreeMap::<StreamId, _>::new();
+        let mut kept = Vec::new();
+        for (object, range) in commit.objects.iter().flat_map(|object| object.ranges.iter().map(|r| (object.id, r))) {
+            let Some(stream) = self.streams.get(&range.stream) else { continue };
+            let end = ends.get(&range.stream).copied().unwrap_or(stream.end);
+            let proper = range.start < range.end && range.end <= bounds::OFFSET && range.bytes <= bounds::OBJECT;
+            if proper && range.end <= stream.start {
+                continue;
+            }
+            let open = stream.state == StreamState::Open(commit.epoch) && stream.owner == owner;
+            if !proper || !open || stream.epoch != range.epoch || range.start.max(stream.start) != end {
+                return Err(Refusal::NotContiguous { stream: range.stream, end });
+            }
+            ends.insert(range.stream, range.end);
+            kept.push((object, range));
+        }
+        Ok(kept)
+    }
+
+    fn check_leases(&self, by: &NodeCommand, commit: &Commit) -> Result<(), Refusal> {
+        let mut seen = BTreeSet::new();
+        for object in &commit.objects {
+            let state = self.objects.get(&object.id).map(|object| object.state);
+            if state != Some(ObjectState::Leased(by.node, by.epoch)) || !seen.insert(object.id) {
+                return Err(Refusal::NotLeased { id: object.id });
+            }
+            if object.size > bounds::OBJECT {
+                return Err(Refusal::Invalid);
+            }
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, commit: &Commit, kept: &[(ObjectId, &CommitRange)]) {
+        for object in &commit.objects {
+            let state = ObjectState::Destroyed(self.at);
+            self.objects.insert(object.id, ObjectImage { state, size: object.size });
+        }
+        for (id, range) in kept {
+            if let Some(object) = self.objects.get_mut(id) {
+                object.state = match object.state {
+                    ObjectState::Live(ranges) => ObjectState::Live(ranges.saturating_add(1)),
+                    _ => ObjectState::Live(1),
+                };
+            }
+            if let Some(stream) = self.streams.get_mut(&range.stream) {
+                let CommitRange { end, max_timestamp, bytes, .. } = **range;
+                stream.ranges.insert(range.start, RangeImage { end, object: *id, max_timestamp, bytes });
+                stream.end = end;
+            }
+        }
+    }
+}
+
+impl NodeImage {
+    /// The epoch that the commit is for, if the sender may still commit for it.
+    fn committing(&self, commit: &Commit) -> Result<&EpochImage, Refusal> {
+        let image = self.epochs.get(&commit.epoch);
+        match commit.recovery {
+            None if commit.epoch != self.epoch => Err(Refusal::Fenced),
+            None => image.ok_or(Refusal::NotRecovered),
+            number => image.filter(|image| image.recovery == number).ok_or(Refusal::RecoverySuperseded),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Registration and recovery.
+//!
+//! A node epoch leaves a trace (an [`EpochImage`]) from the naming of its ring until its streams are closed, by itself
+//! or by its recovery. As a ring is named only when nothing older is left to recover, a node has at most one.
+
+use crate::controller::NodeCommand;
+use crate::id::{CommandSeq, CutNumber, Lsn, NodeEpoch, NodeId, RecoveryNumber, WalUuid};
+use crate::metadata::{Answer, EpochImage, Image, NodeImage, ObjectState, Refusal, RegisteredWal, StreamState};
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+
+impl Image {
+    /// A new epoch for the sender. The older one is fenced, its recovery ordered, and what it leased expires: an object
+    /// under such an id can never be committed.
+    pub(super) fn register(
+        &mut self,
+        by: &NodeCommand,
+        wal: Option<RegisteredWal>,
+        host: &str,
+        port: u16,
+    ) -> Result<Answer, Refusal> {
+        let known = self.nodes.get(&by.node);
+        let last_epoch = known.map_or(NodeEpoch(0), |node| node.epoch);
+        match_wal(last_epoch, known, wal)?;
+
+        self.objects.retain(|_, object| !matches!(object.state, ObjectState::Leased(node, _) if node == by.node));
+        let node = self.nodes.entry(by.node).or_insert_with(|| NodeImage {
+            epoch: last_epoch,
+            incarnation: by.incarnation,
+            host: String::new(),
+            port: 0,
+            epochs: BTreeMap::new(),
+            last_command: CommandSeq(0),
+            answers: BTreeMap::new(),
+        });
+        if node.incarnation != by.incarnation {
+            node.answers.clear();
+        }
+        node.epoch = last_epoch.next();
+        node.incarnation = by.incarnation;
+        node.host = host.into();
+        node.port = port;
+        let number = RecoveryNumber(self.seq.0);
+        for epoch in node.epochs.values_mut() {
+            epoch.recovery = Some(number);
+        }
+        Ok(Answer::Registered { epoch: last_epoch.next(), recoveries: self.recoveries(by.node) })
+    }
+
+    /// The sender's ring has begun its life under the sender's epoch: nothing is committed of it yet.
+    pub(super) fn name_wal(&mut self, by: &NodeCommand, uuid: WalUuid) -> Result<Answer, Refusal> {
+        let node = self.nodes.get_mut(&by.node).ok_or(Refusal::Fenced)?;
+        if node.epochs.values().any(|epoch| epoch.recovery.is_some()) {
+            return Err(Refusal::NotRecovered);
+        }
+        let named = node.epochs.entry(by.epoch).or_insert(EpochImage {
+            wal: uuid,
+            trim: Lsn(0),
+            last_cut: CutNumber(0),
+            recovery: None,
+        });
+        if named.wal == uuid { Ok(Answer::Done) } else { Err(Refusal::WrongWal { expected: named.wal }) }
+    }
+
+    /// The oldest epoch whose newest recovery has that number is recovered.
+    pub(super) fn end_recovery(&mut self, by: &NodeCommand, number: RecoveryNumber) -> Result<Answer, Refusal> {
+        let node = self.nodes.get_mut(&by.node).ok_or(Refusal::Fenced)?;
+        let ordered = node.epochs.iter().find(|(_, image)| image.recovery == Some(number));
+        let epoch = *ordered.ok_or(Refusal::RecoverySuperseded)?.0;
+        node.epochs.remove(&epoch);
+        self.close_all(by.node, epoch);
+        Ok(Answer::Done)
+    }
+
+    /// Closes what is open under a node's epoch.
+    pub(super) fn close_all(&mut self, owner: NodeId, epoch: NodeEpoch) {
+        for stream in self.streams.values_mut() {
+            if stream.owner == owner && stream.state == StreamState::Open(epoch) {
+                stream.state = StreamState::Closed;
+            }
+        }
+    }
+
+    /// Whether streams may be open under the sender's epoch: it named its ring, hence nothing older is unrecovered.
+    pub(super) fn may_open(&self, by: &NodeCommand) -> Result<(), Refusal> {
+        let named = self.nodes.get(&by.node).is_some_and(|node| node.epochs.contains_key(&by.epoch));
+        named.then_some(()).ok_or(Refusal::NotRecovered)
+    }
+}
+
+/// Whether a node may go on with the ring that it holds: it is the one that has what is not committed yet, and neither
+/// that ring nor the metadata is an older copy.
+fn match_wal(last: NodeEpoch, node: Option<&NodeImage>, wal: Option<RegisteredWal>) -> Result<(), Refusal> {
+    if wal.is_some_and(|wal| wal.epoch > last) {
+        // A ring is formatted for an epoch only after its registration is durable.
+        return Err(Refusal::WalAhead { known: Lsn(0) });
+    }
+    for (epoch, image) in node.into_iter().flat_map(|node| &node.epochs) {
+        let same = wal.filter(|wal| wal.uuid == image.wal && wal.epoch == *epoch);
+        let same = same.ok_or(Refusal::WrongWal { expected: image.wal })?;
+        if same.trim > image.trim {
+            return Err(Refusal::WalAhead { known: image.trim });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! Data objects are leased, and forgotten when they are gone from the bucket.
+
+use crate::controller::NodeCommand;
+use crate::id::ObjectId;
+use crate::metadata::{Answer, Image, ObjectImage, ObjectState, RangeImage, Refusal, bounds};
+
+impl Image {
+    /// The next ids, each for one content only. They can be committed as long as the sender's epoch is not fenced.
+    pub(super) fn lease_objects(&mut self, by: &NodeCommand, count: u32) -> Result<Answer, Refusal> {
+        if !(1..=bounds::LEASE).contains(&count) {
+            return Err(Refusal::Invalid);
+        }
+        let first = self.next_object;
+        self.next_object = ObjectId(first.0 + u64::from(count));
+        let state = ObjectState::Leased(by.node, by.epoch);
+        self.objects.extend((first.0..self.next_object.0).map(|id| (ObjectId(id), ObjectImage { state, size: 0 })));
+        Ok(Answer::Leased { first, count })
+    }
+
+    /// Destroyed objects are gone from the bucket. One that is unknown was forgotten before.
+    pub(super) fn forget_objects(&mut self, ids: &[ObjectId]) -> Result<Answer, Refusal> {
+        let destroyed = |object: &ObjectImage| matches!(object.state, ObjectState::Destroyed(_));
+        if !ids.iter().all(|id| self.objects.get(id).is_none_or(destroyed)) {
+            return Err(Refusal::Invalid);
+        }
+        for id in ids {
+            self.objects.remove(id);
+        }
+        Ok(Answer::Done)
+    }
+
+    /// Streams gave these ranges up. An object that has none left is destroyed.
+    pub(super) fn release(&mut self, ranges: impl IntoIterator<Item = RangeImage>) {
+        for range in ranges {
+            let Some(object) = self.objects.get_mut(&range.object) else { continue };
+            object.state = match object.state {
+                ObjectState::Live(1) => ObjectState::Destroyed(self.at),
+                ObjectState::Live(ranges) => ObjectState::Live(ranges.saturating_sub(1)),
+                other => other,
+            };
+        }
+    }
+}

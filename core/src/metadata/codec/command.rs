@@ -1,0 +1,72 @@
+//! Entries, commands and answers.
+
+use super::{Field, record, tagged};
+use crate::controller::NodeCommand;
+use crate::envelope::{DecodeError, Fields};
+use crate::metadata::{
+    Answer, Command, Commit, CommitObject, CommitRange, Entry, NewTopic, Recovery, Refusal, RegisteredWal, TopicName,
+};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+record!(Entry { seq, at, by });
+record!(NodeCommand { node, incarnation, epoch, seq, confirmed, command });
+
+tagged!(Command {
+    1 => Register { wal, host, port },
+    2 => NameWal { uuid },
+    3 => EndRecovery { number },
+    4 => OpenStreams,
+    5 => CloseStreams,
+    6 => CreateTopic(topic),
+    7 => GrowTopic { id, partitions },
+    8 => DeleteTopic { id },
+    9 => LeaseObjects { count },
+    10 => Commit(commit),
+    11 => TrimStream { stream, epoch, start },
+    12 => ForgetObjects { ids },
+});
+
+record!(RegisteredWal { uuid, epoch, trim });
+record!(NewTopic { id, name, partitions });
+record!(Commit { epoch, recovery, number, lsn, objects });
+record!(CommitObject { id, size, ranges });
+record!(CommitRange { stream, epoch, start, end, max_timestamp, bytes });
+
+tagged!(Answer {
+    1 => Done,
+    2 => Registered { epoch, recoveries },
+    3 => Leased { first, count },
+    4 => Refused(refusal),
+});
+
+record!(Recovery { number, epoch, wal, trim, last_cut });
+
+tagged!(Refusal {
+    1 => Fenced,
+    2 => SequenceGap,
+    3 => WrongWal { expected },
+    4 => WalAhead { known },
+    5 => NotRecovered,
+    6 => RecoverySuperseded,
+    7 => CutGap { expected },
+    8 => NotContiguous { stream, end },
+    9 => NotLeased { id },
+    10 => TopicExists,
+    11 => UnknownTopic,
+    12 => InvalidPartitions,
+    13 => UnknownStream,
+    14 => Invalid,
+});
+
+impl Field for TopicName {
+    const LEAST: usize = 3;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        super::put_text(self.as_str(), out);
+    }
+
+    fn take(from: &mut Fields) -> Result<Self, DecodeError> {
+        Self::parse(&String::take(from)?).ok_or(DecodeError::Malformed)
+    }
+}

@@ -1,0 +1,106 @@
+//! Images.
+
+use super::{Field, Record, record};
+use crate::envelope::{DecodeError, Fields};
+use crate::id::{NodeEpoch, NodeId};
+use crate::machine::WallTime;
+use crate::metadata::{
+    EpochImage, Image, NodeImage, ObjectImage, ObjectState, PartitionImage, RangeImage, StreamImage, StreamState,
+    TopicImage,
+};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+/// As the `record!` tables, but for `names`, which follow from the topics, and for what must hold of an image.
+impl Record for Image {
+    fn put_fields(&self, out: &mut Vec<u8>) {
+        self.cluster.put(out);
+        self.feature_level.put(out);
+        self.seq.put(out);
+        self.at.put(out);
+        self.next_stream.put(out);
+        self.next_object.put(out);
+        self.nodes.put(out);
+        self.topics.put(out);
+        self.streams.put(out);
+        self.objects.put(out);
+    }
+
+    fn take_fields(from: &mut Fields) -> Result<Self, DecodeError> {
+        let mut image = Self::new(Field::take(from)?, Field::take(from)?);
+        image.seq = Field::take(from)?;
+        image.at = Field::take(from)?;
+        image.next_stream = Field::take(from)?;
+        image.next_object = Field::take(from)?;
+        image.nodes = Field::take(from)?;
+        image.topics = BTreeMap::take(from)?;
+        image.streams = Field::take(from)?;
+        image.objects = Field::take(from)?;
+        image.names = image.topics.iter().map(|(id, topic)| (topic.name.clone(), *id)).collect();
+        image.check().map_err(|_| DecodeError::Malformed)?;
+        Ok(image)
+    }
+}
+
+record!(NodeImage { epoch, incarnation, host, port, epochs, last_command, answers });
+record!(EpochImage { wal, trim, last_cut, recovery });
+record!(TopicImage { name, partitions });
+record!(PartitionImage { stream });
+record!(StreamImage { topic, partition, owner, epoch, state, start, end, ranges });
+record!(RangeImage { end, object, max_timestamp, bytes });
+record!(ObjectImage { state, size });
+
+/// A tag: 0 closed; 1 open, with the node epoch.
+impl Field for StreamState {
+    const LEAST: usize = 1;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Closed => out.push(0),
+            Self::Open(epoch) => {
+                out.push(1);
+                epoch.put(out);
+            }
+        }
+    }
+
+    fn take(from: &mut Fields) -> Result<Self, DecodeError> {
+        match from.u8()? {
+            0 => Ok(Self::Closed),
+            1 => Ok(Self::Open(NodeEpoch::take(from)?)),
+            _ => Err(DecodeError::Unsupported),
+        }
+    }
+}
+
+/// A tag: 1 leased, with node and node epoch; 2 live, with a count u32; 3 destroyed, with the time.
+impl Field for ObjectState {
+    const LEAST: usize = 1;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Leased(node, epoch) => {
+                out.push(1);
+                node.put(out);
+                epoch.put(out);
+            }
+            Self::Live(ranges) => {
+                out.push(2);
+                ranges.put(out);
+            }
+            Self::Destroyed(at) => {
+                out.push(3);
+                at.put(out);
+            }
+        }
+    }
+
+    fn take(from: &mut Fields) -> Result<Self, DecodeError> {
+        match from.u8()? {
+            1 => Ok(Self::Leased(NodeId::take(from)?, NodeEpoch::take(from)?)),
+            2 => Ok(Self::Live(u32::take(from)?)),
+            3 => Ok(Self::Destroyed(WallTime::take(from)?)),
+            _ => Err(DecodeError::Unsupported),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Reading back what earlier epochs of this node left in the ring, and committing it.
+
+use super::startup::refused;
+use super::{Asker, Effect, Node, Phase, to};
+use crate::id::{CutNumber, NodeEpoch, Offset, StreamId, WalUuid};
+use crate::machine::Effects;
+use crate::mail::{Halt, Mail as To};
+use crate::metadata::{Answer, Command, Image, Recovery, StreamState};
+use crate::upload::{self, Cut, CutRange};
+use crate::wal::{self, Appended};
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// The recoveries that a registration ordered, oldest first.
+#[derive(Debug)]
+pub(super) struct Recoveries {
+    /// The ring on the disk.
+    found: Option<WalUuid>,
+    left: VecDeque<Recovery>,
+    current: Option<Current>,
+}
+
+#[derive(Debug)]
+struct Current {
+    recovery: Recovery,
+    /// The last cut made of it.
+    cut: CutNumber,
+    /// Where each stream ends once the cuts made so far are committed.
+    ends: BTreeMap<StreamId, Offset>,
+    /// Whether the WAL has more than the part in hand.
+    more: bool,
+}
+
+impl Recoveries {
+    pub(super) fn new(found: Option<WalUuid>, recoveries: Vec<Recovery>) -> Self {
+        Self { found, left: recoveries.into(), current: None }
+    }
+}
+
+impl Node {
+    pub(super) fn recover_next(&mut self, out: &mut Effects<Effect>) {
+        let Phase::Recovering(recoveries) = &mut self.phase else { unreachable!("called while recovering") };
+        let Some(recovery) = recoveries.left.pop_front() else { return self.format_wal(out) };
+        if recoveries.found != Some(recovery.wal) {
+            let why = format!(
+                "acknowledged records of epoch {} are in the WAL {}, which is not the one on this disk",
+                recovery.epoch, recovery.wal
+            );
+            return self.halt(Halt::WalRefused(why), out);
+        }
+        tracing::info!(epoch = %recovery.epoch, from = %recovery.trim, "recovering the WAL");
+        let current = Current { recovery, cut: recovery.last_cut, ends: BTreeMap::new(), more: false };
+        recoveries.current = Some(current);
+        out.push(to(To::Wal(wal::Mail::Recover { from: recovery.trim })));
+    }
+
+    pub(super) fn handle_recovered(&mut self, recovered: wal::Recovered, out: &mut Effects<Effect>) {
+        let (records, upto, more) = match recovered {
+            wal::Recovered::Part { records, upto, more } => (records, upto, more),
+            wal::Recovered::Damaged(why) | wal::Recovered::Unreadable(why) => {
+                return self.halt(Halt::WalRefused(why), out);
+            }
+        };
+        let image = self.image.as_ref().expect("a registered node has an image");
+        let Phase::Recovering(Recoveries { current: Some(current), .. }) = &mut self.phase else {
+            unreachable!("the WAL recovers when it is told to")
+        };
+        let ranges = match select(image, current.recovery.epoch, &mut current.ends, records) {
+            Ok(ranges) => ranges,
+            Err(why) => return self.halt(Halt::WalRefused(why), out),
+        };
+        current.more = more;
+        if ranges.is_empty() {
+            return self.recover_on(out);
+        }
+        current.cut = current.cut.next();
+        out.push(to(To::Uploader(upload::Mail::Cut(Cut {
+            epoch: current.recovery.epoch,
+            recovery: Some(current.recovery.number),
+            number: current.cut,
+            lsn: upto,
+            ranges,
+        }))));
+    }
+
+    /// The part in hand is committed: the next one, or the end.
+    pub(super) fn recover_on(&mut self, out: &mut Effects<Effect>) {
+        let Phase::Recovering(Recoveries { current: Some(current), .. }) = &self.phase else {
+            unreachable!("called while recovering")
+        };
+        if current.more {
+            out.push(to(To::Wal(wal::Mail::RecoverMore)));
+        } else {
+            let number = current.recovery.number;
+            self.commands.send(Asker::Node, Command::EndRecovery { number }, self.epoch, out);
+        }
+    }
+
+    pub(super) fn handle_recovery_ended(&mut self, answer: Answer, out: &mut Effects<Effect>) {
+        if answer != Answer::Done {
+            return self.halt(refused(&answer, "ending the recovery of its WAL"), out);
+        }
+        self.recover_next(out);
+    }
+}
+
+/// Keeps the records of streams that are still open under the fenced epoch, from their committed end on. What is below
+/// was committed before the crash, with a trim that did not reach the disk.
+fn select(
+    image: &Image,
+    epoch: NodeEpoch,
+    ends: &mut BTreeMap<StreamId, Offset>,
+    records: Vec<Appended>,
+) -> Result<Vec<CutRange>, String> {
+    let mut ranges: BTreeMap<StreamId, CutRange> = BTreeMap::new();
+    for record in records {
+        let Some(stream) = image.streams.get(&record.stream) else { continue };
+        if stream.state != StreamState::Open(epoch) || stream.epoch != record.epoch {
+            continue;
+        }
+        let end = ends.entry(record.stream).or_insert(stream.end);
+        if record.end <= *end {
+            continue;
+        }
+        // A trim may have passed the committed end and stopped inside a batch: that batch is kept whole.
+        if record.base > *end || (record.base < *end && *end != stream.start) {
+            return Err(format!(
+                "the WAL continues stream {} at offset {}, but the committed records end at {}: acknowledged records \
+                 are missing from the WAL",
+                record.stream, record.base, end
+            ));
+        }
+        *end = record.end;
+        let range = ranges.entry(record.stream).or_insert_with(|| CutRange {
+            stream: record.stream,
+            epoch: record.epoch,
+            start: record.base,
+            end: record.base,
+            batches: Vec::new(),
+        });
+        range.end = record.end;
+        range.batches.push(record);
+    }
+    Ok(ranges.into_values().collect())
+}

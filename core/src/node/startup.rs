@@ -1,0 +1,113 @@
+//! From the first image to serving.
+
+use super::recovery::Recoveries;
+use super::{Asker, Effect, Node, Phase, to};
+use crate::id::{NodeEpoch, WalUuid};
+use crate::machine::{Effects, Now};
+use crate::mail::{Halt, Mail as To};
+use crate::metadata::{Answer, Command, Image, Refusal, RegisteredWal};
+use crate::{shard, wal};
+use alloc::boxed::Box;
+use alloc::format;
+
+impl Node {
+    pub(super) fn handle_image(&mut self, image: Image, out: &mut Effects<Effect>) {
+        assert!(self.image.is_none(), "the controller sends one image");
+        out.push(to(To::Shard(shard::Mail::Image(Box::new(image.clone())))));
+        self.image = Some(image);
+        self.phase = Phase::Inspecting;
+        out.push(to(To::Wal(wal::Mail::Inspect)));
+    }
+
+    pub(super) fn handle_inspection(&mut self, inspection: wal::Inspection, out: &mut Effects<Effect>) {
+        let image = self.image.as_ref().expect("the WAL is inspected after the image arrived");
+        let found = match inspection {
+            wal::Inspection::Blank => None,
+            wal::Inspection::Refused(why) => return self.halt(Halt::WalRefused(why), out),
+            wal::Inspection::Ring(found) if found.life.cluster != image.cluster => {
+                let why = format!(
+                    "the WAL belongs to cluster {}, the bucket to cluster {}: start with the WAL and the bucket that \
+                     belong together",
+                    found.life.cluster, image.cluster
+                );
+                return self.halt(Halt::WalRefused(why), out);
+            }
+            wal::Inspection::Ring(found) if found.life.node != self.config.node => {
+                let why = format!(
+                    "the WAL belongs to node {}, this is node {}: start with that node id, or with another WAL",
+                    found.life.node, self.config.node
+                );
+                return self.halt(Halt::WalRefused(why), out);
+            }
+            wal::Inspection::Ring(found) => Some(found),
+        };
+        self.phase = Phase::Registering(found);
+        let wal = found.map(|found| RegisteredWal { uuid: found.life.uuid, epoch: found.life.epoch, trim: found.trim });
+        let register = Command::Register { wal, host: self.config.host.clone(), port: self.config.port };
+        self.commands.send(Asker::Node, register, NodeEpoch(0), out);
+    }
+
+    pub(super) fn handle_registered(&mut self, answer: Answer, out: &mut Effects<Effect>) {
+        let Answer::Registered { epoch, recoveries } = answer else {
+            return self.halt(refused_registration(&answer), out);
+        };
+        let Phase::Registering(found) = &self.phase else { unreachable!("the caller looked at the phase") };
+        tracing::info!(%epoch, recoveries = recoveries.len(), "registered");
+        self.epoch = epoch;
+        let found = found.map(|found| found.life.uuid);
+        self.phase = Phase::Recovering(Recoveries::new(found, recoveries));
+        self.recover_next(out);
+    }
+
+    /// Everything earlier is recovered: a new life for the ring.
+    pub(super) fn format_wal(&mut self, out: &mut Effects<Effect>) {
+        let image = self.image.as_ref().expect("a registered node has an image");
+        let uuid = WalUuid::draw(&mut self.rng);
+        let life = wal::Life { cluster: image.cluster, node: self.config.node, epoch: self.epoch, uuid };
+        self.phase = Phase::Formatting(uuid);
+        out.push(to(To::Wal(wal::Mail::Format(life))));
+    }
+
+    pub(super) fn handle_formatted(&mut self, out: &mut Effects<Effect>) {
+        let Phase::Formatting(uuid) = self.phase else { unreachable!("the WAL formats when it is told to") };
+        self.phase = Phase::Naming;
+        self.commands.send(Asker::Node, Command::NameWal { uuid }, self.epoch, out);
+    }
+
+    pub(super) fn handle_named(&mut self, answer: Answer, out: &mut Effects<Effect>) {
+        if answer != Answer::Done {
+            return self.halt(refused(&answer, "naming its WAL"), out);
+        }
+        self.phase = Phase::Opening;
+        self.commands.send(Asker::Node, Command::OpenStreams, self.epoch, out);
+    }
+
+    pub(super) fn handle_opened(&mut self, now: Now, answer: Answer, out: &mut Effects<Effect>) {
+        if answer != Answer::Done {
+            return self.halt(refused(&answer, "opening its streams"), out);
+        }
+        self.phase = Phase::Serving;
+        self.janitor.start(now);
+        out.push(to(To::Shard(shard::Mail::Serve { node: self.config.node, epoch: self.epoch })));
+        out.push(Effect::Ready);
+    }
+}
+
+fn refused_registration(answer: &Answer) -> Halt {
+    match answer {
+        Answer::Refused(Refusal::WrongWal { expected }) => Halt::WalRefused(format!(
+            "acknowledged records are in the WAL {expected}, which is not the one on this disk: start with that disk; \
+             a blank or older disk would lose them"
+        )),
+        Answer::Refused(Refusal::WalAhead { known }) => Halt::WalRefused(format!(
+            "the WAL was trimmed beyond LSN {known}, where the bucket's metadata ends: the bucket is an older copy; \
+             restore the newer one"
+        )),
+        other => refused(other, "registering"),
+    }
+}
+
+/// A refusal of one of the node's own commands: somebody else speaks in its name.
+pub(super) fn refused(answer: &Answer, doing: &str) -> Halt {
+    Halt::Fenced(format!("the cluster refused this broker when {doing}: {answer:?}"))
+}

@@ -1,0 +1,131 @@
+//! What comes in: one request at a time, from its first bytes until it starts.
+
+use super::credit::{Charge, Credit};
+use super::mail::Effect;
+use crate::kafka::frame::{Announced, Framer};
+use crate::kafka::{Api, Malformed};
+use crate::machine::{Deadline, Effects, Instant};
+use crate::shard::Pool;
+use bytes::Bytes;
+use core::time::Duration;
+
+/// A half-received request must grow by so much, or be complete, in each period of patience.
+const PROGRESS: usize = 1 << 20;
+
+#[derive(Debug)]
+pub(super) struct Intake {
+    framer: Framer,
+    state: State,
+    patience: Duration,
+    /// Since when the client owes bytes, and how many times [`PROGRESS`] it had sent by then.
+    owing: Option<(Instant, usize)>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The next request's first bytes are not all here.
+    Empty,
+    /// They are, and credit for it is not.
+    Unpaid,
+    /// Its bytes are being assembled.
+    Begun(Charge),
+    /// It is whole and may start.
+    Whole(Bytes, Charge),
+}
+
+impl Intake {
+    pub(super) const fn new(limit: u32, patience: Duration) -> Self {
+        Self { framer: Framer::new(limit), state: State::Empty, patience, owing: None }
+    }
+
+    pub(super) fn push(&mut self, bytes: Bytes) {
+        self.framer.push(bytes);
+    }
+
+    /// Goes on with what is here. The API key of the next request once that is whole.
+    pub(super) fn next(&mut self, credit: &mut Credit, out: &mut Effects<Effect>) -> Result<Option<i16>, Malformed> {
+        if matches!(self.state, State::Empty | State::Unpaid) {
+            let Some(announced) = self.framer.announced()? else { return Ok(None) };
+            self.state = match credit.pay(pool_of(announced), u64::from(announced.len), out) {
+                Some(charge) => {
+                    self.framer.begin(announced);
+                    State::Begun(charge)
+                }
+                None => State::Unpaid,
+            };
+        }
+        self.state = match core::mem::replace(&mut self.state, State::Empty) {
+            State::Begun(charge) => match self.framer.fill() {
+                Some(frame) => {
+                    self.owing = None;
+                    State::Whole(frame, charge)
+                }
+                None => State::Begun(charge),
+            },
+            other => other,
+        };
+        Ok(match &self.state {
+            State::Whole(frame, _) => frame.first_chunk().map(|key| i16::from_be_bytes(*key)),
+            _ => None,
+        })
+    }
+
+    /// The whole request, to be started.
+    pub(super) fn take(&mut self) -> (Bytes, Charge) {
+        match core::mem::replace(&mut self.state, State::Empty) {
+            State::Whole(frame, charge) => (frame, charge),
+            state => panic!("only a whole request starts, not {state:?}"),
+        }
+    }
+
+    /// Forgets what is here; what it cost, if anything, goes back.
+    pub(super) fn clear(&mut self) -> Option<Charge> {
+        self.framer.clear();
+        self.owing = None;
+        match core::mem::replace(&mut self.state, State::Empty) {
+            State::Begun(charge) | State::Whole(_, charge) => Some(charge),
+            State::Empty | State::Unpaid => None,
+        }
+    }
+
+    /// Whether more bytes are of no use now.
+    pub(super) const fn is_blocked(&self) -> bool {
+        matches!(self.state, State::Unpaid | State::Whole(..))
+    }
+
+    /// The client is to send; unless it stands between two requests it has to.
+    pub(super) fn listen(&mut self, now: Instant) {
+        let received = self.framer.assembled().unwrap_or(0) + self.framer.waiting();
+        let half_received = received > 0 || matches!(self.state, State::Begun(_));
+        let steps = received / PROGRESS;
+        let progressed = self.owing.is_none_or(|(_, before)| steps > before);
+        if !half_received {
+            self.owing = None;
+        } else if progressed {
+            self.owing = Some((now, steps));
+        }
+    }
+
+    /// The client is not listened to, and owes nothing meanwhile.
+    pub(super) fn rest(&mut self) {
+        self.owing = None;
+    }
+
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        let (since, _) = self.owing?;
+        Some(Deadline { at: since.after(self.patience), reason: "half-received request" })
+    }
+
+    /// What the request costs that has not started yet.
+    pub(super) fn charged(&self) -> u64 {
+        match &self.state {
+            State::Begun(charge) | State::Whole(_, charge) => charge.bytes(),
+            State::Empty | State::Unpaid => 0,
+        }
+    }
+}
+
+/// From which pool a request is paid.
+fn pool_of(announced: Announced) -> Pool {
+    if Api::of_key(announced.api_key) == Some(Api::Produce) { Pool::Produce } else { Pool::Control }
+}

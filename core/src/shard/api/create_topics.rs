@@ -1,0 +1,156 @@
+//! CreateTopics: answered when the partitions are open.
+
+use super::{kafka_id, millis, str_bytes};
+use crate::id::TopicId;
+use crate::kafka::ErrorCode;
+use crate::machine::{Effects, Now};
+use crate::metadata::{Command, NewTopic, TopicName};
+use crate::node::Asker;
+use crate::shard::joins::Asked;
+use crate::shard::topics::{TopicOutcome, TopicRequest};
+use crate::shard::{Effect, Shard};
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
+use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
+
+impl Shard {
+    pub(in crate::shard) fn handle_create_topics(
+        &mut self,
+        now: Now,
+        asked: Asked,
+        request: CreateTopicsRequest,
+        out: &mut Effects<Effect>,
+    ) {
+        let checked: Vec<Result<NewTopic, TopicOutcome>> = {
+            let repeated = repeated_names(&request);
+            request.topics.iter().map(|topic| self.check_new_topic(topic, &repeated)).collect()
+        };
+        let outcomes = checked.iter().map(|checked| match checked {
+            Err(outcome) => Some(outcome.clone()),
+            Ok(new) => request.validate_only.then(|| TopicOutcome::Created(new.clone())),
+        });
+        let outcomes = outcomes.collect();
+        let due = now.mono.after(millis(request.timeout_ms));
+        let create = !request.validate_only;
+        match self.topics.begin(asked, TopicRequest::Create(request), outcomes, due) {
+            Ok(join) => {
+                for (index, new) in checked.into_iter().enumerate() {
+                    if let (Ok(new), true) = (new, create) {
+                        self.send_create(join, index, new, out);
+                    }
+                }
+            }
+            Err(complete) => self.answer_topics(complete, out),
+        }
+    }
+
+    pub(in crate::shard) fn send_create(&mut self, join: u64, index: usize, new: NewTopic, out: &mut Effects<Effect>) {
+        let tag = self.topics.command(join, index, TopicOutcome::Created(new.clone()));
+        self.send_command(Asker::Shard(tag), Command::CreateTopic(new), out);
+    }
+
+    pub(in crate::shard) fn answer_create_topics(
+        &mut self,
+        asked: Asked,
+        request: &CreateTopicsRequest,
+        outcomes: Vec<TopicOutcome>,
+        out: &mut Effects<Effect>,
+    ) {
+        let results = request.topics.iter().zip(outcomes).map(|(topic, outcome)| {
+            let result = CreatableTopicResult::default().with_name(topic.name.clone());
+            match outcome {
+                TopicOutcome::Created(new) => created(result, topic, &new, request.validate_only),
+                TopicOutcome::Done => unreachable!("a created topic is known by what was created"),
+                TopicOutcome::Refused(code, why) => {
+                    result.with_error_code(code.code()).with_error_message(Some(str_bytes(why)))
+                }
+            }
+        });
+        let response = CreateTopicsResponse::default().with_topics(results.collect());
+        self.answer(asked, &response, out);
+    }
+
+    fn check_new_topic(
+        &mut self,
+        topic: &CreatableTopic,
+        repeated: &BTreeSet<Vec<u8>>,
+    ) -> Result<NewTopic, TopicOutcome> {
+        let refuse = |code, why| Err(TopicOutcome::Refused(code, why));
+        let Some(name) = TopicName::parse(topic.name.as_str()) else {
+            return refuse(
+                ErrorCode::InvalidTopicException,
+                "a topic's name is 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-', and neither '.' nor '..'",
+            );
+        };
+        if repeated.contains(topic.name.as_bytes()) {
+            return refuse(ErrorCode::InvalidRequest, "the request names this topic more than once");
+        }
+        let image = self.image.as_ref().expect("requests come after the image");
+        if image.names.contains_key(&name) {
+            return refuse(ErrorCode::TopicAlreadyExists, "a topic of that name exists");
+        }
+        if !topic.configs.is_empty() {
+            return refuse(ErrorCode::InvalidConfig, "this version of Karst has no configs per topic");
+        }
+        let partitions = match partitions(topic) {
+            Ok(partitions) if partitions <= self.limits.partitions_per_topic => partitions,
+            Ok(_) => return refuse(ErrorCode::InvalidPartitions, "more partitions than a topic may have"),
+            Err(outcome) => return Err(outcome),
+        };
+        Ok(NewTopic { id: TopicId::draw(&mut self.rng), name, partitions })
+    }
+}
+
+/// The number of partitions asked for: 1 if that is left to the broker. Replicas are accepted as they are: durability
+/// comes from the WAL's device and the object store.
+fn partitions(topic: &CreatableTopic) -> Result<u32, TopicOutcome> {
+    let refuse = |code, why| Err(TopicOutcome::Refused(code, why));
+    if !topic.assignments.is_empty() {
+        if topic.num_partitions != -1 || topic.replication_factor != -1 {
+            return refuse(ErrorCode::InvalidRequest, "a request assigns replicas or counts them, not both");
+        }
+        let indexes: BTreeSet<i32> = topic.assignments.iter().map(|assignment| assignment.partition_index).collect();
+        let dense = indexes.iter().copied().eq((0..).take(topic.assignments.len()));
+        if !dense {
+            return refuse(ErrorCode::InvalidReplicaAssignment, "partitions must be numbered from 0 without gaps");
+        }
+        return Ok(u32::try_from(topic.assignments.len()).unwrap_or(u32::MAX));
+    }
+    if topic.replication_factor == 0 || topic.replication_factor < -1 {
+        return refuse(ErrorCode::InvalidReplicationFactor, "the replication factor must be above 0, or -1");
+    }
+    match topic.num_partitions {
+        -1 => Ok(1),
+        count @ 1.. => Ok(count.unsigned_abs()),
+        _ => refuse(ErrorCode::InvalidPartitions, "the number of partitions must be above 0, or -1"),
+    }
+}
+
+fn repeated_names(request: &CreateTopicsRequest) -> BTreeSet<Vec<u8>> {
+    let mut seen = BTreeSet::new();
+    let names = request.topics.iter().map(|topic| topic.name.as_bytes().to_vec());
+    names.filter(|name| !seen.insert(name.clone())).collect()
+}
+
+fn created(
+    result: CreatableTopicResult,
+    topic: &CreatableTopic,
+    new: &NewTopic,
+    validate_only: bool,
+) -> CreatableTopicResult {
+    let replicas = topic
+        .assignments
+        .first()
+        .map_or(topic.replication_factor, |assignment| i16::try_from(assignment.broker_ids.len()).unwrap_or(i16::MAX));
+    result
+        .with_topic_id(if validate_only { uuid_nil() } else { kafka_id(new.id) })
+        .with_num_partitions(i32::try_from(new.partitions).unwrap_or(i32::MAX))
+        .with_replication_factor(replicas.max(1))
+        .with_configs(Some(Vec::new()))
+}
+
+fn uuid_nil() -> uuid::Uuid {
+    uuid::Uuid::nil()
+}

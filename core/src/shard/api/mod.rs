@@ -1,0 +1,33 @@
+//! One handler for each API that the shard answers.
+
+mod create_topics;
+mod delete_topics;
+mod fetch;
+mod list_offsets;
+mod metadata;
+mod produce;
+
+pub(super) use produce::{ProduceOutcome, Produced};
+
+use crate::id::{NodeId, TopicId};
+use alloc::string::ToString;
+use core::time::Duration;
+use kafka_protocol::messages::BrokerId;
+use kafka_protocol::protocol::StrBytes;
+
+fn broker_id(node: NodeId) -> BrokerId {
+    BrokerId(i32::try_from(node.0).unwrap_or(i32::MAX))
+}
+
+fn kafka_id(id: TopicId) -> uuid::Uuid {
+    uuid::Uuid::from_bytes(id.0)
+}
+
+fn str_bytes(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_string())
+}
+
+/// A duration as clients send it; negative ones count as zero.
+fn millis(ms: i32) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}

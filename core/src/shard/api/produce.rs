@@ -1,0 +1,165 @@
+//! Produce: record batches into the WAL, answered when they are durable, whatever `acks` says.
+
+use super::kafka_id;
+use crate::id::{Offset, StreamId};
+use crate::kafka::{Acks, CheckedBatch, ErrorCode, Produce, ProducePartition, ProduceTopic};
+use crate::machine::{Effects, WallTime};
+use crate::session::Answer;
+use crate::shard::appends::Waiting;
+use crate::shard::joins::{Asked, Complete};
+use crate::shard::{Effect, Shard};
+use alloc::string::String;
+use alloc::vec::Vec;
+use kafka_protocol::messages::ProduceResponse;
+use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+
+/// What is remembered of a produce request until all its batches are durable.
+#[derive(Debug)]
+pub(in crate::shard) struct Produced {
+    asked: Asked,
+    acks: Acks,
+    /// The request's topics, emptied of their records.
+    topics: Vec<Skeleton>,
+}
+
+#[derive(Debug)]
+struct Skeleton {
+    topic: ProduceTopic,
+    indexes: Vec<i32>,
+}
+
+/// What one partition of a produce request came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::shard) enum ProduceOutcome {
+    /// Durable from this offset on, in a partition that starts at that one.
+    Durable { base: Offset, start: Offset },
+    /// Not appended.
+    Failed(ErrorCode),
+    /// Nobody can say: the WAL failed.
+    Unknown,
+}
+
+impl Shard {
+    pub(in crate::shard) fn handle_produce(&mut self, asked: Asked, request: Produce, out: &mut Effects<Effect>) {
+        let mut outcomes = Vec::new();
+        let mut accepted: Vec<(usize, StreamId, CheckedBatch)> = Vec::new();
+        let mut topics = Vec::with_capacity(request.topics.len());
+        for mut topic in request.topics {
+            let partitions = core::mem::take(&mut topic.partitions);
+            let indexes = partitions.iter().map(|partition| partition.index).collect();
+            for partition in partitions {
+                let outcome = match self.accept(request.acks, &topic, partition) {
+                    Ok((stream, _)) if accepted.iter().any(|(_, taken, _)| *taken == stream) => {
+                        // One answer per partition: a second batch for it could not be told from the first.
+                        Some(ProduceOutcome::Failed(ErrorCode::InvalidRequest))
+                    }
+                    Ok((stream, batch)) => {
+                        accepted.push((outcomes.len(), stream, batch));
+                        None
+                    }
+                    Err(code) => Some(ProduceOutcome::Failed(code)),
+                };
+                outcomes.push(outcome);
+            }
+            topics.push(Skeleton { topic, indexes });
+        }
+        let produced = Produced { asked, acks: request.acks, topics };
+        match self.produces.begin(produced, outcomes) {
+            Err(complete) => self.answer_produce(complete, out),
+            Ok(join) => {
+                for (index, stream, batch) in accepted {
+                    self.appends.push(Waiting {
+                        stream,
+                        records: batch.header.record_count(),
+                        max_timestamp: WallTime(batch.header.max_timestamp),
+                        batch: batch.bytes,
+                        part: self.produces.part(join, index),
+                    });
+                }
+                self.append_granted(out);
+            }
+        }
+    }
+
+    /// All batches are durable, or will never be.
+    pub(in crate::shard) fn answer_produce(
+        &mut self,
+        (produced, outcomes): Complete<Produced, ProduceOutcome>,
+        out: &mut Effects<Effect>,
+    ) {
+        let Produced { asked, acks, topics } = produced;
+        if outcomes.contains(&ProduceOutcome::Unknown) {
+            let why = String::from("the WAL failed: whether the records are durable is unknown");
+            return self.send_answer(asked, Answer::Close(why), out);
+        }
+        if acks == Acks::None {
+            let failed = outcomes.iter().any(|outcome| matches!(outcome, ProduceOutcome::Failed(_)));
+            // There is no answer to say it with: closing makes the client refresh its metadata, as Kafka does.
+            let answer = if failed {
+                Answer::Close(String::from("a produce request with acks=0 failed"))
+            } else {
+                Answer::Nothing
+            };
+            return self.send_answer(asked, answer, out);
+        }
+        let mut outcomes = outcomes.into_iter();
+        let topics = topics.into_iter().map(|skeleton| {
+            let partitions = skeleton.indexes.iter().zip(outcomes.by_ref());
+            let partitions = partitions.map(|(index, outcome)| answer_partition(asked.version, *index, outcome));
+            let response = TopicProduceResponse::default().with_partition_responses(partitions.collect());
+            match skeleton.topic.name {
+                Some(name) => response.with_name(name.into()),
+                None => response.with_topic_id(kafka_id(skeleton.topic.id)),
+            }
+        });
+        let response = ProduceResponse::default().with_responses(topics.collect());
+        self.answer(asked, &response, out);
+    }
+
+    fn accept(
+        &self,
+        acks: Acks,
+        topic: &ProduceTopic,
+        partition: ProducePartition,
+    ) -> Result<(StreamId, CheckedBatch), ErrorCode> {
+        if acks == Acks::Invalid {
+            return Err(ErrorCode::InvalidRequiredAcks);
+        }
+        let stream = match &topic.name {
+            Some(name) => self.stream_named(name.as_str(), partition.index)?,
+            None => self.stream_of(topic.id, partition.index)?,
+        };
+        self.led(stream, ANY_EPOCH)?;
+        if !self.takes_records() {
+            return Err(ErrorCode::NotLeaderOrFollower);
+        }
+        let batch = partition.records?;
+        if batch.bytes.len() > self.limits.batch as usize {
+            return Err(ErrorCode::MessageTooLarge);
+        }
+        Ok((stream, batch))
+    }
+}
+
+/// The client did not say which leader epoch it believes in.
+const ANY_EPOCH: i32 = -1;
+
+fn answer_partition(version: i16, index: i32, outcome: ProduceOutcome) -> PartitionProduceResponse {
+    let response = PartitionProduceResponse::default().with_index(index).with_log_append_time_ms(-1);
+    match outcome {
+        ProduceOutcome::Durable { base, start } => {
+            let response = response.with_base_offset(i64::try_from(base.0).unwrap_or(i64::MAX));
+            // The field came with version 5.
+            if version >= 5 {
+                response.with_log_start_offset(i64::try_from(start.0).unwrap_or(i64::MAX))
+            } else {
+                response
+            }
+        }
+        ProduceOutcome::Failed(code) => {
+            let response = response.with_error_code(code.code()).with_base_offset(-1);
+            if version >= 5 { response.with_log_start_offset(-1) } else { response }
+        }
+        ProduceOutcome::Unknown => unreachable!("an unknown outcome closes the connection"),
+    }
+}

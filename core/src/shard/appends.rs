@@ -1,0 +1,50 @@
+//! Batches on their way into the WAL.
+
+use super::joins::Part;
+use crate::id::StreamId;
+use crate::machine::{Payload, WallTime};
+use crate::wal;
+use alloc::collections::VecDeque;
+
+/// A batch that waits for a grant. It gets its offset only when the WAL takes it.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) stream: StreamId,
+    pub(super) records: u32,
+    pub(super) max_timestamp: WallTime,
+    pub(super) batch: Payload,
+    pub(super) part: Part,
+}
+
+/// The queue before the WAL: strictly in arrival order, so that a partition's batches keep theirs.
+#[derive(Debug, Default)]
+pub(super) struct Appends {
+    waiting: VecDeque<Waiting>,
+    granted: u64,
+}
+
+impl Appends {
+    pub(super) fn push(&mut self, waiting: Waiting) {
+        self.waiting.push_back(waiting);
+    }
+
+    pub(super) fn grant(&mut self, bytes: u64) {
+        self.granted += bytes;
+    }
+
+    /// The next batch that fits into what the WAL has granted.
+    pub(super) fn next(&mut self) -> Option<Waiting> {
+        let cost = wal::ring::cost(self.waiting.front()?.batch.len());
+        self.granted = self.granted.checked_sub(cost)?;
+        self.waiting.pop_front()
+    }
+
+    /// Everything that waits, when it will never be taken.
+    pub(super) fn abandon(&mut self) -> impl Iterator<Item = Waiting> + '_ {
+        self.waiting.drain(..)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}

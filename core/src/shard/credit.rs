@@ -1,0 +1,170 @@
+//! Credit: what bounds every inbox. Bytes are taken where work enters, and returned when its answer has left.
+//!
+//! Each pool grants in arrival order. A wish larger than its pool is admitted alone and takes the whole pool.
+
+use super::Pool;
+use crate::id::ConnId;
+use crate::limits::Limits;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+/// A grant to be mailed to a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Grant {
+    pub(super) conn: ConnId,
+    pub(super) pool: Pool,
+    pub(super) bytes: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Credit {
+    produce: Purse,
+    control: Purse,
+}
+
+#[derive(Debug)]
+struct Purse {
+    total: u64,
+    free: u64,
+    /// What each connection holds. One that asked for more than there is may owe more than the pool.
+    held: BTreeMap<ConnId, u64>,
+    waiting: VecDeque<(ConnId, u64)>,
+}
+
+impl Credit {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self { produce: Purse::new(limits.produce_credit), control: Purse::new(limits.control_credit) }
+    }
+
+    /// A session wants so many bytes, at once or not at all.
+    pub(super) fn want(&mut self, conn: ConnId, pool: Pool, bytes: u64) -> Vec<Grant> {
+        self.purse(pool).waiting.push_back((conn, bytes));
+        self.grant(pool)
+    }
+
+    /// A session gives bytes back.
+    pub(super) fn give_back(&mut self, conn: ConnId, pool: Pool, bytes: u64) -> Vec<Grant> {
+        self.purse(pool).give_back(conn, bytes);
+        self.grant(pool)
+    }
+
+    /// A session is gone, and with it its unanswered wishes.
+    pub(super) fn close(&mut self, conn: ConnId) -> Vec<Grant> {
+        let mut grants = Vec::new();
+        for pool in [Pool::Produce, Pool::Control] {
+            self.purse(pool).waiting.retain(|(waiting, _)| *waiting != conn);
+            let held = self.purse(pool).held.get(&conn).copied().unwrap_or(0);
+            assert_eq!(held, 0, "a session returns its credit before it is gone");
+            grants.extend(self.grant(pool));
+        }
+        grants
+    }
+
+    /// Whether all credit is back.
+    pub(super) fn is_whole(&self) -> bool {
+        [&self.produce, &self.control].iter().all(|purse| purse.free == purse.total && purse.waiting.is_empty())
+    }
+
+    pub(super) fn invariants(&self) {
+        for purse in [&self.produce, &self.control] {
+            let held: u64 = purse.held.values().sum();
+            assert!(
+                purse.free == purse.total.saturating_sub(held),
+                "credit is neither made nor lost: {} held and {} free of {}",
+                held,
+                purse.free,
+                purse.total
+            );
+        }
+    }
+
+    fn purse(&mut self, pool: Pool) -> &mut Purse {
+        match pool {
+            Pool::Produce => &mut self.produce,
+            Pool::Control => &mut self.control,
+        }
+    }
+
+    fn grant(&mut self, pool: Pool) -> Vec<Grant> {
+        let granted = self.purse(pool).grant();
+        granted.into_iter().map(|(conn, bytes)| Grant { conn, pool, bytes }).collect()
+    }
+}
+
+impl Purse {
+    fn new(total: u64) -> Self {
+        Self { total, free: total, held: BTreeMap::new(), waiting: VecDeque::new() }
+    }
+
+    fn grant(&mut self) -> Vec<(ConnId, u64)> {
+        let mut granted = Vec::new();
+        while let Some((conn, bytes)) = self.waiting.front().copied() {
+            let fits = bytes <= self.free || (bytes > self.total && self.free == self.total);
+            if !fits {
+                break;
+            }
+            self.waiting.pop_front();
+            self.free = self.free.saturating_sub(bytes);
+            *self.held.entry(conn).or_default() += bytes;
+            granted.push((conn, bytes));
+        }
+        granted
+    }
+
+    fn give_back(&mut self, conn: ConnId, bytes: u64) {
+        let held = self.held.get_mut(&conn).expect("credit comes back from who holds it");
+        *held = held.checked_sub(bytes).expect("no more credit comes back than was held");
+        if *held == 0 {
+            self.held.remove(&conn);
+        }
+        let owed: u64 = self.held.values().sum();
+        self.free = self.total.saturating_sub(owed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: ConnId = ConnId(1);
+    const B: ConnId = ConnId(2);
+
+    fn credit() -> Credit {
+        Credit::new(&Limits { produce_credit: 100, control_credit: 50, ..Limits::default() })
+    }
+
+    #[test]
+    fn grants_in_arrival_order_even_if_a_later_wish_would_fit() {
+        let mut credit = credit();
+        assert_eq!(credit.want(A, Pool::Produce, 80).len(), 1);
+        assert_eq!(credit.want(B, Pool::Produce, 30), []);
+        assert_eq!(credit.want(A, Pool::Produce, 10), []);
+        let granted: Vec<u64> = credit.give_back(A, Pool::Produce, 80).iter().map(|grant| grant.bytes).collect();
+        assert_eq!(granted, [30, 10]);
+        credit.invariants();
+    }
+
+    #[test]
+    fn a_wish_larger_than_the_pool_is_admitted_alone() {
+        let mut credit = credit();
+        credit.want(A, Pool::Produce, 1);
+        assert_eq!(credit.want(B, Pool::Produce, 500), []);
+        assert_eq!(credit.give_back(A, Pool::Produce, 1).len(), 1);
+        assert_eq!(credit.want(A, Pool::Produce, 1), []);
+        credit.invariants();
+        assert_eq!(credit.give_back(B, Pool::Produce, 500).len(), 1);
+        credit.give_back(A, Pool::Produce, 1);
+        assert!(credit.is_whole());
+    }
+
+    #[test]
+    fn a_wish_dies_with_its_connection() {
+        let mut credit = credit();
+        credit.want(A, Pool::Control, 50);
+        credit.want(B, Pool::Control, 50);
+        credit.close(B);
+        assert_eq!(credit.give_back(A, Pool::Control, 50), []);
+        credit.close(A);
+        assert!(credit.is_whole());
+    }
+}

@@ -1,0 +1,166 @@
+//! Between the queue and the bucket: into the WAL, durable, cut, committed.
+
+use super::{Effect, Mode, Shard, to};
+use crate::id::{Lsn, StreamId};
+use crate::kafka::ErrorCode;
+use crate::machine::{Deadline, Effects, Now};
+use crate::mail::Mail as To;
+use crate::metadata::Commit;
+use crate::node;
+use crate::shard::api::ProduceOutcome;
+use crate::shard::partition::Partition;
+use crate::upload::{self, Cut};
+use crate::wal::{self, Append, Appended, CutMarker, CutReason};
+use alloc::vec::Vec;
+
+impl Shard {
+    /// Gives offsets to what the WAL has granted room for, and sends it there.
+    pub(super) fn append_granted(&mut self, out: &mut Effects<Effect>) {
+        let mut batches = Vec::new();
+        while let Some(waiting) = self.appends.next() {
+            let Some(partition) = self.partitions.get_mut(&waiting.stream) else {
+                // The topic was deleted while the batch waited. Its grant is spent on the next one.
+                self.appends.grant(wal::ring::cost(waiting.batch.len()));
+                let outcome = ProduceOutcome::Failed(ErrorCode::UnknownTopicOrPartition);
+                if let Some(complete) = self.produces.finish(waiting.part, outcome) {
+                    self.answer_produce(complete, out);
+                }
+                continue;
+            };
+            let (base, end) = partition.append(waiting.records, waiting.part);
+            batches.push(Append {
+                stream: waiting.stream,
+                epoch: partition.epoch,
+                base,
+                end,
+                max_timestamp: waiting.max_timestamp,
+                batch: waiting.batch,
+            });
+        }
+        if !batches.is_empty() {
+            out.push(to(To::Wal(wal::Mail::Append(batches))));
+        }
+        self.cut_when_drained(out);
+    }
+
+    /// Durable: only now may anybody hear of it.
+    pub(super) fn handle_appended(&mut self, now: Now, batches: Vec<Appended>, out: &mut Effects<Effect>) {
+        let mut grown: Vec<StreamId> = Vec::new();
+        for appended in batches {
+            let (stream, base, end) = (appended.stream, appended.base, appended.end);
+            // A deleted topic's batches are durable and nobody's.
+            let Some(partition) = self.partitions.get_mut(&stream) else { continue };
+            let part = partition.apply(base, end);
+            self.cache.insert(now, appended);
+            let outcome = ProduceOutcome::Durable { base, start: self.start_of(stream) };
+            if let Some(complete) = self.produces.finish(part, outcome) {
+                self.answer_produce(complete, out);
+            }
+            if !grown.contains(&stream) {
+                grown.push(stream);
+            }
+        }
+        self.wake_fetches(now, &grown, out);
+        if self.cache.bytes().uncut >= self.limits.cut_bytes {
+            self.ask_for_cut(CutReason::Size, out);
+        }
+        self.cut_when_drained(out);
+    }
+
+    /// Everything applied so far, and not part of an earlier cut, goes to the bucket together.
+    pub(super) fn handle_marker(&mut self, marker: CutMarker, out: &mut Effects<Effect>) {
+        self.cut_asked = false;
+        if self.mode == Mode::Poisoned {
+            return;
+        }
+        self.make_cut(marker.lsn, out);
+        if self.mode == Mode::Draining && self.is_settled() {
+            self.mode = Mode::Drained;
+            out.push(to(To::Node(node::Mail::Drained(self.cut))));
+        }
+    }
+
+    /// The commit of a cut is part of this replica, so fetches find its records in objects: the cache may let go.
+    pub(super) fn commit_applied(&mut self, commit: &Commit) {
+        let mine = self.me.is_some_and(|me| me.epoch == commit.epoch) && commit.recovery.is_none();
+        if mine && commit.number <= self.cut {
+            self.cache.committed(commit.number);
+        }
+    }
+
+    pub(super) fn drain(&mut self, out: &mut Effects<Effect>) {
+        if self.mode == Mode::Poisoned {
+            // The WAL answers no more, so the cut is made here. Its trim point is that of the last marker: recovery
+            // will read some records again and find them committed.
+            let lsn = self.last_marker;
+            self.make_cut(lsn, out);
+            out.push(to(To::Node(node::Mail::Drained(self.cut))));
+            return;
+        }
+        self.mode = Mode::Draining;
+        self.cut_when_drained(out);
+    }
+
+    pub(super) fn handle_poisoned(&mut self, out: &mut Effects<Effect>) {
+        let was_draining = self.mode == Mode::Draining;
+        self.mode = Mode::Poisoned;
+        let waiting: Vec<_> = self.appends.abandon().map(|waiting| waiting.part).collect();
+        for part in waiting {
+            let outcome = ProduceOutcome::Failed(ErrorCode::NotLeaderOrFollower);
+            if let Some(complete) = self.produces.finish(part, outcome) {
+                self.answer_produce(complete, out);
+            }
+        }
+        let in_flight: Vec<_> = self.partitions.values_mut().flat_map(Partition::poison).collect();
+        for part in in_flight {
+            if let Some(complete) = self.produces.finish(part, ProduceOutcome::Unknown) {
+                self.answer_produce(complete, out);
+            }
+        }
+        if was_draining {
+            self.drain(out);
+        }
+    }
+
+    pub(super) fn cut_deadline(&self) -> Option<Deadline> {
+        let oldest = self.cache.oldest_uncut().filter(|_| !self.cut_asked && self.mode == Mode::Open)?;
+        Some(Deadline { at: oldest.after(self.limits.cut_age), reason: "cut records by age" })
+    }
+
+    pub(super) fn cut_by_age(&mut self, now: Now, out: &mut Effects<Effect>) {
+        if self.cut_deadline().is_some_and(|due| due.at <= now.mono) {
+            self.ask_for_cut(CutReason::Age, out);
+        }
+    }
+
+    fn cut_when_drained(&mut self, out: &mut Effects<Effect>) {
+        if self.mode == Mode::Draining && self.is_settled() {
+            self.ask_for_cut(CutReason::Close, out);
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.appends.is_empty() && self.partitions.values().all(Partition::is_settled)
+    }
+
+    fn ask_for_cut(&mut self, reason: CutReason, out: &mut Effects<Effect>) {
+        if !self.cut_asked {
+            self.cut_asked = true;
+            out.push(to(To::Wal(wal::Mail::Cut(reason))));
+        }
+    }
+
+    fn make_cut(&mut self, lsn: Lsn, out: &mut Effects<Effect>) {
+        let me = self.me.expect("records are taken only once the broker serves");
+        self.last_marker = lsn;
+        self.cut = self.cut.next();
+        let ranges = self.cache.cut(self.cut);
+        out.push(to(To::Uploader(upload::Mail::Cut(Cut {
+            epoch: me.epoch,
+            recovery: None,
+            number: self.cut,
+            lsn,
+            ranges,
+        }))));
+    }
+}

@@ -1,0 +1,236 @@
+//! Fetches that are not answered yet: some wait for records, some for objects being read.
+
+use super::joins::Asked;
+use crate::data_object::{ReadError, ReadId, StoredBatch};
+use crate::id::{ConnId, Offset, StreamId, TopicId};
+use crate::kafka::ErrorCode;
+use crate::machine::{Deadline, Instant, Rope};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use kafka_protocol::protocol::StrBytes;
+
+/// Names a fetch until it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct FetchId(u64);
+
+/// A fetch, as it was asked.
+#[derive(Clone, Debug)]
+pub(super) struct Fetch {
+    pub(super) asked: Asked,
+    pub(super) topics: Vec<WantedTopic>,
+    pub(super) min_bytes: u64,
+    pub(super) max_bytes: u64,
+    /// When it is answered with what there is.
+    pub(super) due: Instant,
+    /// How often it was begun again since an object that it wanted was gone.
+    pub(super) restarts: u32,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct WantedTopic {
+    pub(super) name: StrBytes,
+    pub(super) id: TopicId,
+    pub(super) partitions: Vec<WantedPartition>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WantedPartition {
+    pub(super) index: i32,
+    pub(super) stream: Result<StreamId, ErrorCode>,
+    pub(super) believed_epoch: i32,
+    pub(super) offset: i64,
+    pub(super) max_bytes: u64,
+}
+
+impl Fetch {
+    pub(super) fn partitions(&self) -> impl Iterator<Item = &WantedPartition> {
+        self.topics.iter().flat_map(|topic| &topic.partitions)
+    }
+}
+
+/// What one partition of a fetch came to.
+#[derive(Clone, Debug)]
+pub(super) enum Got {
+    Records { high_watermark: Offset, start: Offset, records: Rope },
+    Failed(ErrorCode),
+}
+
+/// What one partition of a fetch needs.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Known(Got),
+    /// Records of an object; the high watermark and start are as of the plan.
+    Reading {
+        read: ReadId,
+        high_watermark: Offset,
+        start: Offset,
+    },
+}
+
+#[derive(Debug)]
+enum State {
+    /// For records, or for the time to be up.
+    Parked,
+    /// For objects.
+    Reading { steps: Vec<Step>, missing: usize },
+}
+
+/// Open fetches.
+#[derive(Debug, Default)]
+pub(super) struct Fetches {
+    issued: u64,
+    reads: u64,
+    open: BTreeMap<FetchId, (Fetch, State)>,
+    parked: BTreeMap<StreamId, BTreeSet<FetchId>>,
+    due: BTreeSet<(Instant, FetchId)>,
+    reading: BTreeMap<ReadId, (FetchId, usize)>,
+}
+
+/// A fetch whose reads have ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// Everything is there.
+    Complete(Fetch, Vec<Got>),
+    /// An object was replaced or deleted meanwhile: look at the metadata again.
+    Again(Fetch),
+}
+
+impl Fetches {
+    pub(super) fn next_read(&mut self) -> ReadId {
+        self.reads += 1;
+        ReadId(self.reads)
+    }
+
+    /// Waits for records of any of its partitions.
+    pub(super) fn park(&mut self, fetch: Fetch) {
+        let id = self.next_id();
+        self.due.insert((fetch.due, id));
+        for stream in fetch.partitions().filter_map(|wanted| wanted.stream.ok()) {
+            self.parked.entry(stream).or_default().insert(id);
+        }
+        self.open.insert(id, (fetch, State::Parked));
+    }
+
+    /// Waits for reads.
+    pub(super) fn read(&mut self, fetch: Fetch, steps: Vec<Step>) {
+        let id = self.next_id();
+        let mut missing = 0;
+        for (at, step) in steps.iter().enumerate() {
+            if let Step::Reading { read, .. } = step {
+                self.reading.insert(*read, (id, at));
+                missing += 1;
+            }
+        }
+        assert!(missing > 0, "a fetch that reads nothing is answered at once");
+        self.open.insert(id, (fetch, State::Reading { steps, missing }));
+    }
+
+    /// Takes out the fetches that wait for records of these streams.
+    pub(super) fn wake(&mut self, streams: &[StreamId]) -> Vec<Fetch> {
+        let mut ids = BTreeSet::new();
+        for stream in streams {
+            ids.extend(self.parked.remove(stream).into_iter().flatten());
+        }
+        ids.into_iter().filter_map(|id| self.unpark(id)).collect()
+    }
+
+    /// Takes out the fetches whose time is up.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<Fetch> {
+        let mut expired = Vec::new();
+        while let Some(&(due, id)) = self.due.first()
+            && due <= now
+        {
+            expired.extend(self.unpark(id));
+        }
+        expired
+    }
+
+    /// A read has ended. Returns the fetch if it was the last one.
+    pub(super) fn finish(&mut self, read: ReadId, result: Result<Vec<StoredBatch>, ReadError>) -> Option<Ended> {
+        let (id, at) = self.reading.remove(&read)?;
+        let (_, State::Reading { steps, missing }) = self.open.get_mut(&id)? else {
+            unreachable!("a fetch that is read for is not parked")
+        };
+        let Step::Reading { high_watermark, start, .. } = steps[at] else {
+            unreachable!("each read of a fetch ends once")
+        };
+        let gone = matches!(result, Err(ReadError::Gone | ReadError::NotHeld));
+        steps[at] = Step::Known(match result {
+            Ok(batches) => {
+                let mut records = Rope::default();
+                for batch in batches {
+                    records.push(batch.batch.0);
+                }
+                Got::Records { high_watermark, start, records }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a fetch could not read an object");
+                Got::Failed(ErrorCode::KafkaStorageError)
+            }
+        });
+        *missing -= 1;
+        if gone {
+            return self.begin_again(id);
+        }
+        (*missing == 0).then(|| self.complete(id)).flatten()
+    }
+
+    /// The connection is gone: nobody waits any more. Reads under way end unheard.
+    pub(super) fn forget(&mut self, conn: ConnId) {
+        let gone: Vec<FetchId> =
+            self.open.iter().filter(|(_, (fetch, _))| fetch.asked.conn == conn).map(|(id, _)| *id).collect();
+        for id in gone {
+            if self.unpark(id).is_none() {
+                self.open.remove(&id);
+                self.reading.retain(|_, (reading, _)| *reading != id);
+            }
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        self.due.first().map(|(at, _)| Deadline { at: *at, reason: "answer a fetch that waited long enough" })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    fn next_id(&mut self) -> FetchId {
+        self.issued += 1;
+        FetchId(self.issued)
+    }
+
+    fn unpark(&mut self, id: FetchId) -> Option<Fetch> {
+        if !matches!(self.open.get(&id), Some((_, State::Parked))) {
+            return None;
+        }
+        let (fetch, _) = self.open.remove(&id)?;
+        self.due.remove(&(fetch.due, id));
+        for stream in fetch.partitions().filter_map(|wanted| wanted.stream.ok()) {
+            if let Some(ids) = self.parked.get_mut(&stream) {
+                ids.remove(&id);
+                if ids.is_empty() {
+                    self.parked.remove(&stream);
+                }
+            }
+        }
+        Some(fetch)
+    }
+
+    fn begin_again(&mut self, id: FetchId) -> Option<Ended> {
+        let (fetch, _) = self.open.remove(&id)?;
+        self.reading.retain(|_, (reading, _)| *reading != id);
+        Some(Ended::Again(Fetch { restarts: fetch.restarts + 1, ..fetch }))
+    }
+
+    fn complete(&mut self, id: FetchId) -> Option<Ended> {
+        let (fetch, State::Reading { steps, .. }) = self.open.remove(&id)? else {
+            unreachable!("only a fetch that reads is completed by a read")
+        };
+        let got = steps.into_iter().map(|step| match step {
+            Step::Known(got) => got,
+            Step::Reading { .. } => unreachable!("all reads have ended"),
+        });
+        Some(Ended::Complete(fetch, got.collect()))
+    }
+}

@@ -1,0 +1,91 @@
+//! Requests whose answer has several parts that become known one by one.
+
+use crate::id::ConnId;
+use crate::session::RequestNumber;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+/// Who is to be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Asked {
+    pub(super) conn: ConnId,
+    pub(super) number: RequestNumber,
+    /// The version of the request, which is that of its answer.
+    pub(super) version: i16,
+}
+
+/// One part of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Part {
+    join: u64,
+    index: usize,
+}
+
+/// Requests of one kind: `R` is what is remembered of the request, `O` the outcome of a part.
+#[derive(Debug)]
+pub(super) struct Joins<R, O> {
+    issued: u64,
+    open: BTreeMap<u64, Join<R, O>>,
+}
+
+#[derive(Debug)]
+struct Join<R, O> {
+    request: R,
+    outcomes: Vec<Option<O>>,
+    missing: usize,
+}
+
+/// A request all of whose parts are known.
+pub(super) type Complete<R, O> = (R, Vec<O>);
+
+impl<R, O> Default for Joins<R, O> {
+    fn default() -> Self {
+        Self { issued: 0, open: BTreeMap::new() }
+    }
+}
+
+impl<R, O> Joins<R, O> {
+    /// Begins a request with as many parts as there are outcomes; `None` for those still unknown. Comes back complete
+    /// if all are known.
+    pub(super) fn begin(&mut self, request: R, outcomes: Vec<Option<O>>) -> Result<u64, Complete<R, O>> {
+        let missing = outcomes.iter().filter(|outcome| outcome.is_none()).count();
+        if missing == 0 {
+            return Err((request, outcomes.into_iter().flatten().collect()));
+        }
+        self.issued += 1;
+        self.open.insert(self.issued, Join { request, outcomes, missing });
+        Ok(self.issued)
+    }
+
+    /// The name of one part.
+    pub(super) fn part(&self, join: u64, index: usize) -> Part {
+        Part { join, index }
+    }
+
+    /// A part's outcome is known. Returns the request if it was the last one. A part of a request that was given up is
+    /// ignored.
+    pub(super) fn finish(&mut self, part: Part, outcome: O) -> Option<Complete<R, O>> {
+        let join = self.open.get_mut(&part.join)?;
+        let slot = &mut join.outcomes[part.index];
+        assert!(slot.is_none(), "each part of a request has one outcome");
+        *slot = Some(outcome);
+        join.missing -= 1;
+        if join.missing > 0 {
+            return None;
+        }
+        let join = self.open.remove(&part.join)?;
+        Some((join.request, join.outcomes.into_iter().flatten().collect()))
+    }
+
+    /// Ends a request, with this outcome for all that is unknown.
+    pub(super) fn give_up(&mut self, join: u64, outcome: impl Fn(usize) -> O) -> Option<Complete<R, O>> {
+        let join = self.open.remove(&join)?;
+        let outcomes = join.outcomes.into_iter().enumerate();
+        Some((join.request, outcomes.map(|(at, known)| known.unwrap_or_else(|| outcome(at))).collect()))
+    }
+
+    /// Whether none is open.
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+}

@@ -1,0 +1,83 @@
+//! What the shard hears and what it wants done.
+
+use crate::id::{ConnId, CutNumber, NodeEpoch, NodeId};
+use crate::machine::OpId;
+use crate::metadata::{Answer, Entry, Image};
+use crate::session::Numbered;
+use crate::store::{StoreCall, StoreResult};
+use crate::wal::{Appended, CutMarker};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// All that can happen to the shard.
+#[derive(Clone, Debug, Hash)]
+pub enum Input {
+    /// From another owner.
+    Mail(Mail),
+    /// A store operation ended.
+    Store(OpId, StoreResult),
+    /// The deadline has come.
+    Tick,
+}
+
+/// All that the shard wants done.
+#[derive(Clone, Debug, Hash)]
+pub enum Effect {
+    /// To another owner.
+    Mail(crate::mail::Mail),
+    /// In the bucket.
+    Store(OpId, StoreCall),
+}
+
+/// From which of the broker's pools a credit is. What each connection holds idle comes from [`Pool::Control`], and pays
+/// for small requests of every kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Pool {
+    /// For requests with records.
+    Produce,
+    /// For all others.
+    Control,
+}
+
+/// What others tell the shard.
+#[derive(Clone, Debug, Hash)]
+pub enum Mail {
+    /// From a session: it exists.
+    Opened(ConnId),
+    /// From a session: a request.
+    Request(ConnId, Numbered),
+    /// From a session: it wants so many bytes more credit, at once or not at all.
+    CreditWanted(ConnId, Pool, u64),
+    /// From a session: so many bytes of credit are free again.
+    CreditBack(ConnId, Pool, u64),
+    /// From a session: the connection is gone; its credit comes by [`Mail::CreditBack`] before this.
+    Closed(ConnId),
+    /// From the WAL: so many bytes of ring and window, in addition to what is left of earlier grants. An append costs
+    /// [`crate::wal::ring::cost`] of its batch's length.
+    Granted(u64),
+    /// From the WAL: durable, in LSN order.
+    Appended(Vec<Appended>),
+    /// From the WAL: a place to cut, in its order among [`Mail::Appended`].
+    Cut(CutMarker),
+    /// From the WAL: a write failed. What is not acknowledged by now never will be.
+    WalPoisoned,
+    /// From the uploader: a cut is committed. A hint only: the log cache lets go when this broker's own replica of the
+    /// metadata has the commit.
+    Committed(CutNumber),
+    /// From the node: the metadata as of now, before anything else.
+    Image(Box<Image>),
+    /// From the node: durable entries.
+    Entries(Arc<[Entry]>),
+    /// From the node: the broker's own registration is complete, and it may open partitions.
+    Serve {
+        /// This node.
+        node: NodeId,
+        /// Its epoch.
+        epoch: NodeEpoch,
+    },
+    /// From the node: the answer to a command that the shard sent.
+    Answered(u64, Answer),
+    /// From the node: accept nothing new, cut what there is, then say [`crate::node::Mail::Drained`].
+    Drain,
+}

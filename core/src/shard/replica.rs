@@ -1,0 +1,103 @@
+//! What the metadata means for this broker: which partitions it leads.
+
+use super::{Effect, Me, Shard};
+use crate::id::{Offset, StreamId, TopicId};
+use crate::kafka::ErrorCode;
+use crate::machine::{Effects, Now};
+use crate::metadata::{Command, Entry, StreamState, TopicName};
+use crate::shard::api::ProduceOutcome;
+use crate::shard::partition::Partition;
+use alloc::vec::Vec;
+
+impl Shard {
+    pub(super) fn handle_entries(&mut self, now: Now, entries: &[Entry], out: &mut Effects<Effect>) {
+        let mut changed = false;
+        for entry in entries {
+            let image = self.image.as_mut().expect("the node sends an image before entries");
+            let _ = image.apply(entry);
+            match &*entry.by.command {
+                Command::CreateTopic(_)
+                | Command::GrowTopic { .. }
+                | Command::DeleteTopic { .. }
+                | Command::OpenStreams => changed = true,
+                Command::Commit(commit) => self.commit_applied(commit),
+                _ => {}
+            }
+        }
+        if changed {
+            self.follow_image(now, out);
+        }
+    }
+
+    pub(super) fn serve(&mut self, me: Me) {
+        self.me = Some(me);
+        self.open_partitions();
+    }
+
+    /// The stream of a partition, by the topic's name.
+    pub(super) fn stream_named(&self, topic: &str, partition: i32) -> Result<StreamId, ErrorCode> {
+        let image = self.image.as_ref().ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        let name = TopicName::parse(topic).ok_or(ErrorCode::InvalidTopicException)?;
+        let id = image.names.get(&name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        self.stream_of(*id, partition).map_err(|_| ErrorCode::UnknownTopicOrPartition)
+    }
+
+    /// The stream of a partition, by the topic's id.
+    pub(super) fn stream_of(&self, topic: TopicId, partition: i32) -> Result<StreamId, ErrorCode> {
+        let image = self.image.as_ref().ok_or(ErrorCode::UnknownTopicId)?;
+        let topic = image.topics.get(&topic).ok_or(ErrorCode::UnknownTopicId)?;
+        let index = usize::try_from(partition).map_err(|_| ErrorCode::UnknownTopicOrPartition)?;
+        let partition = topic.partitions.get(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        Ok(partition.stream)
+    }
+
+    /// The partition, if this broker leads it under the epoch that the client believes in (-1: any). KIP-320.
+    pub(super) fn led(&self, stream: StreamId, believed: i32) -> Result<&Partition, ErrorCode> {
+        let partition = self.partitions.get(&stream).ok_or(ErrorCode::NotLeaderOrFollower)?;
+        match u32::try_from(believed) {
+            Ok(epoch) if epoch < partition.epoch.0 => Err(ErrorCode::FencedLeaderEpoch),
+            Ok(epoch) if epoch > partition.epoch.0 => Err(ErrorCode::UnknownLeaderEpoch),
+            _ => Ok(partition),
+        }
+    }
+
+    /// The log start offset of a stream.
+    pub(super) fn start_of(&self, stream: StreamId) -> Offset {
+        let image = self.image.as_ref().and_then(|image| image.streams.get(&stream));
+        image.map_or(Offset(0), |stream| stream.start)
+    }
+
+    fn follow_image(&mut self, now: Now, out: &mut Effects<Effect>) {
+        if self.me.is_some() {
+            self.open_partitions();
+        }
+        self.close_partitions(now, out);
+    }
+
+    fn open_partitions(&mut self) {
+        let (Some(me), Some(image)) = (self.me, &self.image) else { return };
+        for (id, stream) in &image.streams {
+            if stream.owner == me.node && stream.state == StreamState::Open(me.epoch) {
+                self.partitions.entry(*id).or_insert_with(|| Partition::open(stream.epoch, stream.end));
+            }
+        }
+    }
+
+    /// Partitions of deleted topics: who waits for them hears that they are gone.
+    fn close_partitions(&mut self, now: Now, out: &mut Effects<Effect>) {
+        let Some(image) = &self.image else { return };
+        let gone: Vec<StreamId> =
+            self.partitions.keys().filter(|id| !image.streams.contains_key(id)).copied().collect();
+        for stream in gone {
+            let Some(partition) = self.partitions.remove(&stream) else { continue };
+            self.cache.drop_stream(stream);
+            for part in partition.abandon() {
+                let outcome = ProduceOutcome::Failed(ErrorCode::UnknownTopicOrPartition);
+                if let Some(complete) = self.produces.finish(part, outcome) {
+                    self.answer_produce(complete, out);
+                }
+            }
+            self.wake_fetches(now, &[stream], out);
+        }
+    }
+}

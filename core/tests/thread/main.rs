@@ -1,0 +1,136 @@
+//! One thread through everything, in the smallest world there is: no faults, no network, a disk and a bucket that
+//! answer at once. The simulated world does this with faults; here the order of things can be read.
+
+mod world;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::{
+    CreateTopicsRequest, CreateTopicsResponse, FetchRequest, FetchResponse, ProduceResponse, TopicName,
+};
+use kafka_protocol::protocol::{Decodable, StrBytes};
+use karst_core::id::{ConnId, TopicId};
+use karst_core::kafka::{Acks, Api, CheckedBatch, Produce, ProducePartition, ProduceTopic, Request, RequestBody};
+use karst_core::machine::{Payload, Rope};
+use karst_core::session::Answer;
+use std::time::Duration;
+use world::{Storage, World};
+
+#[test]
+fn records_survive_a_crash_a_clean_stop_and_both() {
+    let mut storage = Storage::new(1 << 20);
+    let mut next = 0;
+    for crash in [true, true, false, true, false, false] {
+        let mut world = World::start(storage);
+        if next == 0 {
+            create_topic(&mut world);
+        }
+        assert_eq!(fetch_all(&mut world), expected(next));
+        for _ in 0..40 {
+            assert_eq!(produce(&mut world, next), i64::from(next));
+            next += 1;
+        }
+        assert_eq!(fetch_all(&mut world), expected(next));
+        storage = if crash { world.crash() } else { world.stop() };
+    }
+    let world = World::start(storage);
+    assert!(world.committed_objects() > 0, "nothing ever reached the bucket");
+}
+
+#[test]
+fn an_idle_broker_cuts_by_age_and_trims_its_wal() {
+    let mut world = World::start(Storage::new(1 << 20));
+    create_topic(&mut world);
+    produce(&mut world, 0);
+    assert_eq!(world.committed_objects(), 0);
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.committed_objects(), 1);
+    assert_eq!(fetch_all(&mut world), expected(1));
+}
+
+fn create_topic(world: &mut World) {
+    let topic = CreatableTopic::default().with_name(name()).with_num_partitions(1).with_replication_factor(1);
+    let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(1000);
+    let answer = ask(world, Api::CreateTopics, 5, RequestBody::CreateTopics(request));
+    let response: CreateTopicsResponse = decode(answer, 5);
+    assert_eq!(response.topics[0].error_code, 0);
+}
+
+fn produce(world: &mut World, value: u32) -> i64 {
+    let records = CheckedBatch::check(&batch(value));
+    let partition = ProducePartition { index: 0, records };
+    let topic = ProduceTopic { name: Some(name().0), id: TopicId([0; 16]), partitions: vec![partition] };
+    let request = Produce { acks: Acks::All, timeout: Duration::from_secs(1), topics: vec![topic] };
+    let response: ProduceResponse = decode(ask(world, Api::Produce, 9, RequestBody::Produce(request)), 9);
+    let partition = &response.responses[0].partition_responses[0];
+    assert_eq!(partition.error_code, 0);
+    partition.base_offset
+}
+
+/// The values of all records, each checked to lie at its offset.
+fn fetch_all(world: &mut World) -> Vec<u32> {
+    let mut values = Vec::new();
+    loop {
+        let partition = FetchPartition::default().with_fetch_offset(values.len() as i64).with_partition_max_bytes(300);
+        let topic = FetchTopic::default().with_topic(name()).with_partitions(vec![partition]);
+        let request = FetchRequest::default().with_max_bytes(10_000).with_topics(vec![topic]);
+        let response: FetchResponse = decode(ask(world, Api::Fetch, 12, RequestBody::Fetch(request)), 12);
+        let partition = &response.responses[0].partitions[0];
+        assert_eq!(partition.error_code, 0);
+        let mut records = partition.records.clone().unwrap_or_default();
+        if records.is_empty() {
+            assert_eq!(partition.high_watermark, values.len() as i64);
+            return values;
+        }
+        while !records.is_empty() {
+            let one = records.split_to(batch(0).len());
+            assert_eq!(i64::from_be_bytes(one[..8].try_into().unwrap()), values.len() as i64);
+            values.push(u32::from_be_bytes(one[66..70].try_into().unwrap()));
+        }
+    }
+}
+
+fn expected(count: u32) -> Vec<u32> {
+    (0..count).collect()
+}
+
+fn ask(world: &mut World, api: Api, version: i16, body: RequestBody) -> Rope {
+    match world.ask(ConnId(1), Request { api, version, frame: Payload::default(), body }) {
+        Answer::Body(body) => body,
+        other => panic!("not answered: {other:?}"),
+    }
+}
+
+fn decode<T: Decodable>(answer: Rope, version: i16) -> T {
+    T::decode(&mut answer.to_bytes(), version).expect("answers decode")
+}
+
+fn name() -> TopicName {
+    TopicName(StrBytes::from_static_str("orders"))
+}
+
+/// A batch of one record without key, whose value is that number.
+fn batch(value: u32) -> Bytes {
+    let mut covered = BytesMut::new();
+    covered.put_i16(0);
+    covered.put_i32(0);
+    covered.put_i64(1_000);
+    covered.put_i64(1_000);
+    covered.put_i64(-1);
+    covered.put_i16(-1);
+    covered.put_i32(-1);
+    covered.put_u32(1);
+    // Length, attributes, timestamp, offset, null key, value length, value, no headers; varints are zig-zag.
+    covered.put_slice(&[20, 0, 0, 0, 1]);
+    covered.put_u32(value);
+    covered.put_slice(&[0]);
+    let mut batch = BytesMut::new();
+    batch.put_i64(0);
+    batch.put_i32(covered.len() as i32 + 9);
+    batch.put_i32(-1);
+    batch.put_u8(2);
+    batch.put_u32(crc32c::crc32c(&covered));
+    batch.put_slice(&covered);
+    batch.freeze()
+}

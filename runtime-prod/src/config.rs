@@ -1,0 +1,328 @@
+//! The command line.
+
+use crate::exit::Code;
+use karst_core::id::NodeId;
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+
+/// Length of a new WAL where nothing else is asked.
+pub const WAL_SIZE: u64 = 512 << 20;
+
+/// What the process is asked to do.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Be a broker.
+    Run(Box<Config>),
+    /// Explain the command line.
+    Help,
+    /// Say which version this is.
+    Version,
+}
+
+/// How a broker runs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Everything that it keeps.
+    pub data_dir: PathBuf,
+    /// Where it listens for Kafka clients: HOST:PORT.
+    pub listen: String,
+    /// Where clients reach it, if not there.
+    pub advertise: Option<Endpoint>,
+    /// Length of a new WAL in bytes, if asked for.
+    pub wal_size: Option<u64>,
+    /// Its id in the cluster.
+    pub node: NodeId,
+    /// Whether machines check their invariants after every input.
+    pub check_invariants: bool,
+    /// What is logged.
+    pub log: Targets,
+}
+
+/// A host and a port, as a client is told them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// A name or an address, without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// What is wrong with a command line. Its text is for the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageError(String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: "karst-data".into(),
+            listen: "127.0.0.1:9092".into(),
+            advertise: None,
+            wal_size: None,
+            node: NodeId(0),
+            check_invariants: false,
+            log: Targets::new().with_default(LevelFilter::INFO),
+        }
+    }
+}
+
+impl Config {
+    /// Where the WAL is.
+    #[must_use]
+    pub fn wal(&self) -> PathBuf {
+        self.data_dir.join("wal")
+    }
+
+    /// The object store's directory.
+    #[must_use]
+    pub fn objects(&self) -> PathBuf {
+        self.data_dir.join("objects")
+    }
+
+    /// What clients are told, once it is known that the broker listens at `bound`.
+    ///
+    /// # Errors
+    /// When it listens everywhere and nobody said under which name clients find it.
+    pub fn advertised(&self, bound: SocketAddr) -> Result<Endpoint, UsageError> {
+        if let Some(asked) = &self.advertise {
+            return Ok(asked.clone());
+        }
+        if bound.ip().is_unspecified() {
+            return Err(UsageError(format!(
+                "--listen {} names no host that clients could connect to: add --advertise HOST:PORT",
+                self.listen
+            )));
+        }
+        let host = self.listen.rsplit_once(':').map_or(self.listen.as_str(), |(host, _)| host);
+        Ok(Endpoint { host: host.trim_matches(['[', ']']).into(), port: bound.port() })
+    }
+}
+
+/// Reads the command line, without the program's name.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
+    let mut config = Config::default();
+    let mut arguments = arguments.into_iter();
+    while let Some(argument) = arguments.next() {
+        let argument = text(argument)?;
+        let (flag, mut given) = match argument.split_once('=') {
+            Some((flag, value)) if flag.starts_with("--") => (flag, Some(value.to_owned())),
+            _ => (argument.as_str(), None),
+        };
+        let mut value = || match given.take() {
+            Some(value) => Ok(value),
+            None => text(arguments.next().ok_or_else(|| UsageError(format!("{flag} needs a value")))?),
+        };
+        match flag {
+            "--data-dir" => config.data_dir = not_empty(flag, value()?)?.into(),
+            "--listen" => {
+                let listen = value()?;
+                endpoint(flag, &listen)?;
+                config.listen = listen;
+            }
+            "--advertise" => config.advertise = Some(advertised(flag, &value()?)?),
+            "--wal-size" => config.wal_size = Some(bytes(flag, &value()?)?),
+            "--node-id" => config.node = NodeId(node_id(flag, &value()?)?),
+            "--log" => config.log = filter(flag, &value()?)?,
+            "--check-invariants" => config.check_invariants = true,
+            "--help" | "-h" => return Ok(Command::Help),
+            "--version" | "-V" => return Ok(Command::Version),
+            _ if flag.starts_with('-') => return Err(UsageError(format!("there is no option {flag}"))),
+            _ => return Err(UsageError(format!("there is no command {flag:?}"))),
+        }
+        if given.is_some() {
+            return Err(UsageError(format!("{flag} takes no value")));
+        }
+    }
+    Ok(Command::Run(Box::new(config)))
+}
+
+/// The text of `--help`.
+#[must_use]
+pub fn help() -> String {
+    format!(
+        "\
+karst {version}: a Kafka-compatible broker on object storage
+
+Without options it is a whole cluster in one process, on a directory.
+
+Usage: karst [OPTIONS]
+
+Options:
+  --data-dir DIR          everything that the broker keeps; one broker per directory [./karst-data]
+                          (DIR/wal: the write-ahead log, DIR/objects: the object store)
+  --listen HOST:PORT      where to listen for Kafka clients [127.0.0.1:9092]
+  --advertise HOST:PORT   where clients reach the broker, if not at --listen
+  --wal-size BYTES        length of a new write-ahead log, such as 512MiB or 2GiB [512MiB];
+                          one that exists keeps its length
+  --node-id N             the broker's id, for good [0]
+  --log FILTER            what to log: error, warn, info, debug, trace, or by module, such as
+                          info,karst_core::wal=debug [info]
+  --check-invariants      check every machine's invariants after every step: slow, for tests
+  --version, -V           say which version this is
+  --help, -h              say this
+
+SIGTERM and SIGINT (Ctrl-C) stop the broker in order; a second one stops it at once, which is safe too: the next start
+reads the write-ahead log back.
+
+Exit codes:
+{codes}",
+        version = env!("CARGO_PKG_VERSION"),
+        codes = Code::TABLE,
+    )
+}
+
+fn text(argument: OsString) -> Result<String, UsageError> {
+    argument.into_string().map_err(|bad| UsageError(format!("{} is not UTF-8", bad.to_string_lossy())))
+}
+
+fn not_empty(flag: &str, value: String) -> Result<String, UsageError> {
+    if value.is_empty() { Err(UsageError(format!("{flag} needs a value"))) } else { Ok(value) }
+}
+
+fn endpoint(flag: &str, value: &str) -> Result<Endpoint, UsageError> {
+    let bad = || UsageError(format!("{flag} {value:?} is not HOST:PORT, such as localhost:9092 or [::1]:9092"));
+    let (host, port) = value.rsplit_once(':').ok_or_else(bad)?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host = bare.unwrap_or(host);
+    if host.is_empty() || (bare.is_none() && host.contains([':', '[', ']'])) {
+        return Err(bad());
+    }
+    Ok(Endpoint { host: host.into(), port: port.parse().map_err(|_| bad())? })
+}
+
+fn advertised(flag: &str, value: &str) -> Result<Endpoint, UsageError> {
+    let endpoint = endpoint(flag, value)?;
+    if endpoint.port == 0 || matches!(endpoint.host.as_str(), "0.0.0.0" | "::") {
+        return Err(UsageError(format!("{flag} {value:?} is not an address that a client can connect to")));
+    }
+    Ok(endpoint)
+}
+
+/// A positive count of bytes, with a binary unit or none.
+fn bytes(flag: &str, value: &str) -> Result<u64, UsageError> {
+    let bad = || UsageError(format!("{flag} {value:?} is not a size: use bytes, KiB, MiB, GiB or TiB, such as 512MiB"));
+    let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match value[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "t" | "tib" => 1 << 40,
+        _ => return Err(bad()),
+    };
+    let count: u64 = digits.parse().map_err(|_| bad())?;
+    count.checked_mul(unit).filter(|bytes| (1..=1 << 50).contains(bytes)).ok_or_else(bad)
+}
+
+/// Kafka's node ids are signed on the wire.
+fn node_id(flag: &str, value: &str) -> Result<u32, UsageError> {
+    let id = value.parse().ok().filter(|id| *id <= i32::MAX as u32);
+    id.ok_or_else(|| UsageError(format!("{flag} {value:?} is not a number from 0 to {}", i32::MAX)))
+}
+
+fn filter(flag: &str, value: &str) -> Result<Targets, UsageError> {
+    value.parse().map_err(|error| UsageError(format!("{flag} {value:?} is not a log filter: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(line: &str) -> Result<Config, String> {
+        match parse(line.split_whitespace().map(OsString::from)) {
+            Ok(Command::Run(config)) => Ok(*config),
+            Ok(other) => panic!("not a broker: {other:?}"),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn everything_has_a_default_and_can_be_said_in_two_ways() {
+        let config = run("").expect("defaults");
+        assert_eq!(config.listen, "127.0.0.1:9092");
+        assert_eq!(config.wal(), PathBuf::from("karst-data/wal"));
+        let config =
+            run("--data-dir /d --listen=[::1]:1 --advertise h:2 --wal-size=2GiB --node-id 7 --check-invariants");
+        let config = config.expect("all legal");
+        assert_eq!(config.objects(), PathBuf::from("/d/objects"));
+        assert_eq!(config.listen, "[::1]:1");
+        assert_eq!(config.advertise, Some(Endpoint { host: "h".into(), port: 2 }));
+        assert_eq!((config.wal_size, config.node), (Some(2 << 30), NodeId(7)));
+        assert!(config.check_invariants);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (line, named) in [
+            ("--wal-sise 1", "no option --wal-sise"),
+            ("serve", "no command \"serve\""),
+            ("--listen", "--listen needs a value"),
+            ("--listen 9092", "not HOST:PORT"),
+            ("--listen ::1:9092", "not HOST:PORT"),
+            ("--listen h:99999", "not HOST:PORT"),
+            ("--advertise 0.0.0.0:9092", "not an address that a client"),
+            ("--wal-size 512MB", "not a size"),
+            ("--wal-size 0", "not a size"),
+            ("--wal-size 99999999999999TiB", "not a size"),
+            ("--node-id 4294967295", "not a number"),
+            ("--log a=b=c", "not a log filter"),
+            ("--check-invariants=yes", "takes no value"),
+        ] {
+            let error = run(line).expect_err(line);
+            assert!(error.contains(named), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_binary_units() {
+        for (text, expected) in [("4096", 4096), ("1k", 1 << 10), ("3MiB", 3 << 20), ("1gib", 1 << 30)] {
+            assert_eq!(bytes("--wal-size", text), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn clients_are_told_something_they_can_connect_to() {
+        let at = |line: &str, bound: &str| {
+            run(line).expect("legal").advertised(bound.parse().expect("an address")).map(|to| to.to_string())
+        };
+        assert_eq!(at("--listen localhost:0", "127.0.0.1:4711"), Ok("localhost:4711".into()));
+        assert_eq!(at("--listen [::1]:9092", "[::1]:9092"), Ok("[::1]:9092".into()));
+        assert!(at("--listen 0.0.0.0:9092", "0.0.0.0:9092").is_err());
+        assert_eq!(at("--listen 0.0.0.0:9092 --advertise h:1", "0.0.0.0:9092"), Ok("h:1".into()));
+    }
+
+    #[test]
+    fn help_tells_every_option_and_exit_code() {
+        let help = help();
+        for option in
+            ["--data-dir", "--listen", "--advertise", "--wal-size", "--node-id", "--log", "--check-invariants"]
+        {
+            assert!(help.contains(option), "{option}");
+        }
+        for code in [64, 65, 66, 67, 68, 69, 70, 130] {
+            assert!(help.contains(&format!("\n    {code}")), "{code}");
+        }
+    }
+}

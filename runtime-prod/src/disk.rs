@@ -1,0 +1,189 @@
+//! The write-ahead log's device: a pre-written file, locked for life, written by O_DIRECT and O_DSYNC.
+//!
+//! ```text
+//!   Wal ──Effect::Disk(op, ..)──► queue ──► one of the workers: pwritev / preadv ──Input::Disk(op, ..)──► Wal
+//! ```
+//! There are as many workers as the WAL may have writes in flight. Each write is acknowledged by its own O_DSYNC
+//! completion, never by somebody else's sync; none is ever repeated. The file is written with zeros once, when it is
+//! created: a write into it then costs half of one that extends a file.
+
+mod create;
+mod io;
+
+use crate::exit::PanicGuard;
+use crate::lock::{LockError, try_lock};
+use karst_core::disk::{DiskOp, DiskResult, SECTOR};
+use karst_core::machine::OpId;
+use rustix::fs::{Mode, OFlags};
+use std::collections::VecDeque;
+use std::fmt;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use tracing::warn;
+
+/// An open device. No other process has it.
+#[derive(Debug)]
+pub struct Device {
+    file: File,
+    len: u64,
+}
+
+/// Why a device can't be used. Its text is for the operator.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Another process holds its lock.
+    Held(String),
+    /// There is no room to create it.
+    NoSpace(String),
+    /// It is not a regular file, or can't be opened, read or written.
+    Unusable(String),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Held(what) | Self::NoSpace(what) | Self::Unusable(what) => f.write_str(what),
+        }
+    }
+}
+
+impl Device {
+    /// Opens the file at `path`, creating it with `len` zeros if nothing is there, and locks it for as long as the
+    /// device lives. A file that exists keeps its length. `len` is rounded up to whole sectors.
+    ///
+    /// # Errors
+    /// Says what is wrong with it and what to do.
+    pub fn open(path: &Path, len: u64) -> Result<Self, OpenError> {
+        match std::fs::metadata(path) {
+            Ok(found) if !found.is_file() => {
+                return Err(OpenError::Unusable(format!(
+                    "the WAL {} is not a regular file: name a file on a local disk",
+                    path.display()
+                )));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                create::prewritten(path, len.next_multiple_of(SECTOR))?;
+            }
+            Err(error) => return Err(unusable(path, "found", &error)),
+        }
+        let file = open_direct(path)?;
+        try_lock(&file).map_err(|refused| match refused {
+            LockError::Held(_) => OpenError::Held(format!("the WAL {} is {refused}", path.display())),
+            LockError::Io(error) => unusable(path, "locked", &error),
+        })?;
+        let found = file.metadata().map_err(|error| unusable(path, "examined", &error))?;
+        if found.blocks() * 512 < found.len() {
+            warn!(
+                wal = %path.display(),
+                "the WAL file has holes, so writes are slower and may run out of space: was it copied without --sparse=never?"
+            );
+        }
+        Ok(Self { file, len: found.len() })
+    }
+
+    /// Its length in bytes.
+    #[must_use]
+    pub const fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether it has no bytes at all.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Starts `depth` workers, which tell `complete` how each operation ended. They end when the handle is dropped and
+    /// everything submitted is done.
+    ///
+    /// # Panics
+    /// When the operating system has no thread left.
+    pub fn start(self, depth: u32, complete: impl Fn(OpId, DiskResult) + Send + Sync + 'static) -> DiskQueue {
+        let shared = Arc::new(Shared { queue: Mutex::new(Queue::default()), arrived: Condvar::new() });
+        let device = Arc::new((self, complete));
+        for worker in 0..depth.max(1) {
+            let (shared, device) = (shared.clone(), device.clone());
+            std::thread::Builder::new()
+                .name(format!("wal-io-{worker}"))
+                .spawn(move || {
+                    let _guard = PanicGuard::new("a WAL worker");
+                    while let Some((id, op)) = shared.next() {
+                        let (device, complete) = &*device;
+                        complete(id, io::perform(&device.file, device.len, op));
+                    }
+                })
+                .expect("without its workers there is no WAL");
+        }
+        DiskQueue(shared)
+    }
+}
+
+/// Where operations are submitted.
+#[derive(Debug)]
+pub struct DiskQueue(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    arrived: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<(OpId, DiskOp)>,
+    over: bool,
+}
+
+impl DiskQueue {
+    /// Submits one. Operations in flight are unordered.
+    pub fn submit(&self, id: OpId, op: DiskOp) {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner).waiting.push_back((id, op));
+        self.0.arrived.notify_one();
+    }
+}
+
+impl Drop for DiskQueue {
+    fn drop(&mut self) {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner).over = true;
+        self.0.arrived.notify_all();
+    }
+}
+
+impl Shared {
+    fn next(&self) -> Option<(OpId, DiskOp)> {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(next) = queue.waiting.pop_front() {
+                return Some(next);
+            }
+            if queue.over {
+                return None;
+            }
+            queue = self.arrived.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// O_DSYNC is a must; O_DIRECT is worth having.
+fn open_direct(path: &Path) -> Result<File, OpenError> {
+    let flags = OFlags::RDWR | OFlags::DSYNC | OFlags::CLOEXEC;
+    match rustix::fs::open(path, flags | OFlags::DIRECT, Mode::empty()) {
+        Ok(file) => Ok(file.into()),
+        Err(rustix::io::Errno::INVAL) => {
+            warn!(wal = %path.display(), "the file system has no O_DIRECT: the WAL goes through the page cache, slower");
+            let file = rustix::fs::open(path, flags, Mode::empty());
+            file.map(File::from).map_err(|error| unusable(path, "opened", &error.into()))
+        }
+        Err(error) => Err(unusable(path, "opened", &error.into())),
+    }
+}
+
+fn unusable(path: &Path, what: &str, error: &std::io::Error) -> OpenError {
+    OpenError::Unusable(format!("the WAL {} cannot be {what}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+use super::*;
+use karst_core::machine::{Check, Instant as Mono, Now, TurnBudget};
+use std::process::Command;
+use std::sync::mpsc;
+
+const TURN: Turn = Turn::new(TurnBudget { inputs: 16, effects: 64 }, Check::Invariants);
+
+/// Echoes numbers, and says "late" once when it heard nothing for a while.
+#[derive(Default)]
+struct Echo {
+    patience: Option<Duration>,
+    due: Option<Mono>,
+    handled: u64,
+}
+
+#[derive(Debug, Hash)]
+enum Input {
+    Number(u64),
+    Tick,
+}
+
+#[derive(Debug, Hash, PartialEq, Eq)]
+enum Effect {
+    Number(u64),
+    Late,
+}
+
+impl Machine for Echo {
+    type Input = Input;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Now, input: Input, out: &mut Effects<Effect>) {
+        self.handled += 1;
+        match input {
+            Input::Number(number) => {
+                self.due = self.patience.map(|by| now.mono.after(by));
+                out.push(Effect::Number(number));
+            }
+            Input::Tick => {
+                self.due = None;
+                out.push(Effect::Late);
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Deadline> {
+        self.due.map(|at| Deadline { at, reason: "late" })
+    }
+
+    fn tick() -> Input {
+        Input::Tick
+    }
+
+    fn invariants(&self) {
+        assert!(self.handled != 13_000_000_007, "planted");
+    }
+}
+
+struct Tell(mpsc::Sender<Effect>);
+
+impl Perform<Effect> for Tell {
+    fn perform(&mut self, effect: Effect) {
+        let _ = self.0.send(effect);
+    }
+}
+
+fn start(machine: Echo) -> (Address<Input>, mpsc::Receiver<Effect>, JoinHandle<()>) {
+    let (tell, told) = mpsc::channel();
+    let (address, receiver) = inbox();
+    let thread = spawn("echo", receiver, machine, TURN, Clock::start(), Tell(tell));
+    (address, told, thread)
+}
+
+#[test]
+fn every_senders_mail_arrives_once_and_in_order() {
+    const EACH: u64 = 20_000;
+    let (address, told, thread) = start(Echo::default());
+    let senders: Vec<_> = (0..4)
+        .map(|sender| {
+            let address = address.clone();
+            std::thread::spawn(move || {
+                let mut batch = Vec::new();
+                for number in 0..EACH {
+                    batch.push(Input::Number(sender * EACH + number));
+                    if number % 7 == 0 {
+                        address.send_all(&mut batch);
+                    } else if number % 11 == 0 {
+                        address.send_all(&mut batch);
+                        std::thread::yield_now();
+                    }
+                }
+                address.send_all(&mut batch);
+            })
+        })
+        .collect();
+    drop(address);
+    senders.into_iter().for_each(|sender| sender.join().expect("senders don't fail"));
+    thread.join().expect("ends when nobody can send any more");
+    let mut next = [0; 4];
+    for effect in told {
+        let Effect::Number(number) = effect else { panic!("nobody asked for the time") };
+        let (sender, number) = ((number / EACH) as usize, number % EACH);
+        assert_eq!(number, next[sender], "of sender {sender}");
+        next[sender] += 1;
+    }
+    assert_eq!(next, [EACH; 4]);
+}
+
+#[test]
+fn a_deadline_wakes_the_machine_once_and_not_early() {
+    let patience = Duration::from_millis(30);
+    let (address, told, _thread) = start(Echo { patience: Some(patience), ..Echo::default() });
+    let asked = Instant::now();
+    address.send(Input::Number(1));
+    assert_eq!(told.recv(), Ok(Effect::Number(1)));
+    assert_eq!(told.recv_timeout(Duration::from_secs(5)), Ok(Effect::Late));
+    assert!(asked.elapsed() >= patience);
+    assert!(told.recv_timeout(Duration::from_millis(50)).is_err(), "once is enough");
+}
+
+#[test]
+fn an_idle_owner_sleeps() {
+    let (address, told, _thread) = start(Echo::default());
+    address.send(Input::Number(1));
+    told.recv().expect("awake");
+    // Twice, since the first look may still fall into the spin.
+    let naps = (0..2).filter(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        address.0.lock().reader_sleeps
+    });
+    assert!(naps.count() > 0);
+}
+
+#[test]
+fn a_panic_in_an_owner_ends_the_process() {
+    let me = std::env::current_exe().expect("tests have a path");
+    let child = Command::new(me)
+        .args(["owner::tests::child_with_a_panicking_owner", "--exact", "--ignored", "--nocapture"])
+        .output()
+        .expect("the test binary starts");
+    let said = String::from_utf8_lossy(&child.stderr);
+    assert_eq!(child.status.code(), Some(70), "{said}");
+    assert!(said.contains("planted") && said.contains("internal error in doomed"), "{said}");
+}
+
+#[test]
+#[ignore = "run by the test above, in a process of its own"]
+fn child_with_a_panicking_owner() {
+    let (address, receiver) = inbox();
+    let (tell, _told) = mpsc::channel();
+    let machine = Echo { handled: 13_000_000_006, ..Echo::default() };
+    let thread = spawn("doomed", receiver, machine, TURN, Clock::start(), Tell(tell));
+    address.send(Input::Number(1));
+    let _ = thread.join();
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+/// `cargo test --release -p karst --lib -- --ignored --nocapture measure_round_trips`
+#[test]
+#[ignore = "a measurement"]
+fn measure_round_trips() {
+    struct Bounce(Address<Input>, u64, mpsc::Sender<()>);
+    impl Perform<Effect> for Bounce {
+        fn perform(&mut self, effect: Effect) {
+            match effect {
+                Effect::Number(number) if number < self.1 => self.0.send(Input::Number(number + 1)),
+                _ => drop(self.2.send(())),
+            }
+        }
+    }
+    const HOPS: u64 = 200_000;
+    let clock = Clock::start();
+    let ((a, at_a), (b, at_b)) = (inbox(), inbox());
+    let (tell, told) = mpsc::channel();
+    spawn("a", at_a, Echo::default(), TURN, clock, Bounce(b, HOPS, tell.clone()));
+    spawn("b", at_b, Echo::default(), TURN, clock, Bounce(a.clone(), HOPS, tell));
+    let begun = Instant::now();
+    a.send(Input::Number(0));
+    told.recv().expect("ends");
+    println!("{:?} per hop", begun.elapsed() / HOPS as u32);
+}

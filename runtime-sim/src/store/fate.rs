@@ -1,0 +1,207 @@
+//! What becomes of one request: drawn when it is made, from generators that no other fault shares.
+
+use super::knobs::StoreKnobs;
+use super::{Mode, Reach};
+use crate::fault::Chance;
+use crate::time::SimTime;
+use karst_core::machine::Rng;
+use karst_core::store::{Cause, Fatal, StoreError, StoreOp};
+
+/// When a request takes effect and what its caller hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fate {
+    /// When it arrives at the store.
+    pub(super) arrives: SimTime,
+    /// When it takes effect, if ever.
+    pub(super) effect: Option<SimTime>,
+    /// When the caller hears.
+    pub(super) answer: SimTime,
+    /// What instead of the outcome.
+    pub(super) error: Option<StoreError>,
+    /// The fault that fired.
+    pub(super) fault: Option<&'static str>,
+}
+
+/// What is known of a request beside its operation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Circumstances {
+    pub(super) now: SimTime,
+    pub(super) deadline: SimTime,
+    pub(super) mode: Mode,
+    pub(super) reach: Reach,
+    /// Another put of the same key is in flight.
+    pub(super) contended: bool,
+}
+
+/// One generator per fault.
+#[derive(Debug)]
+pub(super) struct Draws {
+    time: Rng,
+    late_time: Rng,
+    throttle: Rng,
+    server: Rng,
+    cut_off: Rng,
+    timeout: Rng,
+    done: Rng,
+    late: Rng,
+    conflict: Rng,
+    truncate: Rng,
+    outage: Rng,
+}
+
+impl Draws {
+    pub(super) fn new(rng: &Rng) -> Self {
+        Self {
+            time: rng.child("time"),
+            late_time: rng.child("late_time"),
+            throttle: rng.child("throttle"),
+            server: rng.child("server"),
+            cut_off: rng.child("cut_off"),
+            timeout: rng.child("timeout"),
+            done: rng.child("done"),
+            late: rng.child("late"),
+            conflict: rng.child("conflict"),
+            truncate: rng.child("truncate"),
+            outage: rng.child("outage"),
+        }
+    }
+
+    pub(super) fn fate(&mut self, knobs: &StoreKnobs, op: &StoreOp, about: Circumstances) -> Fate {
+        let timing = self.timing(knobs, about.now);
+        let trouble = self.trouble(knobs, op, about);
+        let outage = self.outage(op);
+        let despite = self.despite(knobs);
+        let fate = match (about.reach, about.mode) {
+            (Reach::RequestsLost, _) => timing.without_effect(TIMEOUT, "store.request_lost").at(about.deadline),
+            (_, Mode::Outage) => timing.despite(outage, "store.outage", despite),
+            (_, Mode::Denied) => timing.without_effect(StoreError::Denied, "store.denied"),
+            (_, Mode::NoBucket) => timing.without_effect(StoreError::Fatal(Fatal::NoBucket), "store.no_bucket"),
+            (_, Mode::ReadOnly) if writes(op) => {
+                timing.without_effect(StoreError::Fatal(Fatal::ReadOnly), "store.read_only")
+            }
+            (_, Mode::NoSpace) if matches!(op, StoreOp::Put { .. }) => {
+                timing.without_effect(StoreError::Fatal(Fatal::NoSpace), "store.no_space")
+            }
+            _ => match trouble {
+                None => timing,
+                Some(Trouble::Definite(error, fault)) => timing.without_effect(error, fault),
+                Some(Trouble::Unreadable) => {
+                    Fate { error: Some(StoreError::Corrupt), fault: Some("store.truncated"), ..timing }
+                }
+                Some(Trouble::Unknown(error, fault)) => timing.despite(error, fault, despite),
+            },
+        };
+        fate.in_time(about)
+    }
+
+    fn timing(&mut self, knobs: &StoreKnobs, now: SimTime) -> Fate {
+        let takes = knobs.latency.draw(&mut self.time);
+        let answer = now.after(takes);
+        let arrives = SimTime(self.time.between(now.0, answer.0));
+        let effect = SimTime(self.time.between(arrives.0, answer.0));
+        Fate { arrives, effect: Some(effect), answer, error: None, fault: None }
+    }
+
+    /// Every generator draws for every request.
+    fn trouble(&mut self, knobs: &StoreKnobs, op: &StoreOp, about: Circumstances) -> Option<Trouble> {
+        let throttled = knobs.throttle.fires(&mut self.throttle);
+        let failed = knobs.server_error.fires(&mut self.server);
+        let cut_off = knobs.cut_off.fires(&mut self.cut_off);
+        let timed_out = knobs.timeout.fires(&mut self.timeout);
+        let conflict = if about.contended { knobs.conflict } else { Chance::NEVER };
+        let (conflict, spurious) =
+            (conflict.fires(&mut self.conflict), knobs.spurious_conflict.fires(&mut self.conflict));
+        let truncated = knobs.truncate.fires(&mut self.truncate);
+        let is_put = matches!(op, StoreOp::Put { .. });
+        Some(match () {
+            () if throttled && !writes(op) => Trouble::Definite(StoreError::Throttled, "store.throttled"),
+            () if throttled => Trouble::Unknown(StoreError::Ambiguous(Cause::Throttled), "store.throttled"),
+            () if failed => Trouble::Unknown(StoreError::Ambiguous(Cause::Server), "store.server_error"),
+            () if cut_off => Trouble::Unknown(StoreError::Ambiguous(Cause::CutOff), "store.cut_off"),
+            () if timed_out => Trouble::Unknown(TIMEOUT, "store.timeout"),
+            () if is_put && conflict => Trouble::Definite(StoreError::Conflict, "store.conflict"),
+            () if is_put && spurious => Trouble::Definite(StoreError::Conflict, "store.spurious_conflict"),
+            () if truncated && matches!(op, StoreOp::Get { .. }) => Trouble::Unreadable,
+            () => return None,
+        })
+    }
+
+    fn despite(&mut self, knobs: &StoreKnobs) -> Despite {
+        let done = knobs.done_despite_error.fires(&mut self.done);
+        let late = knobs.late.fires(&mut self.late);
+        let by = knobs.late_by.draw(&mut self.late_time);
+        match (done, late) {
+            (true, _) => Despite::Done,
+            (false, true) => Despite::Late(by),
+            (false, false) => Despite::Never,
+        }
+    }
+
+    fn outage(&mut self, op: &StoreOp) -> StoreError {
+        match self.outage.below(4) {
+            0 if writes(op) => StoreError::Ambiguous(Cause::Throttled),
+            0 => StoreError::Throttled,
+            1 => StoreError::Ambiguous(Cause::Server),
+            2 => StoreError::Ambiguous(Cause::CutOff),
+            _ => TIMEOUT,
+        }
+    }
+}
+
+const TIMEOUT: StoreError = StoreError::Ambiguous(Cause::Timeout);
+
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    /// Nothing was done, and the caller knows it.
+    Definite(StoreError, &'static str),
+    /// It was done, and the answer is no use.
+    Unreadable,
+    /// Whatever was done, the caller can't tell.
+    Unknown(StoreError, &'static str),
+}
+
+/// What a request does although its caller hears of an error.
+#[derive(Clone, Copy, Debug)]
+enum Despite {
+    Done,
+    Late(core::time::Duration),
+    Never,
+}
+
+impl Fate {
+    fn without_effect(self, error: StoreError, fault: &'static str) -> Self {
+        Self { effect: None, error: Some(error), fault: Some(fault), ..self }
+    }
+
+    fn despite(self, error: StoreError, fault: &'static str, despite: Despite) -> Self {
+        let effect = match despite {
+            Despite::Done => self.effect,
+            Despite::Late(by) => Some(self.answer.after(by)),
+            Despite::Never => None,
+        };
+        let failed = Self { effect, error: Some(error), fault: Some(fault), ..self };
+        if error == TIMEOUT { failed.at(SimTime::NEVER) } else { failed }
+    }
+
+    fn at(self, answer: SimTime) -> Self {
+        Self { answer, ..self }
+    }
+
+    /// The caller waits no longer than it said.
+    fn in_time(self, about: Circumstances) -> Self {
+        let lost = about.reach == Reach::AnswersLost;
+        if self.answer <= about.deadline && !lost {
+            return self;
+        }
+        let fault = match self.fault {
+            Some(fault) => fault,
+            None if lost => "store.answer_lost",
+            None => "store.slow",
+        };
+        Self { answer: about.deadline, error: Some(TIMEOUT), fault: Some(fault), ..self }
+    }
+}
+
+pub(super) fn writes(op: &StoreOp) -> bool {
+    matches!(op, StoreOp::Put { .. } | StoreOp::Delete { .. })
+}

@@ -1,0 +1,208 @@
+//! What a client makes of answers.
+
+use super::wire::response_header;
+use super::{Asked, Client, Effect, KnownTopic, Mode, Pending};
+use crate::oracle::{Observation, Outcome, Place, WriteId};
+use bytes::Bytes;
+use karst_core::machine::{Effects, Now, Payload};
+use kafka_protocol::messages::{
+    ApiKey, ApiVersionsResponse, CreateTopicsResponse, DeleteTopicsResponse, FetchResponse, ListOffsetsResponse,
+    MetadataResponse, ProduceResponse,
+};
+use kafka_protocol::protocol::Decodable;
+
+/// Kafka's REQUEST_TIMED_OUT: whether the request took effect is unknown.
+const REQUEST_TIMED_OUT: i16 = 7;
+
+impl Client {
+    pub(super) fn handle_received(&mut self, now: Now, bytes: &[u8], out: &mut Effects<Effect>) {
+        self.received.extend_from_slice(bytes);
+        while let Some(frame) = self.next_frame() {
+            if let Err(why) = self.handle_answer(now, frame, out) {
+                out.push(Effect::Observe(Observation::Broken(why)));
+            }
+        }
+        self.go_on(now, out);
+    }
+
+    /// The connection is gone: nobody knows what became of what was in flight.
+    pub(super) fn forget_pending(&mut self, out: &mut Effects<Effect>) {
+        for pending in std::mem::take(&mut self.pending) {
+            out.push(Effect::Observe(Observation::Lost(pending.asked.kind())));
+            if let Asked::Produce(writes) = pending.asked {
+                for (place, write) in writes {
+                    out.push(Effect::Observe(Observation::Ended(place, write, Outcome::Unknown)));
+                }
+            }
+        }
+    }
+
+    fn handle_answer(&mut self, now: Now, mut frame: Bytes, out: &mut Effects<Effect>) -> Result<(), String> {
+        let pending = self.pending.pop_front().ok_or("an answer to no request")?;
+        let Pending { correlation, version, asked, .. } = pending;
+        let api = api_of(&asked);
+        let answered = response_header(api, version, &mut frame)?;
+        if answered != correlation {
+            return Err(format!("the answer to {answered} came where that to {correlation} was due"));
+        }
+        out.push(Effect::Observe(Observation::Answered(asked.kind())));
+        match asked {
+            Asked::ApiVersions => decode::<ApiVersionsResponse>(frame, version).map(|_| ()),
+            Asked::Metadata => self.handle_metadata(&decode(frame, version)?, out),
+            Asked::Produce(writes) => self.handle_produced(&decode(frame, version)?, writes, out),
+            Asked::Fetch(asked) => self.handle_fetched(decode(frame, version)?, asked, out),
+            Asked::List(place, question, which) => {
+                self.handle_listed(now, &decode(frame, version)?, place, question, which, out)
+            }
+            Asked::Create(name) => self.handle_created(now, &decode(frame, version)?, name, out),
+            Asked::Delete(name) => {
+                decode::<DeleteTopicsResponse>(frame, version)?;
+                self.topics.remove(&name);
+                Ok(())
+            }
+        }
+    }
+
+    fn handle_metadata(&mut self, response: &MetadataResponse, out: &mut Effects<Effect>) -> Result<(), String> {
+        self.topics.clear();
+        for topic in &response.topics {
+            let name = topic.name.as_ref().ok_or("a topic without a name")?;
+            let partitions = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+            if topic.error_code == 0 && partitions > 0 {
+                let known = KnownTopic { id: *topic.topic_id.as_bytes(), partitions };
+                self.topics.insert(name.as_str().to_owned(), known);
+            }
+        }
+        if let Mode::Verify(verify) = &mut self.mode {
+            let names: Vec<String> = self.topics.keys().cloned().collect();
+            out.push(Effect::Observe(Observation::Listed(names)));
+            verify.begin(self.topics.iter().map(|(name, topic)| (name.clone(), topic.partitions)));
+        }
+        Ok(())
+    }
+
+    fn handle_produced(
+        &mut self,
+        response: &ProduceResponse,
+        writes: Vec<(Place, WriteId)>,
+        out: &mut Effects<Effect>,
+    ) -> Result<(), String> {
+        let answers = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+        let answers: Vec<_> = answers.collect();
+        if answers.len() != writes.len() {
+            return Err(format!("{} partitions were written, {} answered", writes.len(), answers.len()));
+        }
+        for (answer, (place, write)) in answers.into_iter().zip(writes) {
+            if answer.index != place.partition {
+                return Err("partitions are answered in another order".into());
+            }
+            let outcome = match answer.error_code {
+                0 => Outcome::Acked(answer.base_offset),
+                REQUEST_TIMED_OUT => Outcome::Unknown,
+                _ => Outcome::Failed,
+            };
+            out.push(Effect::Observe(Observation::Ended(place, write, outcome)));
+        }
+        Ok(())
+    }
+
+    fn handle_fetched(
+        &mut self,
+        response: FetchResponse,
+        asked: Vec<(Place, i64, u64)>,
+        out: &mut Effects<Effect>,
+    ) -> Result<(), String> {
+        let answers: Vec<_> = response.responses.into_iter().flat_map(|topic| topic.partitions).collect();
+        if response.error_code == 0 && answers.len() != asked.len() {
+            return Err(format!("{} partitions were fetched, {} answered", asked.len(), answers.len()));
+        }
+        for (answer, (place, from, question)) in answers.into_iter().zip(asked) {
+            if answer.error_code != 0 {
+                // Out of range can only be what was deleted, or a position from before a loss: the oracle hears of
+                // the latter when it asks for the high watermark.
+                self.positions.remove(&place);
+                continue;
+            }
+            let hw = Observation::HighWatermark(place.clone(), question, answer.high_watermark);
+            out.push(Effect::Observe(hw));
+            let records = answer.records.unwrap_or_default();
+            if let Some(next) = end_of(&records) {
+                if next > answer.high_watermark {
+                    return Err(format!("records up to {next} above the high watermark {}", answer.high_watermark));
+                }
+                self.positions.insert(place.clone(), next);
+                self.verify_fetched(&place, next);
+                out.push(Effect::Observe(Observation::Read(place, from, Payload(records))));
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_listed(
+        &mut self,
+        _now: Now,
+        response: &ListOffsetsResponse,
+        place: Place,
+        question: u64,
+        which: i64,
+        out: &mut Effects<Effect>,
+    ) -> Result<(), String> {
+        let answer = response.topics.first().and_then(|topic| topic.partitions.first());
+        let answer = answer.ok_or("an empty answer to list-offsets")?;
+        if answer.error_code == 0 {
+            if which == super::verify::LATEST {
+                let hw = Observation::HighWatermark(place.clone(), question, answer.offset);
+                out.push(Effect::Observe(hw));
+            }
+            self.verify_listed(&place, which, answer.offset);
+        }
+        Ok(())
+    }
+
+    fn handle_created(
+        &mut self,
+        now: Now,
+        response: &CreateTopicsResponse,
+        name: String,
+        out: &mut Effects<Effect>,
+    ) -> Result<(), String> {
+        let answer = response.topics.first().ok_or("an empty answer to create-topics")?;
+        if answer.error_code == 0 {
+            out.push(Effect::Observe(Observation::Created(name)));
+            self.ask_metadata(now, out);
+        }
+        Ok(())
+    }
+}
+
+fn api_of(asked: &Asked) -> ApiKey {
+    match asked {
+        Asked::ApiVersions => ApiKey::ApiVersions,
+        Asked::Metadata => ApiKey::Metadata,
+        Asked::Produce(_) => ApiKey::Produce,
+        Asked::Fetch(_) => ApiKey::Fetch,
+        Asked::List(..) => ApiKey::ListOffsets,
+        Asked::Create(_) => ApiKey::CreateTopics,
+        Asked::Delete(_) => ApiKey::DeleteTopics,
+    }
+}
+
+fn decode<T: Decodable>(mut frame: Bytes, version: i16) -> Result<T, String> {
+    let decoded = T::decode(&mut frame, version).map_err(|error| error.to_string())?;
+    if frame.is_empty() { Ok(decoded) } else { Err(format!("{} bytes follow the answer", frame.len())) }
+}
+
+/// The offset after the last whole batch.
+fn end_of(records: &Bytes) -> Option<i64> {
+    let mut end = None;
+    let mut rest = &records[..];
+    while let Some(header) = rest.get(..61) {
+        let base = i64::from_be_bytes(header[..8].try_into().ok()?);
+        let length = usize::try_from(i32::from_be_bytes(header[8..12].try_into().ok()?)).ok()?;
+        let last_delta = i32::from_be_bytes(header[23..27].try_into().ok()?);
+        let Some(after) = rest.get(12 + length..) else { break };
+        end = Some(base + i64::from(last_delta) + 1);
+        rest = after;
+    }
+    end
+}

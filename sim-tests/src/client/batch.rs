@@ -1,0 +1,117 @@
+//! Record batches as a producer makes them: real ones, uncompressed, with unique records.
+//!
+//! Every record's value begins with the number of the write that it belongs to, so that whoever reads it back knows
+//! which of a client's attempts it came from.
+
+use crate::oracle::WriteId;
+use bytes::{BufMut, Bytes, BytesMut};
+use karst_core::machine::Rng;
+
+/// What to put into a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// How many records, at least one.
+    pub records: u32,
+    /// Length of each value in bytes, at least 8.
+    pub value: u32,
+    /// Timestamp of the first record, in milliseconds.
+    pub timestamp: i64,
+}
+
+/// Offset of the part of a batch that its CRC covers, and that the broker leaves alone.
+pub const STAMPED: usize = 21;
+
+/// Encodes a batch (magic 2) for a write.
+#[must_use]
+pub fn encode(write: WriteId, shape: Shape, rng: &mut Rng) -> Bytes {
+    assert!(shape.records > 0 && shape.value >= 8, "a batch has records, and each names its write");
+    let mut records = BytesMut::new();
+    for index in 0..shape.records {
+        let record = record(write, index, shape.value, rng);
+        put_varint(&mut records, i64::try_from(record.len()).unwrap_or(0));
+        records.put_slice(&record);
+    }
+    let last_delta = i32::try_from(shape.records - 1).unwrap_or(i32::MAX);
+    let mut covered = BytesMut::new();
+    covered.put_i16(0); // attributes: no compression, create time
+    covered.put_i32(last_delta);
+    covered.put_i64(shape.timestamp);
+    covered.put_i64(shape.timestamp + i64::from(last_delta));
+    covered.put_i64(-1); // producer id
+    covered.put_i16(-1);
+    covered.put_i32(-1);
+    covered.put_u32(shape.records);
+    covered.put_slice(&records);
+    let mut batch = BytesMut::with_capacity(STAMPED + covered.len());
+    batch.put_i64(0);
+    batch.put_i32(i32::try_from(covered.len() + 9).unwrap_or(i32::MAX));
+    batch.put_i32(-1);
+    batch.put_u8(2);
+    batch.put_u32(crc32c(&covered));
+    batch.put_slice(&covered);
+    batch.freeze()
+}
+
+/// The write that a batch read back belongs to: the first eight bytes of its first value.
+#[must_use]
+pub fn write_of(batch: &[u8]) -> Option<WriteId> {
+    let mut at = batch.get(61..)?;
+    let _length = take_varint(&mut at)?;
+    let _attributes = take(&mut at, 1)?;
+    let _timestamp = take_varint(&mut at)?;
+    let _offset = take_varint(&mut at)?;
+    let _no_key = take_varint(&mut at)?;
+    let _value = take_varint(&mut at)?;
+    Some(WriteId(u64::from_be_bytes(take(&mut at, 8)?.try_into().ok()?)))
+}
+
+fn record(write: WriteId, index: u32, value: u32, rng: &mut Rng) -> BytesMut {
+    let mut record = BytesMut::with_capacity(value as usize + 32);
+    record.put_i8(0);
+    put_varint(&mut record, i64::from(index));
+    put_varint(&mut record, i64::from(index));
+    put_varint(&mut record, -1); // null key
+    put_varint(&mut record, i64::from(value));
+    record.put_u64(write.0);
+    let mut left = value as usize - 8;
+    while left > 0 {
+        let word = rng.next_u64().to_be_bytes();
+        let take = left.min(word.len());
+        record.put_slice(&word[..take]);
+        left -= take;
+    }
+    put_varint(&mut record, 0); // no headers
+    record
+}
+
+fn crc32c(bytes: &[u8]) -> u32 {
+    crc32c::crc32c(bytes)
+}
+
+/// Kafka's zig-zag varint.
+fn put_varint(out: &mut BytesMut, value: i64) {
+    let mut left = ((value << 1) ^ (value >> 63)).cast_unsigned();
+    while left >= 0x80 {
+        out.put_u8((left & 0x7f) as u8 | 0x80);
+        left >>= 7;
+    }
+    out.put_u8(left as u8);
+}
+
+fn take_varint(from: &mut &[u8]) -> Option<i64> {
+    let mut value = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let byte = take(from, 1)?[0];
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed());
+        }
+    }
+    None
+}
+
+fn take<'a>(from: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
+    let (taken, rest) = from.split_at_checked(len)?;
+    *from = rest;
+    Some(taken)
+}

@@ -1,0 +1,291 @@
+//! MACHINE: a simulated Kafka client.
+//!
+//! It encodes real requests with Kafka's own schemas, pipelines them, reconnects, retries, and tells the oracle what
+//! it sent and what came back. It knows the cluster only by asking, as a real client does.
+//!
+//! ```text
+//!  Start ─► connect ─► ApiVersions, Metadata ─► work: produce, fetch, list offsets, create, delete ... ─┐
+//!              ▲                                                                                       │ Verify
+//!              └── connection broke or timed out: everything in flight is unknown                      ▼
+//!                                                             Metadata, then every partition, read to its end
+//! ```
+
+pub mod batch;
+mod answers;
+mod verify;
+mod wire;
+mod work;
+
+use crate::oracle::{Observation, Place, WriteId};
+use bytes::BytesMut;
+use karst_core::machine::{Deadline, Effects, Instant, Machine, Now, Payload, Rng, Rope};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+use verify::Verify;
+
+/// All that can happen to a client.
+#[derive(Clone, Debug, Hash)]
+pub enum Input {
+    /// Begin.
+    Start,
+    /// The connection is there.
+    Connected,
+    /// There is no connection, or no more.
+    Disconnected,
+    /// Bytes from the broker, cut anywhere.
+    Received(Payload),
+    /// Stop changing anything; read everything back.
+    Verify,
+    /// The deadline has come.
+    Tick,
+}
+
+/// All that a client wants done.
+#[derive(Clone, Debug, Hash)]
+pub enum Effect {
+    /// Open a connection to the broker.
+    Connect,
+    /// Close it.
+    Disconnect,
+    /// To the broker.
+    Send(Rope),
+    /// To the oracle.
+    Observe(Observation),
+}
+
+/// What a client does, in shares of its operations and in limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Habits {
+    /// Mean pause between two operations.
+    pub pause: Duration,
+    /// Requests in flight at once.
+    pub in_flight: usize,
+    /// An answer that takes longer than this makes it close the connection.
+    pub timeout: Duration,
+    /// Records of a batch, at most.
+    pub records: u32,
+    /// Bytes of a value, at most; at least 8.
+    pub value: u32,
+    /// Shares of operations.
+    pub shares: Shares,
+    /// Topics that it creates, at most.
+    pub topics: u32,
+    /// Partitions of a topic, at most.
+    pub partitions: u32,
+}
+
+/// How often a client does what, relative to each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shares {
+    /// Produce.
+    pub produce: u64,
+    /// Fetch.
+    pub fetch: u64,
+    /// List offsets.
+    pub list: u64,
+    /// Metadata.
+    pub metadata: u64,
+    /// Create a topic.
+    pub create: u64,
+    /// Delete a topic.
+    pub delete: u64,
+}
+
+/// The machine. See the module.
+#[derive(Debug)]
+pub struct Client {
+    id: u32,
+    habits: Habits,
+    rng: Rng,
+    link: Link,
+    received: BytesMut,
+    correlation: i32,
+    pending: VecDeque<Pending>,
+    topics: BTreeMap<String, KnownTopic>,
+    positions: BTreeMap<Place, i64>,
+    created: u32,
+    writes: u64,
+    questions: u64,
+    next_at: Instant,
+    mode: Mode,
+}
+
+#[derive(Debug)]
+enum Mode {
+    Idle,
+    Work,
+    Verify(Verify),
+    Done,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    Down { retry_at: Instant },
+    Connecting { since: Instant },
+    Up,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct KnownTopic {
+    id: [u8; 16],
+    partitions: i32,
+}
+
+/// A request on its way.
+#[derive(Debug)]
+struct Pending {
+    correlation: i32,
+    version: i16,
+    sent_at: Instant,
+    asked: Asked,
+}
+
+#[derive(Debug)]
+enum Asked {
+    ApiVersions,
+    Metadata,
+    Produce(Vec<(Place, WriteId)>),
+    Fetch(Vec<(Place, i64, u64)>),
+    List(Place, u64, i64),
+    Create(String),
+    Delete(String),
+}
+
+impl Asked {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::ApiVersions => "api-versions",
+            Self::Metadata => "metadata",
+            Self::Produce(_) => "produce",
+            Self::Fetch(_) => "fetch",
+            Self::List(..) => "list-offsets",
+            Self::Create(_) => "create-topic",
+            Self::Delete(_) => "delete-topic",
+        }
+    }
+}
+
+impl Client {
+    /// A client with these habits. Its id is unique in the run.
+    #[must_use]
+    pub fn new(id: u32, habits: Habits, rng: Rng) -> Self {
+        Self {
+            id,
+            habits,
+            rng,
+            link: Link::Down { retry_at: Instant(0) },
+            received: BytesMut::new(),
+            correlation: 0,
+            pending: VecDeque::new(),
+            topics: BTreeMap::new(),
+            positions: BTreeMap::new(),
+            created: 0,
+            writes: 0,
+            questions: 0,
+            next_at: Instant(0),
+            mode: Mode::Idle,
+        }
+    }
+
+    /// Whether it has read everything back.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        matches!(self.mode, Mode::Done)
+    }
+
+    fn handle_tick(&mut self, now: Now, out: &mut Effects<Effect>) {
+        match self.link {
+            Link::Down { retry_at } if retry_at <= now.mono && self.wants_link() => {
+                self.link = Link::Connecting { since: now.mono };
+                out.push(Effect::Connect);
+            }
+            Link::Connecting { since } if now.mono.since(since) >= self.habits.timeout => self.hang_up(now, out),
+            Link::Up if self.has_timed_out(now) => self.hang_up(now, out),
+            Link::Up => self.go_on(now, out),
+            _ => {}
+        }
+    }
+
+    fn go_on(&mut self, now: Now, out: &mut Effects<Effect>) {
+        match self.mode {
+            Mode::Work => self.work(now, out),
+            Mode::Verify(_) => self.verify(now, out),
+            Mode::Idle | Mode::Done => {}
+        }
+    }
+
+    fn handle_connected(&mut self, now: Now, out: &mut Effects<Effect>) {
+        if !matches!(self.link, Link::Connecting { .. }) {
+            return;
+        }
+        self.link = Link::Up;
+        self.ask_api_versions(now, out);
+        self.ask_metadata(now, out);
+    }
+
+    fn handle_disconnected(&mut self, now: Now, out: &mut Effects<Effect>) {
+        self.forget_pending(out);
+        self.received.clear();
+        let pause = Duration::from_micros(self.rng.between(1_000, 50_000));
+        self.link = Link::Down { retry_at: now.mono.after(pause) };
+    }
+
+    fn hang_up(&mut self, now: Now, out: &mut Effects<Effect>) {
+        out.push(Effect::Disconnect);
+        self.handle_disconnected(now, out);
+    }
+
+    fn has_timed_out(&self, now: Now) -> bool {
+        self.pending.front().is_some_and(|oldest| now.mono.since(oldest.sent_at) >= self.habits.timeout)
+    }
+
+    fn wants_link(&self) -> bool {
+        matches!(self.mode, Mode::Work | Mode::Verify(_))
+    }
+}
+
+impl Machine for Client {
+    type Input = Input;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Now, input: Input, out: &mut Effects<Effect>) {
+        match input {
+            Input::Start => {
+                self.mode = Mode::Work;
+                self.handle_tick(now, out);
+            }
+            Input::Verify => {
+                self.mode = Mode::Verify(Verify::default());
+                self.handle_tick(now, out);
+            }
+            Input::Connected => self.handle_connected(now, out),
+            Input::Disconnected => self.handle_disconnected(now, out),
+            Input::Received(bytes) => self.handle_received(now, &bytes, out),
+            Input::Tick => self.handle_tick(now, out),
+        }
+    }
+
+    fn deadline(&self) -> Option<Deadline> {
+        let (at, reason) = match self.link {
+            _ if !self.wants_link() => return None,
+            Link::Down { retry_at } => (retry_at, "connect again"),
+            Link::Connecting { since } => (since.after(self.habits.timeout), "give up connecting"),
+            Link::Up => {
+                let next = (self.pending.len() < self.habits.in_flight && matches!(self.mode, Mode::Work))
+                    .then_some(self.next_at);
+                let timeout = self.pending.front().map(|oldest| oldest.sent_at.after(self.habits.timeout));
+                let at = next.into_iter().chain(timeout).min()?;
+                (at, "next operation, or an answer that is overdue")
+            }
+        };
+        Some(Deadline { at, reason })
+    }
+
+    fn tick() -> Input {
+        Input::Tick
+    }
+
+    fn invariants(&self) {
+        assert!(self.pending.is_empty() || self.link == Link::Up, "requests are in flight on a connection only");
+    }
+}

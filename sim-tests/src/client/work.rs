@@ -1,0 +1,208 @@
+//! What a client does while faults happen.
+
+use super::batch::{self, Shape};
+use super::{Asked, Client, Effect};
+use crate::oracle::{Observation, Outcome, Place, WriteId};
+use karst_core::machine::{Effects, Now, Payload};
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::{
+    ApiKey, CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, ListOffsetsRequest, ProduceRequest, TopicName,
+};
+use kafka_protocol::protocol::StrBytes;
+use std::time::Duration;
+
+/// From this version on, produce and fetch name topics by id.
+const BY_ID: i16 = 13;
+
+impl Client {
+    /// Does the next operation if it is time, and plans the one after it.
+    pub(super) fn work(&mut self, now: Now, out: &mut Effects<Effect>) {
+        if now.mono < self.next_at || self.pending.len() >= self.habits.in_flight {
+            return;
+        }
+        let mean = u64::try_from(self.habits.pause.as_nanos()).unwrap_or(u64::MAX / 4);
+        self.next_at = now.mono.after(Duration::from_nanos(self.rng.below(2 * mean + 1)));
+        let shares = self.habits.shares;
+        let all = [shares.produce, shares.fetch, shares.list, shares.metadata, shares.create, shares.delete];
+        let mut drawn = self.rng.below(all.iter().sum());
+        let chosen = all.iter().position(|share| match drawn.checked_sub(*share) {
+            Some(left) => {
+                drawn = left;
+                false
+            }
+            None => true,
+        });
+        if self.topics.is_empty() && !matches!(chosen, Some(3)) {
+            return self.create_or_ask(now, out);
+        }
+        match chosen {
+            Some(0) => self.produce(now, out),
+            Some(1) => self.fetch(now, out),
+            Some(2) => self.list_offsets(now, out),
+            Some(4) => self.create_or_ask(now, out),
+            Some(5) => self.delete(now, out),
+            _ => self.ask_metadata(now, out),
+        }
+    }
+
+    /// Appends a batch each to one or a few partitions.
+    fn produce(&mut self, now: Now, out: &mut Effects<Effect>) {
+        let version = self.rng.between(3, 13) as i16;
+        let mut request = ProduceRequest::default().with_timeout_ms(10_000);
+        let mut writes: Vec<(Place, WriteId)> = Vec::new();
+        for _ in 0..self.rng.between(1, 3) {
+            let Some(place) = self.any_place() else { continue };
+            if writes.iter().any(|(taken, _)| *taken == place) {
+                continue;
+            }
+            let write = self.next_write();
+            let shape = Shape {
+                records: self.rng.between(1, u64::from(self.habits.records)) as u32,
+                value: self.rng.between(8, u64::from(self.habits.value)) as u32,
+                timestamp: now.wall.0,
+            };
+            let batch = batch::encode(write, shape, &mut self.rng);
+            out.push(Effect::Observe(Observation::Sent(place.clone(), write, Payload(batch.clone()))));
+            let data = PartitionProduceData::default().with_index(place.partition).with_records(Some(batch));
+            let topic = TopicProduceData::default().with_partition_data(vec![data]);
+            let topic = if version >= BY_ID {
+                topic.with_topic_id(uuid::Uuid::from_bytes(self.topics[&place.topic].id))
+            } else {
+                topic.with_name(topic_name(&place.topic))
+            };
+            request.topic_data.push(topic);
+            writes.push((place, write));
+        }
+        let acks = *self.rng.pick(&[-1, -1, -1, -1, 1, 0]).expect("the list is not empty");
+        request.acks = acks;
+        if acks != 0 {
+            return self.send(now, (ApiKey::Produce, version), &request, Asked::Produce(writes), out);
+        }
+        self.send_unanswered((ApiKey::Produce, version), &request, out);
+        for (place, write) in writes {
+            out.push(Effect::Observe(Observation::Ended(place, write, Outcome::Unknown)));
+        }
+    }
+
+    /// Reads on from where it is, or from anywhere that it has been.
+    fn fetch(&mut self, now: Now, out: &mut Effects<Effect>) {
+        let version = self.rng.between(4, 17) as i16;
+        let mut asked = Vec::new();
+        let mut topics = Vec::new();
+        for _ in 0..self.rng.between(1, 3) {
+            let Some(place) = self.any_place() else { continue };
+            if asked.iter().any(|(taken, _, _): &(Place, i64, u64)| *taken == place) {
+                continue;
+            }
+            let position = self.positions.get(&place).copied().unwrap_or(0);
+            let from = if self.rng.chance(1, 3) {
+                self.rng.below(position.unsigned_abs() + 1).cast_signed()
+            } else {
+                position
+            };
+            let partition = FetchPartition::default()
+                .with_partition(place.partition)
+                .with_fetch_offset(from)
+                .with_partition_max_bytes(self.rng.between(1, 20_000) as i32);
+            let topic = FetchTopic::default().with_partitions(vec![partition]);
+            topics.push(if version >= BY_ID {
+                topic.with_topic_id(uuid::Uuid::from_bytes(self.topics[&place.topic].id))
+            } else {
+                topic.with_topic(topic_name(&place.topic))
+            });
+            let question = self.ask_high_watermark(&place, out);
+            asked.push((place, from, question));
+        }
+        let request = FetchRequest::default()
+            .with_max_wait_ms(self.rng.below(100) as i32)
+            .with_min_bytes(self.rng.below(3) as i32)
+            .with_max_bytes(self.rng.between(1, 60_000) as i32)
+            .with_topics(topics);
+        let request = if version >= 15 { request } else { request.with_replica_id((-1).into()) };
+        self.send(now, (ApiKey::Fetch, version), &request, Asked::Fetch(asked), out);
+    }
+
+    fn list_offsets(&mut self, now: Now, out: &mut Effects<Effect>) {
+        if let Some(place) = self.any_place() {
+            let which = if self.rng.chance(1, 2) { -1 } else { -2 };
+            self.list_offset_of(now, place, which, out);
+        }
+    }
+
+    pub(super) fn list_offset_of(&mut self, now: Now, place: Place, which: i64, out: &mut Effects<Effect>) {
+        let version = self.rng.between(1, 9) as i16;
+        let partition = ListOffsetsPartition::default().with_partition_index(place.partition).with_timestamp(which);
+        let topic =
+            ListOffsetsTopic::default().with_name(topic_name(&place.topic)).with_partitions(vec![partition]);
+        let request = ListOffsetsRequest::default().with_replica_id((-1).into()).with_topics(vec![topic]);
+        let question = self.ask_high_watermark(&place, out);
+        self.send(now, (ApiKey::ListOffsets, version), &request, Asked::List(place, question, which), out);
+    }
+
+    fn create_or_ask(&mut self, now: Now, out: &mut Effects<Effect>) {
+        if self.created >= self.habits.topics {
+            return self.ask_metadata(now, out);
+        }
+        self.created += 1;
+        // A name that nobody else uses, ever: so a topic that is gone can't be mistaken for a new one.
+        let name = format!("t{}-{}", self.id, self.created);
+        let partitions = self.rng.between(1, u64::from(self.habits.partitions)) as i32;
+        let topic = CreatableTopic::default()
+            .with_name(topic_name(&name))
+            .with_num_partitions(partitions)
+            .with_replication_factor(1);
+        let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000);
+        let version = self.rng.between(2, 7) as i16;
+        self.send(now, (ApiKey::CreateTopics, version), &request, Asked::Create(name), out);
+    }
+
+    fn delete(&mut self, now: Now, out: &mut Effects<Effect>) {
+        // The last topic stays, so that there is something to do.
+        if self.topics.len() < 2 {
+            return self.ask_metadata(now, out);
+        }
+        let at = self.rng.below(self.topics.len() as u64) as usize;
+        let Some(name) = self.topics.keys().nth(at).cloned() else { return };
+        let id = self.topics.remove(&name).map(|topic| topic.id);
+        out.push(Effect::Observe(Observation::Deleting(name.clone())));
+        let version = self.rng.between(1, 6) as i16;
+        let request = DeleteTopicsRequest::default().with_timeout_ms(10_000);
+        let request = match id {
+            Some(id) if version >= 6 && self.rng.chance(1, 2) => request.with_topics(vec![
+                DeleteTopicState::default().with_topic_id(uuid::Uuid::from_bytes(id)).with_name(None),
+            ]),
+            _ if version >= 6 => {
+                request.with_topics(vec![DeleteTopicState::default().with_name(Some(topic_name(&name)))])
+            }
+            _ => request.with_topic_names(vec![topic_name(&name)]),
+        };
+        self.send(now, (ApiKey::DeleteTopics, version), &request, Asked::Delete(name), out);
+    }
+
+    pub(super) fn ask_high_watermark(&mut self, place: &Place, out: &mut Effects<Effect>) -> u64 {
+        self.questions += 1;
+        let question = (u64::from(self.id) << 32) | self.questions;
+        out.push(Effect::Observe(Observation::Asked(place.clone(), question)));
+        question
+    }
+
+    fn any_place(&mut self) -> Option<Place> {
+        let at = self.rng.below(self.topics.len() as u64) as usize;
+        let (name, topic) = self.topics.iter().nth(at)?;
+        let partition = self.rng.below(u64::from(topic.partitions.unsigned_abs())) as i32;
+        Some(Place { topic: name.clone(), partition })
+    }
+
+    fn next_write(&mut self) -> WriteId {
+        self.writes += 1;
+        WriteId((u64::from(self.id) << 32) | self.writes)
+    }
+}
+
+pub(super) fn topic_name(name: &str) -> TopicName {
+    TopicName(StrBytes::from_string(name.to_owned()))
+}

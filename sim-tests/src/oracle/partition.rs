@@ -1,0 +1,212 @@
+//! The model of one partition.
+
+use super::{Place, WriteId, unstamped};
+use crate::client::batch;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Acknowledged at this offset.
+    Acked(i64),
+    /// Refused before anything was done: it must never be read.
+    Failed,
+    /// It may or may not be in the log, now or later.
+    Unknown,
+}
+
+/// Something that must never be seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The invariant's name.
+    pub invariant: &'static str,
+    /// What was seen.
+    pub message: String,
+}
+
+impl Violation {
+    /// Of that invariant.
+    #[must_use]
+    pub fn new(invariant: &'static str, message: impl Into<String>) -> Self {
+        Self { invariant, message: message.into() }
+    }
+}
+
+#[derive(Debug)]
+struct Write {
+    batch: Bytes,
+    records: i64,
+    outcome: Option<Outcome>,
+    /// Where it lies, once somebody knows.
+    at: Option<i64>,
+}
+
+#[derive(Debug)]
+pub(super) struct PartitionModel {
+    name: String,
+    writes: BTreeMap<WriteId, Write>,
+    /// What is known to lie where: base offset to write.
+    log: BTreeMap<i64, WriteId>,
+    /// Everything below was acknowledged or read: a high watermark told later may not be lower.
+    known_end: i64,
+    /// The known end when each open question was asked.
+    asked: BTreeMap<u64, i64>,
+    /// Whether the whole partition was read since the last write was acknowledged.
+    complete: bool,
+}
+
+impl PartitionModel {
+    pub(super) fn new(place: &Place) -> Self {
+        Self {
+            name: format!("{}-{}", place.topic, place.partition),
+            writes: BTreeMap::new(),
+            log: BTreeMap::new(),
+            known_end: 0,
+            asked: BTreeMap::new(),
+            complete: false,
+        }
+    }
+
+    pub(super) fn sent(&mut self, write: WriteId, batch: Bytes) {
+        let records = i64::from(u32::from_be_bytes(batch[57..61].try_into().expect("a batch has a header")));
+        let known = self.writes.insert(write, Write { batch, records, outcome: None, at: None });
+        assert!(known.is_none(), "a write is sent once");
+    }
+
+    pub(super) fn ended(&mut self, id: WriteId, outcome: Outcome) -> Result<(), Violation> {
+        let name = self.name.clone();
+        let write = self.writes.get_mut(&id).expect("a write ends after it was sent");
+        assert!(write.outcome.is_none(), "a write ends once");
+        write.outcome = Some(outcome);
+        match outcome {
+            Outcome::Acked(base) if base < 0 => {
+                Err(Violation::new("acked-offset", format!("{name}: write {} acked at offset {base}", id.0)))
+            }
+            Outcome::Acked(base) => {
+                self.complete = false;
+                self.lies_at(id, base)
+            }
+            Outcome::Failed if write.at.is_some() => Err(Violation::new(
+                "G1a-failed-write-read",
+                format!("{name}: write {} was refused, but had been read", id.0),
+            )),
+            Outcome::Failed | Outcome::Unknown => Ok(()),
+        }
+    }
+
+    pub(super) fn asked(&mut self, number: u64) {
+        self.asked.insert(number, self.known_end);
+    }
+
+    pub(super) fn high_watermark(&mut self, number: u64, hw: i64) -> Result<(), Violation> {
+        let Some(known) = self.asked.remove(&number) else { return Ok(()) };
+        if hw < known {
+            let message = format!("{}: the high watermark is {hw}, but {known} was known before the question", self.name);
+            return Err(Violation::new("high-watermark-goes-back", message));
+        }
+        Ok(())
+    }
+
+    /// Checks batches that a fetch from `from` returned. Returns how many there were.
+    pub(super) fn read(&mut self, from: i64, batches: &Bytes) -> Result<u64, Violation> {
+        let mut at = 0;
+        let mut next: Option<i64> = None;
+        let mut count = 0;
+        while at < batches.len() {
+            let Some(batch) = whole_batch(batches, at) else { break };
+            let base = i64::from_be_bytes(batch[..8].try_into().expect("the header was checked"));
+            let id = batch::write_of(&batch).ok_or_else(|| self.broken(base, "is not a batch that a client wrote"))?;
+            let write = self.writes.get(&id).ok_or_else(|| self.broken(base, "was never written"))?;
+            if unstamped(&batch) != unstamped(&write.batch) {
+                return Err(self.broken(base, "is not what was written"));
+            }
+            let end = base + write.records;
+            match next {
+                Some(expected) if base != expected => {
+                    return Err(self.broken(base, &format!("follows a batch that ends at {expected}")));
+                }
+                None if from < base || from >= end => {
+                    return Err(self.broken(base, &format!("does not hold the offset {from} that was asked for")));
+                }
+                _ => {}
+            }
+            if write.outcome == Some(Outcome::Failed) {
+                let message = format!("{}: write {} was refused and is at offset {base}", self.name, id.0);
+                return Err(Violation::new("G1a-failed-write-read", message));
+            }
+            self.lies_at(id, base)?;
+            next = Some(end);
+            count += 1;
+            at += batch.len();
+        }
+        Ok(count)
+    }
+
+    /// The whole partition was read, from `start` to the high watermark `end`: nothing acknowledged may be missing.
+    pub(super) fn check_complete(&mut self, start: i64, end: i64) -> Result<(), Violation> {
+        let mut next = start;
+        for (base, id) in self.log.range(start..) {
+            if *base != next {
+                let message = format!("{}: the offsets from {next} to {base} hold nothing", self.name);
+                return Err(Violation::new("offsets-dense", message));
+            }
+            next = base + self.writes[id].records;
+        }
+        if next != end {
+            let message = format!("{}: the log ends at {next}, its high watermark is {end}", self.name);
+            return Err(Violation::new("lost-write", message));
+        }
+        for (id, write) in &self.writes {
+            if let Some(Outcome::Acked(base)) = write.outcome
+                && base >= start
+                && self.log.get(&base) != Some(id)
+            {
+                let message = format!("{}: write {} was acknowledged at offset {base} and is gone", self.name, id.0);
+                return Err(Violation::new("lost-write", message));
+            }
+        }
+        self.complete = true;
+        Ok(())
+    }
+
+    pub(super) fn has_acked(&self) -> bool {
+        self.writes.values().any(|write| matches!(write.outcome, Some(Outcome::Acked(_))))
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    fn lies_at(&mut self, id: WriteId, base: i64) -> Result<(), Violation> {
+        if let Some(other) = self.log.get(&base)
+            && *other != id
+        {
+            let message = format!("{}: offset {base} holds write {} and write {}", self.name, other.0, id.0);
+            return Err(Violation::new("inconsistent-offsets", message));
+        }
+        let write = self.writes.get_mut(&id).expect("only known writes are placed");
+        if let Some(at) = write.at
+            && at != base
+        {
+            let message = format!("{}: write {} lies at offset {at} and at offset {base}", self.name, id.0);
+            return Err(Violation::new("duplicate", message));
+        }
+        write.at = Some(base);
+        self.log.insert(base, id);
+        self.known_end = self.known_end.max(base + write.records);
+        Ok(())
+    }
+
+    fn broken(&self, base: i64, what: &str) -> Violation {
+        Violation::new("read-bytes-are-acked-bytes", format!("{}: the batch at offset {base} {what}", self.name))
+    }
+}
+
+/// The batch that begins at `at`, if all of it is there: a fetch may cut the last one short.
+fn whole_batch(batches: &Bytes, at: usize) -> Option<Bytes> {
+    let length = batches.get(at + 8..at + 12)?;
+    let length = usize::try_from(i32::from_be_bytes(length.try_into().ok()?)).ok()?;
+    let end = at + 12 + length;
+    (end <= batches.len() && length >= 49).then(|| batches.slice(at..end))
+}
