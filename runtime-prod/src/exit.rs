@@ -1,6 +1,7 @@
 //! How the process ends: one code per cause, so that a supervisor can tell them apart.
 
 use karst_core::mail::Halt;
+use std::io::Write;
 
 /// The process's exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +61,7 @@ pub fn explain(halt: &Halt) -> (Code, String) {
         Halt::WalPoisoned(why) => (
             Code::WAL_POISONED,
             format!(
-                "a write to the WAL failed: {why}\nAcknowledged records are safe: they are uploaded, or are read back \
+                "stopped because the WAL failed: {why}\nAcknowledged records are safe: they are uploaded, or are read back \
                  from the WAL at the next start. Check the disk (dmesg, free space), then start again."
             ),
         ),
@@ -99,7 +100,9 @@ impl PanicGuard {
 impl Drop for PanicGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!(
+            // Not by a macro that would panic again where nobody reads standard error.
+            let _ = writeln!(
+                std::io::stderr(),
                 "karst: internal error in {}: the broker stops here. Acknowledged records are safe; please report the \
                  message above.",
                 self.owner

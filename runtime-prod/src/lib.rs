@@ -4,6 +4,7 @@
 //! that they ask for. What must be right for data to survive is in the core, where the simulated world tests it.
 #![forbid(unsafe_code)]
 
+pub mod broker;
 pub mod clock;
 pub mod config;
 pub mod disk;

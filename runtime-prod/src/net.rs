@@ -23,7 +23,7 @@ use karst_core::mail::Mail;
 use karst_core::session;
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -35,6 +35,9 @@ pub trait Open: Clone + Send + 'static {
 
     /// The session of `conn`; what it wants done at once goes to `out`.
     fn open(&self, conn: ConnId, now: Now, out: &mut Effects<session::Effect>) -> Self::Session;
+
+    /// Whether a session whose connection is gone needs to hear nothing more.
+    fn is_over(session: &Self::Session) -> bool;
 }
 
 /// How sessions are driven, and how many.
@@ -129,6 +132,13 @@ impl Sessions {
     }
 }
 
+impl Clone for SessionOutbox {
+    /// An empty one to the same.
+    fn clone(&self) -> Self {
+        self.to.outbox()
+    }
+}
+
 impl SessionOutbox {
     /// Adds mail to a session; it is dropped if that is gone.
     pub fn push(&mut self, conn: ConnId, mail: session::Mail) {
@@ -175,10 +185,14 @@ impl Net {
         self.gate.send_replace(Gate::Over);
     }
 
-    /// Tells all sessions that the broker stops, and waits until they are gone, for `grace` at most.
-    pub fn halt(&self, grace: Duration) {
+    /// Lets no more clients in, and tells all sessions that the broker stops.
+    pub fn halt(&self) {
         self.refuse();
         self.sessions.0.iter().for_each(|mailbox| mailbox.send(IoMail::Halt));
+    }
+
+    /// Waits until all connections are gone, for `grace` at most.
+    pub fn settle(&self, grace: Duration) {
         let until = Instant::now() + grace;
         while self.sessions.connections() > 0 && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(2));

@@ -216,6 +216,13 @@ pub struct Outbox<I> {
     waiting: Vec<I>,
 }
 
+impl<I> Clone for Outbox<I> {
+    /// An empty one to the same.
+    fn clone(&self) -> Self {
+        Self::new(self.to.clone())
+    }
+}
+
 impl<I> Outbox<I> {
     /// To this owner.
     #[must_use]

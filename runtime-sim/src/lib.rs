@@ -17,9 +17,12 @@ compile_error!(
     "the simulated world needs `--cfg madsim`, which .cargo/config.toml sets: an environment RUSTFLAGS replaces it"
 );
 
+#[cfg(madsim)]
+pub mod broker;
 pub mod clock;
 pub mod disk;
-// EXEC
+#[cfg(madsim)]
+pub mod exec;
 pub mod failure;
 pub mod fault;
 pub mod net;

@@ -1,7 +1,20 @@
-//! Workloads, oracle and invariants for Karst's simulated world.
+//! Karst under simulated faults: workloads, oracle, invariants, and the command that runs them.
+//!
+//! ```text
+//!   cli ──► plan ──► world ──► runtime-sim's models and broker
+//!                      │
+//!                      ├── client   simulated Kafka clients
+//!                      └── oracle   what must be true of all that they see
+//! ```
+#![forbid(unsafe_code)]
 
 #[cfg(not(madsim))]
-compile_error!("the simulation needs --cfg madsim, which .cargo/config.toml sets; an environment RUSTFLAGS replaces it");
+compile_error!(
+    "the simulation needs `--cfg madsim`, which .cargo/config.toml sets: an environment RUSTFLAGS replaces it"
+);
 
+pub mod cli;
 pub mod client;
 pub mod oracle;
+pub mod plan;
+pub mod world;

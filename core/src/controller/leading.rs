@@ -48,7 +48,7 @@ impl Leading {
     pub(super) fn start(io: &Io<'_>, me: Me, rules: Rules, stored: Stored, image: Image) -> Self {
         assert_eq!(stored.head.writer.incarnation, me.incarnation, "a leader wrote the head");
         let trash = Trash::new(rules.retention);
-        let scrub = Scrub::new(io.now.mono, rules.scrub_interval);
+        let scrub = Scrub::new(stored.head.term, io.now.mono, rules.scrub_interval);
         Self { me, rules, stored, image, work: Work::Idle, trash, scrub }
     }
 
@@ -85,10 +85,17 @@ impl Leading {
             return Ok(());
         }
         if self.scrub.owns(id) {
-            for orphan in self.scrub.completed(io, result) {
-                self.trash.add(io.now.mono, orphan);
-            }
-            return Ok(());
+            return match self.scrub.completed(io, result) {
+                Ok(orphans) => {
+                    // A swap of one's own may have landed unheard: what it dropped goes when it is known.
+                    let known: BTreeSet<Key> = self.stored.head.references().collect();
+                    for orphan in orphans.into_iter().filter(|orphan| !known.contains(orphan)) {
+                        self.trash.add(io.now.mono, orphan);
+                    }
+                    Ok(())
+                }
+                Err(theirs) => Err(deposed(io, &theirs, self.under_way())),
+            };
         }
         match mem::replace(&mut self.work, Work::Idle) {
             Work::Swap(swap, entries) if swap.owns(id) => match swap.completed(io, result) {
@@ -132,16 +139,21 @@ impl Leading {
     pub(super) fn invariants(&self, queue: &Queue) {
         self.image.invariants();
         assert_eq!(self.image.seq, self.stored.head.last, "the image is the fold of the head");
-        let under_way = if let Work::Swap(swap, entries) = &self.work {
+        if let Work::Swap(swap, entries) = &self.work {
             assert_eq!(swap.base(), Some(&self.stored.bytes), "a swap replaces the head as it is");
             assert_eq!(swap.head().last.0, self.image.seq.0 + entries.len() as u64, "a swap appends its entries");
             assert_eq!(swap.head().term, self.stored.head.term, "a leader stays in its term");
-            entries.len()
-        } else {
-            0
-        };
-        queue.invariants(under_way);
+        }
+        queue.invariants(self.under_way().len());
         assert!(!self.stored.head.references().any(|key| self.trash.holds(&key)), "what the head refers to is kept");
+    }
+
+    /// Entries that may be durable, and may not.
+    fn under_way(&self) -> &[Entry] {
+        match &self.work {
+            Work::Swap(_, entries) => entries,
+            Work::Idle | Work::Spill(_) => &[],
+        }
     }
 
     /// Swaps in a head with what waits, and with what was just written out of it.

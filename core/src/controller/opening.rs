@@ -27,6 +27,7 @@ use alloc::collections::VecDeque;
 use alloc::format;
 use bytes::Bytes;
 use core::time::Duration;
+use tracing::warn;
 
 /// Where everything of Karst's is, `probe/` aside.
 const OURS: &[&str] = &[META, DATA, WAL];
@@ -115,6 +116,7 @@ impl Opening {
             if let Some(halt) = hopeless("reading", &key.0, error) {
                 return Progress::Refused(halt);
             }
+            warn!(%key, %error, "metadata can't be read; trying again");
             self.call.again(io);
             return Progress::Reading(self);
         }
@@ -147,12 +149,10 @@ fn head_read(mut call: Call, look: Look, io: &mut Io<'_>, result: StoreResult) -
             call.next(io, list(OURS[0]));
             Progress::Reading(Opening { call, step: Step::Survey(OURS) })
         }
-        (Err(StoreError::Missing), Look::Stray(key) | Look::Lost(_, key)) => {
-            Progress::Refused(Halt::Bucket(format!(
-                "the bucket holds objects of a Karst cluster (such as {key}) but no meta/head: restore that object, or \
+        (Err(StoreError::Missing), Look::Stray(key) | Look::Lost(_, key)) => Progress::Refused(Halt::Bucket(format!(
+            "the bucket holds objects of a Karst cluster (such as {key}) but no meta/head: restore that object, or \
                  use an empty bucket; it is not initialised, since that would give up everything in it"
-            )))
-        }
+        ))),
         (other, _) => unreachable!("a get was answered with {other:?}"),
     }
 }

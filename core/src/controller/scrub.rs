@@ -3,6 +3,8 @@
 //! Lists first and reads the head afterwards, so that whatever is listed and not referred to was either never referred
 //! to or dropped; only names of a lower term than that head's go, since nobody but the leader of a term ever refers to
 //! its names anew, and a lower term's leader can't replace the head any more.
+//!
+//! A head of another term says that this leader is deposed, even if it has nothing to append.
 
 use super::call::{Call, Io, get};
 use super::log::{HEAD, Head, Name, SEGMENTS, SNAPSHOTS};
@@ -11,8 +13,9 @@ use crate::machine::{Deadline, Instant, OpId};
 use crate::store::{Found, Key, StoreDone, StoreOp, StoreResult};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+use bytes::Bytes;
 use core::time::Duration;
-use tracing::info;
+use tracing::{info, warn};
 
 /// Names asked for at once.
 const PAGE: usize = 1000;
@@ -20,6 +23,8 @@ const PAGE: usize = 1000;
 /// Looks at the bucket now and then.
 #[derive(Debug)]
 pub(super) struct Scrub {
+    /// Of this leader.
+    term: Term,
     interval: Duration,
     step: Step,
 }
@@ -35,8 +40,8 @@ enum Step {
 
 impl Scrub {
     /// Due at once.
-    pub(super) fn new(now: Instant, interval: Duration) -> Self {
-        Self { interval, step: Step::Resting(now) }
+    pub(super) fn new(term: Term, now: Instant, interval: Duration) -> Self {
+        Self { term, interval, step: Step::Resting(now) }
     }
 
     /// Whether this completion is its own.
@@ -48,13 +53,20 @@ impl Scrub {
     }
 
     /// Goes on after a completion; gives what may be deleted.
-    pub(super) fn completed(&mut self, io: &mut Io<'_>, result: StoreResult) -> Vec<Key> {
+    ///
+    /// # Errors
+    /// The head, if it is of another term.
+    pub(super) fn completed(&mut self, io: &mut Io<'_>, result: StoreResult) -> Result<Vec<Key>, Bytes> {
         let rest = Step::Resting(io.now.mono.after(self.interval));
         match core::mem::replace(&mut self.step, rest) {
             Step::Resting(_) => unreachable!("a completion has a call"),
             Step::Listing(call, prefixes, found) => self.step = listed(io, call, prefixes, found, result),
             Step::Judging(mut call, found) => match result {
-                Ok(StoreDone::Got { body, .. }) => return Head::decode(&body).map_or(Vec::new(), |h| orphans(&h, found)),
+                Ok(StoreDone::Got { body, .. }) => match Head::decode(&body) {
+                    Ok(head) if head.term == self.term => return Ok(orphans(&head, found)),
+                    Ok(_) => return Err(body.0),
+                    Err(error) => warn!(%error, "the metadata head can't be read; not scrubbing"),
+                },
                 Err(error) if error.may_pass() => {
                     call.again(io);
                     self.step = Step::Judging(call, found);
@@ -63,7 +75,7 @@ impl Scrub {
                 Ok(_) | Err(_) => {}
             },
         }
-        Vec::new()
+        Ok(Vec::new())
     }
 
     /// Begins when it is time, goes on after a pause.

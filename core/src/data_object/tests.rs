@@ -145,6 +145,7 @@ fn every_changed_byte_is_noticed() {
     let mut rng = Rng::new(3);
     let bytes = build(OBJECT, 150, &[range(1, 5, 3, &mut rng), range(2, 9, 2, &mut rng)]).body.to_bytes();
     assert!(decode(OBJECT, &bytes).is_ok());
+    assert_eq!(Footer::decode(OBJECT, bytes.len() as u64 + 1, &bytes), Err(DecodeError::Malformed));
     for at in 0..bytes.len() {
         let mut changed = bytes.to_vec();
         changed[at] ^= 1 << rng.below(8);
@@ -166,6 +167,9 @@ fn another_objects_parts_are_foreign() {
     assert_eq!(Index::decode(OBJECT, &footer, &footer.index_in(0, &other).unwrap()), Err(DecodeError::Foreign));
     let entry = decode(OBJECT, &mine).unwrap()[0].0;
     assert_eq!(decode_block(OBJECT, &entry, &entry.block_in(0, &other).unwrap()), Err(DecodeError::Foreign));
+    // The same object and offsets, other records: what a reused id would look like.
+    let other = BlockEntry { crc: entry.crc ^ 1, ..entry };
+    assert_eq!(decode_block(OBJECT, &other, &entry.block_in(0, &mine).unwrap()), Err(DecodeError::Foreign));
     let mut same_place = entry;
     same_place.start = Offset(4);
     assert_eq!(decode_block(OBJECT, &same_place, &entry.block_in(0, &mine).unwrap()), Err(DecodeError::Foreign));
@@ -192,23 +196,30 @@ fn resealed(kind: Kind, part: &Bytes, rng: &mut Rng) -> Bytes {
 #[test]
 fn no_bytes_make_a_decoder_panic() {
     let mut rng = Rng::new(11);
-    let bytes = build(OBJECT, 150, &[range(1, 5, 4, &mut rng), range(2, 9, 4, &mut rng)]).body.to_bytes();
+    let bytes = build(OBJECT, 1000, &[range(1, 5, 4, &mut rng), range(2, 9, 4, &mut rng)]).body.to_bytes();
     let total = bytes.len() as u64;
     let footer = Footer::decode(OBJECT, total, &bytes).unwrap();
     let index = footer.index_in(0, &bytes).unwrap();
     let entry = Index::decode(OBJECT, &footer, &index).unwrap().entries()[1];
+    assert_eq!(entry.batches, 4);
     let block = entry.block_in(0, &bytes).unwrap();
     let tail = bytes.slice(bytes.len() - Footer::LEN..);
     let mut accepted = 0;
     for _ in 0..20_000 {
         let odd = resealed(Kind::Footer, &tail, &mut rng);
         if let Ok(footer) = Footer::decode(OBJECT, total, &odd) {
+            assert_eq!(footer.index_at + u64::from(footer.index_len) + Footer::LEN as u64, total);
             let _ = footer.index_in(0, &bytes).map(|index| Index::decode(OBJECT, &footer, &index));
         }
         let odd = resealed(Kind::IndexBlock, &index, &mut rng);
         let footer = Footer { index_len: odd.len() as u32, ..footer };
         if let Ok(index) = Index::decode(OBJECT, &footer, &odd) {
             accepted += 1;
+            let follows = |one: &BlockEntry, next: &BlockEntry| {
+                let ascends = one.stream < next.stream || (one.stream == next.stream && one.end <= next.start);
+                ascends && one.at + u64::from(one.len) <= next.at
+            };
+            assert!(index.entries().is_sorted_by(follows));
             for entry in index.entries() {
                 let _ = entry.block_in(0, &bytes).map(|block| decode_block(OBJECT, entry, &block));
                 let _ = index.plan(entry.stream, entry.start, u64::MAX);
@@ -219,6 +230,7 @@ fn no_bytes_make_a_decoder_panic() {
         let entry = BlockEntry { len: odd.len() as u32, crc, ..entry };
         if let Ok(batches) = decode_block(OBJECT, &entry, &odd) {
             accepted += 1;
+            assert!(batches.is_sorted_by(|one, next| one.end <= next.base));
             assert_eq!(batches.first().map(|batch| batch.base), Some(entry.start));
             assert_eq!(batches.last().map(|batch| batch.end), Some(entry.end));
         }

@@ -105,7 +105,7 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    /// A string or bytes: a length, before version `flexible` of 2 or 4 bytes, and so much. `None` is null.
+    /// A string or bytes: a length and so many bytes. `None` is null.
     pub(crate) fn sized(&mut self, field: &'static str, prefix: Prefix) -> Result<Option<&'a [u8]>, Malformed> {
         let Some(len) = self.length(field, prefix)? else { return Ok(None) };
         // Every target that this runs on has pointers of at least 32 bits.

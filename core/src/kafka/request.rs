@@ -8,6 +8,7 @@ use super::reader::{Fault, Malformed, Reader};
 use super::shape;
 use crate::id::TopicId;
 use crate::machine::Payload;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::hash::{Hash, Hasher};
@@ -45,7 +46,7 @@ pub enum RequestBody {
     /// Append records.
     Produce(Produce),
     /// Read records.
-    Fetch(FetchRequest),
+    Fetch(Box<FetchRequest>),
     /// Find offsets.
     ListOffsets(ListOffsetsRequest),
     /// Describe topics.
@@ -144,7 +145,7 @@ pub fn decode(frame: Bytes) -> Result<(Header, Ask), Malformed> {
 fn decode_body(api: Api, version: i16, body: &Bytes) -> Result<Option<RequestBody>, Malformed> {
     Ok(Some(match api {
         Api::Produce => RequestBody::Produce(Produce::of(version, shape::decode(version, body)?)),
-        Api::Fetch => RequestBody::Fetch(shape::decode(version, body)?),
+        Api::Fetch => RequestBody::Fetch(Box::new(shape::decode(version, body)?)),
         Api::ListOffsets => RequestBody::ListOffsets(shape::decode(version, body)?),
         Api::Metadata => RequestBody::Metadata(shape::decode(version, body)?),
         Api::CreateTopics => RequestBody::CreateTopics(shape::decode(version, body)?),

@@ -115,8 +115,7 @@ impl Workload {
             6 => Command::LeaseObjects { count: self.rng.below(3) as u32 },
             7 => self.forget(image),
             8 => {
-                let zero =
-                    EpochImage { wal: WalUuid::default(), trim: Lsn(0), last_cut: CutNumber(3), recovery: None };
+                let zero = EpochImage { wal: WalUuid::default(), trim: Lsn(0), last_cut: CutNumber(3), recovery: None };
                 let epoch = NodeEpoch(self.rng.below(node.epoch.0 + 1));
                 let number = self.rng.chance(1, 2).then(|| RecoveryNumber(self.rng.below(image.seq.0 + 1)));
                 self.commit(image, id, node, epoch, number, &zero)

@@ -23,7 +23,7 @@
 //!   idle credit. When the connection is gone all goes back at once, also for requests that the shard still carries
 //!   out; their answers, should they come, are dropped. If a grant is under way at that moment (the idle credit, or one
 //!   that was asked for), the session lives until that has come and gone back: only then does it say
-//!   [`shard::Mail::Closed`](crate::shard::Mail::Closed). The runtime keeps it, and delivers its mail, until
+//!   [`shard::Mail::Closed`]. The runtime keeps it, and delivers its mail, until
 //!   [`Session::is_over`].
 //!
 //! It answers ApiVersions by itself. Inputs and effects: [`Input`], [`Effect`].
@@ -221,7 +221,7 @@ impl Session {
 
     fn close(&mut self, why: String, out: &mut Effects<Effect>) {
         assert!(self.is_serving(), "a connection is closed once");
-        tracing::info!(conn = self.conn.0, why, "closing a connection");
+        tracing::info!(conn = self.conn.0, %why, "closing a connection");
         self.phase = Phase::Closing;
         if let Some(charge) = self.intake.clear() {
             self.credit.refund(charge, out);

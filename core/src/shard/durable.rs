@@ -70,9 +70,6 @@ impl Shard {
     /// Everything applied so far, and not part of an earlier cut, goes to the bucket together.
     pub(super) fn handle_marker(&mut self, marker: CutMarker, out: &mut Effects<Effect>) {
         self.cut_asked = false;
-        if self.mode == Mode::Poisoned {
-            return;
-        }
         self.make_cut(marker.lsn, out);
         if self.mode == Mode::Draining && self.is_settled() {
             self.mode = Mode::Drained;
@@ -89,21 +86,14 @@ impl Shard {
     }
 
     pub(super) fn drain(&mut self, out: &mut Effects<Effect>) {
-        if self.mode == Mode::Poisoned {
-            // The WAL answers no more, so the cut is made here. Its trim point is that of the last marker: recovery
-            // will read some records again and find them committed.
-            let lsn = self.last_marker;
-            self.make_cut(lsn, out);
-            out.push(to(To::Node(node::Mail::Drained(self.cut))));
-            return;
-        }
         self.mode = Mode::Draining;
         self.cut_when_drained(out);
     }
 
     pub(super) fn handle_poisoned(&mut self, out: &mut Effects<Effect>) {
-        let was_draining = self.mode == Mode::Draining;
-        self.mode = Mode::Poisoned;
+        if self.mode == Mode::Open {
+            self.mode = Mode::Poisoned;
+        }
         let waiting: Vec<_> = self.appends.abandon().map(|waiting| waiting.part).collect();
         for part in waiting {
             let outcome = ProduceOutcome::Failed(ErrorCode::NotLeaderOrFollower);
@@ -117,9 +107,7 @@ impl Shard {
                 self.answer_produce(complete, out);
             }
         }
-        if was_draining {
-            self.drain(out);
-        }
+        self.cut_when_drained(out);
     }
 
     pub(super) fn cut_deadline(&self) -> Option<Deadline> {
@@ -152,7 +140,6 @@ impl Shard {
 
     fn make_cut(&mut self, lsn: Lsn, out: &mut Effects<Effect>) {
         let me = self.me.expect("records are taken only once the broker serves");
-        self.last_marker = lsn;
         self.cut = self.cut.next();
         let ranges = self.cache.cut(self.cut);
         out.push(to(To::Uploader(upload::Mail::Cut(Cut {

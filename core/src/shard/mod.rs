@@ -33,7 +33,7 @@ mod topics;
 pub use mail::{Effect, Input, Mail, Pool};
 
 use crate::data_object::ObjectReader;
-use crate::id::{ConnId, CutNumber, Lsn, NodeEpoch, NodeId, StreamId};
+use crate::id::{ConnId, CutNumber, NodeEpoch, NodeId, StreamId};
 use crate::kafka::{Request, RequestBody};
 use crate::limits::Limits;
 use crate::log_cache::LogCache;
@@ -70,8 +70,6 @@ pub struct Shard {
     credit: Credit,
     /// The last cut that was made.
     cut: CutNumber,
-    /// Up to where it reaches in the WAL.
-    last_marker: Lsn,
     /// Whether a marker was asked for that has not come yet.
     cut_asked: bool,
 }
@@ -115,7 +113,6 @@ impl Shard {
             ops: OpIds::default(),
             credit: Credit::new(limits),
             cut: CutNumber(0),
-            last_marker: Lsn(0),
             cut_asked: false,
             limits: limits.clone(),
         }

@@ -193,7 +193,8 @@ impl Recovery {
     }
 
     fn scan_from(&mut self, at: Lsn, seen: Seen) -> Step {
-        let limit = self.end().min(Lsn(self.next.0 + self.header.in_flight));
+        // A block that begins just within the bound still counts: the one before it may end exactly there.
+        let limit = self.end().min(Lsn(self.next.0 + self.header.in_flight + SECTOR));
         if at >= limit {
             return self.judge(seen);
         }

@@ -1,7 +1,7 @@
 //! One connection: a socket, and the session that decides what it means.
 //!
 //! ```text
-//!   Open ──Effect::Close──► Closing: sends what is queued ──► Gone: the session hears `Closed`, the task ends
+//!   Open ──Effect::Close──► Closing: sends what is queued ──► Gone: the session hears `Closed`, and mail until it is over
 //!     └──── end of stream, error ─────────────────────────────┘
 //! ```
 
@@ -15,14 +15,16 @@ use karst_core::mail::Mail;
 use karst_core::session::{Effect, Input};
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::spawn_local;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
-use tracing::{debug, info};
+use tracing::debug;
 
 /// Bytes asked of the socket at once.
 const READ: usize = 256 << 10;
@@ -41,7 +43,9 @@ const LINGER: Duration = Duration::from_secs(1);
 
 pub(super) struct Connection<M: Machine, P> {
     id: ConnId,
-    stream: TcpStream,
+    peer: SocketAddr,
+    /// Until it is gone.
+    stream: Option<TcpStream>,
     session: M,
     inbox: Inbox<M::Input>,
     effects: Effects<M::Effect>,
@@ -73,7 +77,7 @@ where
 {
     pub(super) fn new(
         id: ConnId,
-        stream: TcpStream,
+        (stream, peer): (TcpStream, SocketAddr),
         session: M,
         effects: Effects<Effect>,
         mailbox: Rc<LocalMailbox>,
@@ -81,7 +85,8 @@ where
     ) -> Self {
         Self {
             id,
-            stream,
+            peer,
+            stream: Some(stream),
             session,
             inbox: Inbox::default(),
             effects,
@@ -94,10 +99,10 @@ where
         }
     }
 
-    /// Until the connection is gone and the session has heard of it.
-    pub(super) async fn run(mut self) {
+    /// Until the connection is gone and the session says that it is over.
+    pub(super) async fn run(mut self, is_over: impl Fn(&M) -> bool) {
         self.perform();
-        while self.state != State::Gone || !self.inbox.is_empty() {
+        while self.state != State::Gone || !self.inbox.is_empty() || !is_over(&self.session) {
             if self.inbox.is_empty() {
                 poll_fn(|cx| self.poll(cx)).await;
             }
@@ -105,7 +110,6 @@ where
             shared.rules.turn.run(session, shared.rules.clock.now(), inbox, effects, |_| {});
             self.perform();
         }
-        tokio::task::spawn_local(linger(self.stream));
     }
 
     fn perform(&mut self) {
@@ -127,7 +131,7 @@ where
     fn close(&mut self, reason: &str) {
         match self.state {
             State::Open => {
-                info!(conn = self.id.0, peer = %self.peer(), reason, "closing a connection");
+                debug!(conn = self.id.0, peer = %self.peer, reason, "closing a connection");
                 self.state = State::Closing { until: Instant::now() + FLUSH };
             }
             // Asked twice: what is still queued is not wanted any more.
@@ -137,7 +141,8 @@ where
     }
 
     fn gone(&mut self) {
-        if self.state != State::Gone {
+        if let Some(stream) = self.stream.take() {
+            spawn_local(linger(stream));
             self.state = State::Gone;
             self.outgoing.clear();
             self.inbox.push(Input::Closed);
@@ -156,12 +161,13 @@ where
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) {
+        let Some(stream) = &mut self.stream else { return };
         while !self.outgoing.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let filled = self.outgoing.slices(&mut slices);
             let taken = match filled {
                 0 => 0,
-                _ => match Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..filled]) {
+                _ => match Pin::new(&mut *stream).poll_write_vectored(cx, &slices[..filled]) {
                     Poll::Ready(Ok(taken)) => taken,
                     Poll::Ready(Err(error)) => return self.lost(&error),
                     Poll::Pending => return,
@@ -176,14 +182,15 @@ where
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) {
-        if self.state != State::Open || self.reading == Reading::Paused {
+        let Some(stream) = self.stream.as_mut().filter(|_| self.state == State::Open) else { return };
+        if self.reading == Reading::Paused {
             return;
         }
         let mut buffer = self.shared.buffer.borrow_mut();
         if buffer.capacity() - buffer.len() < ROOM {
             *buffer = BytesMut::with_capacity(READ);
         }
-        let read = pin!(self.stream.read_buf(&mut *buffer)).poll(cx);
+        let read = pin!(stream.read_buf(&mut *buffer)).poll(cx);
         let received = match read {
             Poll::Ready(Ok(len)) if len < COPIED => {
                 let copied = Bytes::copy_from_slice(&buffer);
@@ -199,7 +206,7 @@ where
         };
         drop(buffer);
         if received.is_empty() {
-            debug!(conn = self.id.0, peer = %self.peer(), "the client closed its connection");
+            debug!(conn = self.id.0, peer = %self.peer, "the client closed its connection");
             self.gone();
         } else {
             self.inbox.push(Input::Received(received.into()));
@@ -227,7 +234,7 @@ where
         }
         self.alarm = None;
         if forced.is_some_and(|until| until <= at) {
-            debug!(conn = self.id.0, peer = %self.peer(), "the client did not read what it was sent last");
+            debug!(conn = self.id.0, peer = %self.peer, "the client did not read what it was sent last");
             self.gone();
         }
         true
@@ -238,12 +245,8 @@ where
     }
 
     fn lost(&mut self, error: &io::Error) {
-        debug!(conn = self.id.0, peer = %self.peer(), %error, "lost a connection");
+        debug!(conn = self.id.0, peer = %self.peer, %error, "lost a connection");
         self.gone();
-    }
-
-    fn peer(&self) -> String {
-        self.stream.peer_addr().map_or_else(|_| "gone".into(), |peer| peer.to_string())
     }
 }
 

@@ -169,7 +169,7 @@ impl<O: Open, P: Perform<Mail> + 'static> Local<O, P> {
 
     fn start(self: Rc<Self>, stream: TcpStream) {
         let leave = Leave(self.sessions.0[self.number].clone());
-        let stream = match tokio::net::TcpStream::from_std(stream) {
+        let stream = match stream.peer_addr().and_then(|peer| Ok((tokio::net::TcpStream::from_std(stream)?, peer))) {
             Ok(stream) => stream,
             Err(error) => return warn!(%error, "lost a new connection"),
         };
@@ -181,7 +181,7 @@ impl<O: Open, P: Perform<Mail> + 'static> Local<O, P> {
         let session = self.open.open(conn, self.shared.rules.clock.now(), &mut effects);
         let connection = Connection::new(conn, stream, session, effects, mailbox, self.shared.clone());
         spawn_local(guarded(async move {
-            connection.run().await;
+            connection.run(O::is_over).await;
             self.table.borrow_mut().remove(&conn);
             drop(leave);
         }));

@@ -4,7 +4,7 @@ use karst_core::session::{Effect, Input};
 use karst_core::shard;
 use std::collections::VecDeque;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::mpsc;
 
@@ -18,6 +18,8 @@ struct Echo {
     unsent: VecDeque<OpId>,
     due: Option<Mono>,
     closed: bool,
+    /// A grant is under way.
+    owed: bool,
 }
 
 impl Echo {
@@ -33,10 +35,11 @@ impl Machine for Echo {
     type Effect = Effect;
 
     fn handle(&mut self, now: Now, input: Input, out: &mut Effects<Effect>) {
-        assert!(!self.closed, "nothing follows the end: {input:?}");
+        assert!(!self.closed || self.owed, "nothing follows the end: {input:?}");
         match input {
             Input::Received(bytes) => match bytes[0] {
                 b'P' => out.push(Effect::Pause),
+                b'G' => self.owed = true,
                 b'T' => self.due = Some(now.mono.after(Duration::from_millis(30))),
                 b'C' => {
                     self.send(vec![b'c'; LAST], out);
@@ -49,6 +52,10 @@ impl Machine for Echo {
             Input::Closed => {
                 self.closed = true;
                 out.push(Effect::Mail(Mail::Shard(shard::Mail::Closed(self.conn))));
+            }
+            Input::Mail(session::Mail::Credit(pool, bytes)) if self.closed => {
+                self.owed = false;
+                out.push(Effect::Mail(Mail::Shard(shard::Mail::CreditBack(self.conn, pool, bytes))));
             }
             Input::Mail(session::Mail::Credit(..)) => out.push(Effect::Resume),
             Input::Mail(session::Mail::Halt) => out.push(Effect::Close("the broker stops".into())),
@@ -79,7 +86,11 @@ impl Open for Opens {
 
     fn open(&self, conn: ConnId, _now: Now, out: &mut Effects<Effect>) -> Echo {
         out.push(Effect::Mail(Mail::Shard(shard::Mail::Opened(conn))));
-        Echo { conn, ops: OpIds::default(), unsent: VecDeque::new(), due: None, closed: false }
+        Echo { conn, ops: OpIds::default(), unsent: VecDeque::new(), due: None, closed: false, owed: false }
+    }
+
+    fn is_over(session: &Echo) -> bool {
+        session.closed && !session.owed
     }
 }
 
@@ -243,6 +254,21 @@ fn mail_finds_its_session_and_that_of_a_lost_one_is_dropped() {
 }
 
 #[test]
+fn a_session_hears_its_mail_until_it_is_over() {
+    let server = Server::open(10);
+    let mut client = server.connect();
+    let conn = server.opened();
+    client.write_all(b"G").expect("open");
+    drop(client);
+    assert_eq!(server.closed(), conn);
+    server.tell(conn, session::Mail::Credit(shard::Pool::Control, 7));
+    let back = server.shard.recv_timeout(Duration::from_secs(10));
+    assert!(matches!(back, Ok(shard::Mail::CreditBack(of, _, 7)) if of == conn), "{back:?}");
+    server.net.settle(Duration::from_secs(10));
+    assert_eq!(server.net.sessions.connections(), 0);
+}
+
+#[test]
 fn a_deadline_wakes_the_session() {
     let server = Server::open(10);
     let mut client = server.connect();
@@ -304,7 +330,8 @@ fn halting_closes_every_connection() {
     for _ in &clients {
         server.opened();
     }
-    server.net.halt(Duration::from_secs(10));
+    server.net.halt();
+    server.net.settle(Duration::from_secs(10));
     assert_eq!(server.net.sessions.connections(), 0);
     assert!(clients.iter_mut().all(|client| matches!(client.read(&mut [0]), Ok(0))));
 }

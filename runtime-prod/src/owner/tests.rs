@@ -112,7 +112,7 @@ fn a_deadline_wakes_the_machine_once_and_not_early() {
     let (address, told, _thread) = start(Echo { patience: Some(patience), ..Echo::default() });
     let asked = Instant::now();
     address.send(Input::Number(1));
-    assert_eq!(told.recv(), Ok(Effect::Number(1)));
+    assert_eq!(told.recv_timeout(Duration::from_secs(5)), Ok(Effect::Number(1)));
     assert_eq!(told.recv_timeout(Duration::from_secs(5)), Ok(Effect::Late));
     assert!(asked.elapsed() >= patience);
     assert!(told.recv_timeout(Duration::from_millis(50)).is_err(), "once is enough");

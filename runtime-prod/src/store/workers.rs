@@ -196,15 +196,29 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use karst_core::store::StoreDone;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
 
     /// Deletes the key `slow` only when told to, everything else at once.
-    struct Sluggish(Mutex<mpsc::Receiver<()>>);
+    struct Sluggish {
+        release: Mutex<mpsc::Receiver<()>>,
+        performed: Arc<AtomicUsize>,
+    }
+
+    impl Sluggish {
+        fn start(threads: u32) -> (Workers, mpsc::Sender<()>, Arc<AtomicUsize>) {
+            let (release, held) = mpsc::channel();
+            let performed = Arc::new(AtomicUsize::new(0));
+            let backend = Self { release: Mutex::new(held), performed: performed.clone() };
+            (Workers::start(backend, threads), release, performed)
+        }
+    }
 
     impl Backend for Sluggish {
         fn perform(&self, op: &StoreOp) -> StoreResult {
+            self.performed.fetch_add(1, Ordering::SeqCst);
             if matches!(op, StoreOp::Delete { key } if key.0 == "slow") {
-                let _ = lock(&self.0).recv();
+                let _ = lock(&self.release).recv();
             }
             Ok(StoreDone::Deleted)
         }
@@ -216,29 +230,29 @@ mod tests {
 
     #[test]
     fn a_late_call_completes_once_and_those_behind_it_complete_too() {
-        let (release, held) = mpsc::channel();
-        let workers = Workers::start(Sluggish(Mutex::new(held)), 1);
+        let (workers, release, performed) = Sluggish::start(1);
         let (tell, told) = mpsc::channel();
         for (name, within) in [("slow", 30), ("fast", 60), ("fast", 60_000)] {
             let tell = tell.clone();
             let done = Box::new(move |result| drop(tell.send((name, within, result))));
             workers.submit(delete(name, Duration::from_millis(within)), done);
         }
+        let next = || told.recv_timeout(Duration::from_secs(10));
         let late = Err(StoreError::Ambiguous(Cause::Timeout));
-        assert_eq!(told.recv(), Ok(("slow", 30, late.clone())));
-        assert_eq!(told.recv(), Ok(("fast", 60, late)), "it never left the queue");
+        assert_eq!(next(), Ok(("slow", 30, late.clone())));
+        assert_eq!(next(), Ok(("fast", 60, late)), "it never left the queue");
         release.send(()).expect("the worker waits");
-        assert_eq!(told.recv(), Ok(("fast", 60_000, Ok(StoreDone::Deleted))));
+        assert_eq!(next(), Ok(("fast", 60_000, Ok(StoreDone::Deleted))));
+        assert_eq!(performed.load(Ordering::SeqCst), 2, "what nobody waits for is not done");
         drop((workers, tell));
         assert!(told.recv().is_err(), "nobody hears twice");
     }
 
     #[test]
     fn a_call_without_a_reachable_deadline_is_done_all_the_same() {
-        let (_release, held) = mpsc::channel();
-        let workers = Workers::start(Sluggish(Mutex::new(held)), 2);
+        let (workers, _release, _) = Sluggish::start(2);
         let (tell, told) = mpsc::channel();
         workers.submit(delete("fast", Duration::MAX), Box::new(move |result| drop(tell.send(result))));
-        assert_eq!(told.recv(), Ok(Ok(StoreDone::Deleted)));
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(Ok(StoreDone::Deleted)));
     }
 }

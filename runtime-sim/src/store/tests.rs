@@ -55,12 +55,13 @@ fn exercise(knobs: StoreKnobs) -> Counters {
             _ => StoreOp::List { prefix: "k".into(), after: None, max: 10 },
         };
         let one = store.submit(now, ME, call(op));
-        let contender = store.submit(now, ME, call(create(&format!("x{}", n / 2))));
-        for submitted in [one, contender] {
+        let both = [(); 2].map(|()| store.submit(now, ME, call(create(&format!("x{n}")))));
+        let all = [one, both[0], both[1]];
+        for submitted in all {
             now = now.max(submitted.answer);
         }
         store.settle(now);
-        for submitted in [one, contender] {
+        for submitted in all {
             let result = store.answer(now, submitted.request);
             assert!(matches!(result, Ok(_) | Err(_)));
         }

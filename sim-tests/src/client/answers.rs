@@ -4,12 +4,12 @@ use super::wire::response_header;
 use super::{Asked, Client, Effect, KnownTopic, Mode, Pending};
 use crate::oracle::{Observation, Outcome, Place, WriteId};
 use bytes::Bytes;
-use karst_core::machine::{Effects, Now, Payload};
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsResponse, CreateTopicsResponse, DeleteTopicsResponse, FetchResponse, ListOffsetsResponse,
     MetadataResponse, ProduceResponse,
 };
 use kafka_protocol::protocol::Decodable;
+use karst_core::machine::{Effects, Now, Payload};
 
 /// Kafka's REQUEST_TIMED_OUT: whether the request took effect is unknown.
 const REQUEST_TIMED_OUT: i16 = 7;

@@ -10,8 +10,8 @@
 //!                                                             Metadata, then every partition, read to its end
 //! ```
 
-pub mod batch;
 mod answers;
+pub mod batch;
 mod verify;
 mod wire;
 mod work;
@@ -36,6 +36,8 @@ pub enum Input {
     Received(Payload),
     /// Stop changing anything; read everything back.
     Verify,
+    /// Hang up and do nothing more.
+    Stop,
     /// The deadline has come.
     Tick,
 }
@@ -257,6 +259,12 @@ impl Machine for Client {
             Input::Verify => {
                 self.mode = Mode::Verify(Verify::default());
                 self.handle_tick(now, out);
+            }
+            Input::Stop => {
+                self.mode = Mode::Done;
+                if self.link != (Link::Down { retry_at: now.mono }) {
+                    self.hang_up(now, out);
+                }
             }
             Input::Connected => self.handle_connected(now, out),
             Input::Disconnected => self.handle_disconnected(now, out),

@@ -3,9 +3,9 @@
 use super::work::topic_name;
 use super::{Asked, Client, Effect, Mode};
 use crate::oracle::{Observation, Place};
-use karst_core::machine::{Effects, Now};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::{ApiKey, FetchRequest};
+use karst_core::machine::{Effects, Now};
 use std::collections::VecDeque;
 
 pub(super) const LATEST: i64 = -1;
@@ -33,9 +33,7 @@ impl Verify {
         if !self.listed {
             self.listed = true;
             self.left = topics
-                .flat_map(|(topic, count)| {
-                    (0..count).map(move |partition| Place { topic: topic.clone(), partition })
-                })
+                .flat_map(|(topic, count)| (0..count).map(move |partition| Place { topic: topic.clone(), partition }))
                 .collect();
         }
     }

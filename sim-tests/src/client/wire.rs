@@ -2,11 +2,9 @@
 
 use super::{Asked, Client, Effect, Pending};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use karst_core::machine::{Effects, Now, Rope};
-use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, MetadataRequest, RequestHeader, ResponseHeader,
-};
+use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, MetadataRequest, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+use karst_core::machine::{Effects, Now, Rope};
 
 impl Client {
     /// Sends a request and remembers it until its answer.

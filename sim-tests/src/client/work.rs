@@ -3,7 +3,6 @@
 use super::batch::{self, Shape};
 use super::{Asked, Client, Effect};
 use crate::oracle::{Observation, Outcome, Place, WriteId};
-use karst_core::machine::{Effects, Now, Payload};
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -13,6 +12,7 @@ use kafka_protocol::messages::{
     ApiKey, CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, ListOffsetsRequest, ProduceRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
+use karst_core::machine::{Effects, Now, Payload};
 use std::time::Duration;
 
 /// From this version on, produce and fetch name topics by id.
@@ -136,8 +136,7 @@ impl Client {
     pub(super) fn list_offset_of(&mut self, now: Now, place: Place, which: i64, out: &mut Effects<Effect>) {
         let version = self.rng.between(1, 9) as i16;
         let partition = ListOffsetsPartition::default().with_partition_index(place.partition).with_timestamp(which);
-        let topic =
-            ListOffsetsTopic::default().with_name(topic_name(&place.topic)).with_partitions(vec![partition]);
+        let topic = ListOffsetsTopic::default().with_name(topic_name(&place.topic)).with_partitions(vec![partition]);
         let request = ListOffsetsRequest::default().with_replica_id((-1).into()).with_topics(vec![topic]);
         let question = self.ask_high_watermark(&place, out);
         self.send(now, (ApiKey::ListOffsets, version), &request, Asked::List(place, question, which), out);

@@ -102,7 +102,8 @@ impl PartitionModel {
     pub(super) fn high_watermark(&mut self, number: u64, hw: i64) -> Result<(), Violation> {
         let Some(known) = self.asked.remove(&number) else { return Ok(()) };
         if hw < known {
-            let message = format!("{}: the high watermark is {hw}, but {known} was known before the question", self.name);
+            let message =
+                format!("{}: the high watermark is {hw}, but {known} was known before the question", self.name);
             return Err(Violation::new("high-watermark-goes-back", message));
         }
         Ok(())

@@ -6,9 +6,7 @@ use crate::id::{
     StreamEpoch, StreamId, Term, TopicId, WalUuid,
 };
 use crate::machine::{Rng, WallTime};
-use crate::metadata::{
-    Command, Commit, CommitObject, CommitRange, Entry, Image, NewTopic, RegisteredWal, TopicName,
-};
+use crate::metadata::{Command, Commit, CommitObject, CommitRange, Entry, Image, NewTopic, RegisteredWal, TopicName};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
@@ -98,8 +96,12 @@ fn segment() -> Segment {
 }
 
 fn head() -> Head {
-    let writer =
-        Writer { node: NodeId(1), epoch: NodeEpoch(2), incarnation: Incarnation([2; 16]), nonce: 0xfedc_ba98_7654_3210 };
+    let writer = Writer {
+        node: NodeId(1),
+        epoch: NodeEpoch(2),
+        incarnation: Incarnation([2; 16]),
+        nonce: 0xfedc_ba98_7654_3210,
+    };
     let inline = entries()[12..].to_vec();
     let (snapshot, segments) = (Some(name(1, 6)), vec![name(2, 12)]);
     let (feature_level, term, last) = (FeatureLevel(1), Term(3), Seq(19));

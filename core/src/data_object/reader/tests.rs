@@ -196,6 +196,21 @@ fn an_index_longer_than_the_tail_is_read_by_a_second_request() {
 }
 
 #[test]
+fn an_index_within_the_tail_needs_no_second_request() {
+    let object = ObjectId(9);
+    let range = range(1, 0, 30, &mut Rng::new(4));
+    let built = build(object, 100, [&range]);
+    let tail = built.tail.len() as u64;
+    for (tail, gets) in [(1 << 20, 2), (tail, 2), (tail - 1, 3)] {
+        let mut world = World::new(1, tail, 0);
+        world.store.objects.insert(object, built.body.to_bytes());
+        world.read(read(0, object, 1, 11, 1 << 20));
+        assert!(world.run()[0].result.is_ok());
+        assert_eq!(world.store.gets.len(), gets, "a tail of {tail} bytes");
+    }
+}
+
+#[test]
 fn a_missing_object_is_gone_for_all_at_once() {
     let mut world = World::new(1, TAIL, 0);
     for id in 0..3 {

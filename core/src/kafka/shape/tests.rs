@@ -379,7 +379,7 @@ fn elements_and_tags_that_swell_when_decoded_are_refused() {
         body.put_slice(&[0, 0, 0, 0]);
         body.freeze()
     };
-    let refused = check(Api::Metadata, 9, &tagged_topics(5_000)[..]);
+    let refused = check(Api::Metadata, 9, &tagged_topics(1_000)[..]);
     assert_eq!(refused, Err(Malformed { field: "tagged fields", fault: Fault::Memory }));
 
     for body in [empty_topics(900), tagged_topics(110)] {
@@ -411,8 +411,6 @@ fn many_topics_with_ordinary_names_are_not_refused() {
 
 #[test]
 fn a_tagged_field_must_be_as_long_as_it_says() {
-    let fetch = |tail: &[u8]| [&[0; 21][..], &[1, 1, 1], tail].concat();
-    assert_eq!(check(Api::Fetch, 15, &fetch(&[0])[..]).map_err(|e| e.fault), Err(Fault::Short));
     let body = |tail: &[u8]| {
         let mut out = BytesMut::new();
         FetchRequest::default().encode(&mut out, 15).expect("what the version has");

@@ -2,9 +2,7 @@
 
 use crate::controller::NodeCommand;
 use crate::id::{Offset, PartitionIndex, StreamEpoch, StreamId, TopicId};
-use crate::metadata::{
-    Answer, Image, NewTopic, PartitionImage, Refusal, StreamImage, StreamState, TopicImage, bounds,
-};
+use crate::metadata::{Answer, Image, NewTopic, PartitionImage, Refusal, StreamImage, StreamState, TopicImage, bounds};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 

@@ -120,10 +120,10 @@ fn entry() -> Entry {
 #[test]
 fn an_entry_is_what_the_page_draws() {
     let mut drawn = vec![];
-    drawn.extend([0, 0, 0, 117, 1]); // entry
+    drawn.extend([0, 0, 0, 105, 1]); // entry
     drawn.extend(5u64.to_be_bytes());
     drawn.extend(6i64.to_be_bytes());
-    drawn.extend([0, 0, 0, 96, 1]); // node command
+    drawn.extend([0, 0, 0, 84, 1]); // node command
     drawn.extend(1u32.to_be_bytes());
     drawn.extend([2; 16]);
     drawn.extend(3u64.to_be_bytes());

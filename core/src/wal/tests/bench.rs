@@ -65,6 +65,7 @@ impl Bench {
         bench.mail(Mail::Format(life));
         bench.settle(rng);
         assert!(matches!(bench.to_node.pop(), Some(node::Mail::WalFormatted)), "formatted");
+        bench.to_node.clear();
         bench
     }
 

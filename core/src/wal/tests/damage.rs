@@ -147,7 +147,8 @@ fn a_disk_older_than_the_metadata_is_refused() {
     for seed in 0..200 {
         let mut rng = Rng::new(seed).child("older");
         let mut used = used(&mut rng);
-        let copy = used.bench.disk.clone();
+        let mut copy = used.bench.disk.clone();
+        copy.crash(&mut rng);
         let ends = used.bench.sent.len();
         used.bench.drain(&mut rng);
         for _ in 0..rng.between(10, 100) {
@@ -178,4 +179,21 @@ fn a_trim_point_that_cannot_be_is_refused() {
     for from in [1, 4095, u64::MAX, u64::MAX - 4095, 1 << 61] {
         assert!(matches!(recover(&used.bench.disk, &used.limits, Lsn(from), &mut rng), Told::Damaged), "{from}");
     }
+}
+
+/// A head that survived alone announces more than there can be.
+#[test]
+fn a_block_that_would_cross_the_rings_end_is_none() {
+    let mut rng = Rng::new(1);
+    let limits = Limits { batch: 3000, wal_block: 8192, wal_depth: 1, ..Limits::default() };
+    let mut bench = Bench::formatted(Disk::new(18 * PAGE), &limits, a_life(&mut rng), &mut rng);
+    for _ in 0..15 {
+        bench.append(3000, &mut rng);
+        bench.settle(&mut rng);
+    }
+    let last = 17 * PAGE as usize;
+    bench.disk.bytes.copy_within(last - PAGE as usize..last, last);
+    bench.disk.bytes[last + 8..last + 12].copy_from_slice(&8000_u32.to_be_bytes());
+    let Told::Records(records, _) = recover(&bench.disk, &limits, Lsn(0), &mut rng) else { panic!("no damage") };
+    assert_eq!(records.len(), 15);
 }

@@ -69,14 +69,20 @@ impl Disk {
         (op, Err(DiskError::Io))
     }
 
-    /// The power goes: any sector of what was in flight may be there.
+    /// The power goes: any sector of what was in flight may be there, and now and then one is garbled.
     pub(super) fn crash(&mut self, rng: &mut Rng) {
         let kept = rng.below(4);
+        let garbling = rng.chance(1, 3);
         for (_, asked) in core::mem::take(&mut self.pending) {
             if let DiskOp::Write { at, data } = asked {
                 let whole = rng.chance(1, 2);
                 let fate = rng.below(3);
                 self.put(at, &data, |_| if whole { fate < kept } else { rng.below(3) < kept });
+                if garbling {
+                    let sector = at.0 + rng.below(data.len() as u64 / PAGE) * PAGE;
+                    let torn = rng.below(PAGE) as usize;
+                    self.bytes[sector as usize..][torn.min(100)..torn.max(100)].fill(rng.next_u64() as u8);
+                }
             }
         }
     }

@@ -16,7 +16,7 @@ use core::fmt::Write;
 const IMAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/wal/v1/ring.hex"));
 
 fn limits() -> Limits {
-    Limits { batch: 9000, wal_block: 8192, wal_depth: 2, ..Limits::default() }
+    Limits { batch: 13_000, wal_block: 8192, wal_depth: 2, ..Limits::default() }
 }
 
 fn append(number: u64, len: usize) -> Append {
@@ -33,7 +33,7 @@ fn append(number: u64, len: usize) -> Append {
     }
 }
 
-/// Two small records in one block, trimmed; a small one; one in three fragments across the ring's end; then idle.
+/// Three records in two blocks, trimmed; small, large, small; one in three fragments across the ring's end; then idle.
 fn a_ring() -> Bench {
     let mut rng = Rng::new(0);
     let life = Life {
@@ -42,7 +42,7 @@ fn a_ring() -> Bench {
         epoch: NodeEpoch(12),
         uuid: WalUuid(*b"golden wal uuid."),
     };
-    let mut bench = Bench::formatted(Disk::new(8 * PAGE), &limits(), life, &mut rng);
+    let mut bench = Bench::formatted(Disk::new(10 * PAGE), &limits(), life, &mut rng);
     let mut add = |bench: &mut Bench, appends: Vec<Append>| {
         bench.granted -= appends.iter().map(|append| cost(append.batch.len())).sum::<u64>();
         bench.sent.extend(appends.clone());
@@ -54,7 +54,9 @@ fn a_ring() -> Bench {
     bench.mail(Mail::Cut(CutReason::Size));
     bench.trim_to(bench.cuts.len() - 1);
     add(&mut bench, vec![append(3, 70)]);
-    add(&mut bench, vec![append(4, 9000)]);
+    add(&mut bench, vec![append(4, 5000)]);
+    add(&mut bench, vec![append(5, 70)]);
+    add(&mut bench, vec![append(6, 13_000)]);
     bench.now.mono = Instant(2_000_000_000);
     bench.handle(Input::Tick);
     bench.settle(&mut Rng::new(1));
@@ -95,7 +97,7 @@ fn the_image_is_what_is_written_today() {
 #[test]
 fn the_image_is_read() {
     let bench = a_ring();
-    let mut disk = Disk::new(8 * PAGE);
+    let mut disk = Disk::new(10 * PAGE);
     disk.bytes = from_hex(IMAGE, disk.bytes.len());
     let Told::Records(records, _) = recover(&disk, &limits(), Lsn(0), &mut Rng::new(0)) else { panic!("damaged") };
     assert_eq!(records, bench.sent[3..].iter().map(stamped).collect::<Vec<_>>());

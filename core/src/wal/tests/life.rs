@@ -83,7 +83,7 @@ fn an_unreadable_device_is_said_to_be_so() {
 fn what_waits_goes_into_one_block_and_is_delivered_as_slices_of_it() {
     let mut rng = Rng::new(1);
     let mut bench = a_bench(&mut rng);
-    let batches: Vec<_> = (0..50).map(|number| an_append(number, 200, &mut rng)).collect();
+    let batches: Vec<_> = (0..30).map(|number| an_append(number, 200, &mut rng)).collect();
     bench.sent.clone_from(&batches);
     let mut out = Effects::default();
     bench.wal.handle(bench.now, Input::Mail(Mail::Append(batches)), &mut out);
@@ -92,7 +92,7 @@ fn what_waits_goes_into_one_block_and_is_delivered_as_slices_of_it() {
         .filter_map(|effect| if let Effect::Disk(op, asked) = effect { Some((op, asked)) } else { None })
         .collect();
     let [(op, DiskOp::Write { data, .. })] = writes.as_slice() else { panic!("one block: {writes:?}") };
-    assert_eq!(data.len() as u64, 3 * PAGE);
+    assert_eq!(data.len() as u64, 2 * PAGE);
     let block = data.pieces()[0].as_ptr_range();
     bench.wal.handle(bench.now, Input::Disk(*op, Ok(crate::disk::DiskDone::Written)), &mut out);
     let Some(Effect::Mail(crate::mail::Mail::Shard(crate::shard::Mail::Appended(records)))) = out.drain().next() else {

@@ -47,7 +47,7 @@ fn small_batches_reach_the_end_of_the_ring_as_well() {
 #[test]
 fn half_a_ring_asks_for_few_cuts() {
     let mut rng = Rng::new(1);
-    let limits = Limits { batch: 4000, wal_block: 4096, wal_window: 8 * PAGE, ..Limits::default() };
+    let limits = Limits { batch: 4000, wal_block: 4096, wal_window: 64 * PAGE, ..Limits::default() };
     let mut bench = Bench::formatted(Disk::new(66 * PAGE), &limits, a_life(&mut rng), &mut rng);
     for _ in 0..640 {
         if bench.granted < cost(3900) {

@@ -1,0 +1,472 @@
+//! The wiring: which machine runs on which thread, and which effect goes where.
+//!
+//! ```text
+//!   io-0, io-1     Session per connection ─┐                         ┌─► wal-io-N: O_DIRECT, O_DSYNC
+//!   shard          Shard ──────────────────┤                         │
+//!   wal            Wal ────────────────────┼── mail among all ───────┘
+//!   uploader       Uploader ───────────────┤
+//!   controller     Controller ─────────────┤  store calls ──► store-N: the directory
+//!   node           Node ───────────────────┘──► Ready, Halt: to the main thread
+//! ```
+
+use crate::clock::Clock;
+use crate::config::{Config, Endpoint};
+use crate::disk::{self, Device, DiskQueue};
+use crate::exit::Code;
+use crate::lock::{LockError, LockFile};
+use crate::net::{self, Net, Open, Rules, SessionOutbox, Sessions};
+use crate::owner::{self, Address, Outbox, Perform};
+use crate::store::{Directory, OpenError, Workers};
+use karst_core::controller::{self, Controller};
+use karst_core::id::{ClusterId, ConnId, Incarnation};
+use karst_core::limits::Limits;
+use karst_core::machine::{Check, Effects, Now, OpId, Rng, Turn, TurnBudget};
+use karst_core::mail::{Halt, Mail};
+use karst_core::node::{self, Node};
+use karst_core::session::{self, Session};
+use karst_core::shard::{self, Shard};
+use karst_core::store::{StoreCall, StoreResult};
+use karst_core::upload::{self, Uploader};
+use karst_core::wal::{self, Wal};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io::{self, Read};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::warn;
+
+/// Threads for sockets.
+const IO_THREADS: usize = 2;
+
+/// Threads for the object directory.
+const STORE_THREADS: u32 = 4;
+
+/// A broker that runs. It ends with the process, and with the process only.
+#[derive(Debug)]
+pub struct Broker {
+    net: Net,
+    node: Address<node::Input>,
+    listening: SocketAddr,
+    advertised: Endpoint,
+    _lock: LockFile,
+}
+
+/// What a running broker tells the process.
+#[derive(Debug)]
+pub enum Event {
+    /// Clients are served from now on.
+    Ready(Report),
+    /// The node is done, for this reason.
+    Halt(Halt),
+}
+
+/// What a start came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Report {
+    /// Which cluster this is.
+    pub cluster: ClusterId,
+    /// Records read back from the WAL.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Why a broker can't start: its exit code, and a text for the operator.
+#[derive(Debug)]
+pub struct StartError {
+    /// How the process should end.
+    pub code: Code,
+    /// What is wrong and what to do.
+    pub what: String,
+}
+
+impl Broker {
+    /// Takes the data directory, the address and the WAL, and starts all owners. Clients are let in once the node is
+    /// ready.
+    ///
+    /// # Errors
+    /// Says what could not be had.
+    pub fn start(config: &Config, limits: &Limits, events: UnboundedSender<Event>) -> Result<Self, StartError> {
+        let lock = claim(config)?;
+        let listener = net::bind(&config.listen).map_err(|error| failed(Code::ADDRESS, error))?;
+        let listening = listener.local_addr().map_err(|error| failed(Code::ADDRESS, error))?;
+        let advertised = config.advertised(listening).map_err(|error| failed(Code::USAGE, error))?;
+        let device = open_wal(config, limits)?;
+        let wal = Wal::new(device.len(), limits).map_err(|error| failed(Code::WAL_REFUSED, error))?;
+        let store = open_store(config)?;
+        let rng = Rng::new(entropy().map_err(|error| failed(Code::BUCKET, error))?);
+
+        let check = if config.check_invariants { Check::Invariants } else { Check::Nothing };
+        let rules = Rules {
+            connections: connections(limits),
+            turn: Turn::new(TurnBudget::default(), check),
+            clock: Clock::start(),
+        };
+        let identity = node::Config {
+            node: config.node,
+            incarnation: Incarnation::draw(&mut rng.child("incarnation")),
+            host: advertised.host.clone(),
+            port: advertised.port,
+        };
+        let machines = Machines {
+            shard: Shard::new(limits, rng.child("shard")),
+            wal,
+            uploader: Uploader::new(limits, rng.child("uploader")),
+            controller: Controller::new(config.node, identity.incarnation, limits, rng.child("controller")),
+            node: Node::new(identity, limits, rng.child("node")),
+        };
+        let (net, node) = machines
+            .start(rules, limits, listener, (device, store), events)
+            .map_err(|error| failed(Code::ADDRESS, error))?;
+        node.send(node::Input::Start);
+        Ok(Self { net, node, listening, advertised, _lock: lock })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn listening(&self) -> SocketAddr {
+        self.listening
+    }
+
+    /// Where clients reach it.
+    #[must_use]
+    pub const fn advertised(&self) -> &Endpoint {
+        &self.advertised
+    }
+
+    /// Lets clients in: once it is ready.
+    pub fn admit(&self) {
+        self.net.admit();
+    }
+
+    /// Asks it to stop: no new connections or requests, then drain, upload, commit, mark the WAL clean. It ends with
+    /// [`Event::Halt`].
+    pub fn stop(&self) {
+        self.net.halt();
+        self.node.send(node::Input::Stop);
+    }
+
+    /// Gives clients a moment to read their last answers.
+    pub fn part(&self, grace: Duration) {
+        self.net.halt();
+        self.net.settle(grace);
+    }
+}
+
+/// All but the sessions.
+struct Machines {
+    shard: Shard,
+    wal: Wal,
+    uploader: Uploader,
+    controller: Controller,
+    node: Node,
+}
+
+impl Machines {
+    fn start(
+        self,
+        rules: Rules,
+        limits: &Limits,
+        listener: TcpListener,
+        (device, store): (Device, Directory),
+        events: UnboundedSender<Event>,
+    ) -> io::Result<(Net, Address<node::Input>)> {
+        let sessions = Sessions::new(IO_THREADS);
+        let ((shard, at_shard), (wal, at_wal)) = (owner::inbox(), owner::inbox());
+        let ((uploader, at_uploader), (controller, at_controller)) = (owner::inbox(), owner::inbox());
+        let (node, at_node) = owner::inbox();
+        let post = Post {
+            sessions: sessions.outbox(),
+            shard: Outbox::new(shard.clone()),
+            wal: Outbox::new(wal.clone()),
+            uploader: Outbox::new(uploader.clone()),
+            controller: Outbox::new(controller.clone()),
+            node: Outbox::new(node.clone()),
+        };
+        let store = Arc::new(Workers::start(store, STORE_THREADS));
+        let disk = device.start(limits.wal_depth, move |op, result| wal.send(wal::Input::Disk(op, result)));
+        let recovered = Arc::new(Recovered::default());
+        let Rules { turn, clock, .. } = rules;
+
+        let hands = WalHands { post: post.clone(), disk, recovered: recovered.clone() };
+        owner::spawn("wal", at_wal, self.wal, turn, clock, hands);
+        let hands = Hands::new(&post, &store, shard, shard::Input::Store);
+        owner::spawn("shard", at_shard, self.shard, turn, clock, hands);
+        let hands = Hands::new(&post, &store, uploader, upload::Input::Store);
+        owner::spawn("uploader", at_uploader, self.uploader, turn, clock, hands);
+        let hands = Hands::new(&post, &store, controller, controller::Input::Store);
+        owner::spawn("controller", at_controller, self.controller, turn, clock, hands);
+        let hands = Hands::new(&post, &store, node.clone(), node::Input::Store);
+        let hands = NodeHands { hands, events, recovered, cluster: ClusterId::default() };
+        owner::spawn("node", at_node, self.node, turn, clock, hands);
+
+        let net = Net::start(listener, sessions, rules, &OpenSession(limits.clone()), &post)?;
+        Ok((net, node))
+    }
+}
+
+#[derive(Clone)]
+struct OpenSession(Limits);
+
+impl Open for OpenSession {
+    type Session = Session;
+
+    fn open(&self, conn: ConnId, now: Now, out: &mut Effects<session::Effect>) -> Session {
+        let mut session = Session::new(conn, &self.0);
+        session.opened(now, out);
+        session
+    }
+
+    fn is_over(session: &Session) -> bool {
+        session.is_over()
+    }
+}
+
+/// Delivers mail from one owner to all others, in order to each.
+#[derive(Clone)]
+struct Post {
+    sessions: SessionOutbox,
+    shard: Outbox<shard::Input>,
+    wal: Outbox<wal::Input>,
+    uploader: Outbox<upload::Input>,
+    controller: Outbox<controller::Input>,
+    node: Outbox<node::Input>,
+}
+
+impl Perform<Mail> for Post {
+    fn perform(&mut self, mail: Mail) {
+        match mail {
+            Mail::Session(conn, mail) => self.sessions.push(conn, mail),
+            Mail::Shard(mail) => self.shard.push(shard::Input::Mail(mail)),
+            Mail::Wal(mail) => self.wal.push(wal::Input::Mail(mail)),
+            Mail::Uploader(mail) => self.uploader.push(upload::Input::Mail(mail)),
+            Mail::Controller(mail) => self.controller.push(controller::Input::Mail(mail)),
+            Mail::Node(mail) => self.node.push(node::Input::Mail(mail)),
+        }
+    }
+
+    fn flush(&mut self) {
+        self.wal.flush();
+        self.sessions.flush();
+        self.shard.flush();
+        self.uploader.flush();
+        self.controller.flush();
+        self.node.flush();
+    }
+}
+
+/// Performs what an owner with mail and store calls wants done.
+struct Hands<I> {
+    post: Post,
+    store: Arc<Workers>,
+    owner: Address<I>,
+    completed: fn(OpId, StoreResult) -> I,
+}
+
+impl<I: Send + 'static> Hands<I> {
+    fn new(post: &Post, store: &Arc<Workers>, owner: Address<I>, completed: fn(OpId, StoreResult) -> I) -> Self {
+        Self { post: post.clone(), store: store.clone(), owner, completed }
+    }
+
+    fn call(&self, op: OpId, call: StoreCall) {
+        let (owner, completed) = (self.owner.clone(), self.completed);
+        self.store.submit(call, Box::new(move |result| owner.send(completed(op, result))));
+    }
+}
+
+impl Perform<shard::Effect> for Hands<shard::Input> {
+    fn perform(&mut self, effect: shard::Effect) {
+        match effect {
+            shard::Effect::Mail(mail) => self.post.perform(mail),
+            shard::Effect::Store(op, call) => self.call(op, call),
+        }
+    }
+
+    fn flush(&mut self) {
+        self.post.flush();
+    }
+}
+
+impl Perform<upload::Effect> for Hands<upload::Input> {
+    fn perform(&mut self, effect: upload::Effect) {
+        match effect {
+            upload::Effect::Mail(mail) => self.post.perform(mail),
+            upload::Effect::Store(op, call) => self.call(op, call),
+        }
+    }
+
+    fn flush(&mut self) {
+        self.post.flush();
+    }
+}
+
+impl Perform<controller::Effect> for Hands<controller::Input> {
+    fn perform(&mut self, effect: controller::Effect) {
+        match effect {
+            controller::Effect::Mail(mail) => self.post.perform(mail),
+            controller::Effect::Store(op, call) => self.call(op, call),
+        }
+    }
+
+    fn flush(&mut self) {
+        self.post.flush();
+    }
+}
+
+/// The node's: it also speaks to the process.
+struct NodeHands {
+    hands: Hands<node::Input>,
+    events: UnboundedSender<Event>,
+    recovered: Arc<Recovered>,
+    cluster: ClusterId,
+}
+
+impl NodeHands {
+    fn tell(&self, event: Event) {
+        // Nobody hears it only when the process ends already.
+        let _ = self.events.send(event);
+    }
+}
+
+impl Perform<node::Effect> for NodeHands {
+    fn perform(&mut self, effect: node::Effect) {
+        match effect {
+            node::Effect::Mail(mail) => {
+                if let Mail::Shard(shard::Mail::Image(image)) = &mail {
+                    self.cluster = image.cluster;
+                }
+                self.hands.post.perform(mail);
+            }
+            node::Effect::Store(op, call) => self.hands.call(op, call),
+            node::Effect::Ready => {
+                let (records, bytes) = self.recovered.total();
+                self.tell(Event::Ready(Report { cluster: self.cluster, records, bytes }));
+            }
+            node::Effect::Halt(halt) => self.tell(Event::Halt(halt)),
+        }
+    }
+
+    fn flush(&mut self) {
+        self.hands.post.flush();
+    }
+}
+
+/// The WAL's: it has the disk, and its recoveries are counted for the operator.
+struct WalHands {
+    post: Post,
+    disk: DiskQueue,
+    recovered: Arc<Recovered>,
+}
+
+impl Perform<wal::Effect> for WalHands {
+    fn perform(&mut self, effect: wal::Effect) {
+        match effect {
+            wal::Effect::Mail(mail) => {
+                if let Mail::Node(node::Mail::WalRecovered(wal::Recovered::Part { records, .. })) = &mail {
+                    self.recovered.add(records);
+                }
+                self.post.perform(mail);
+            }
+            wal::Effect::Disk(op, call) => self.disk.submit(op, call),
+        }
+    }
+
+    fn flush(&mut self) {
+        self.post.flush();
+    }
+}
+
+/// What was read back from the WAL.
+#[derive(Debug, Default)]
+struct Recovered {
+    records: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Recovered {
+    fn add(&self, batches: &[wal::Appended]) {
+        let records: u64 = batches.iter().map(|batch| batch.end.0.saturating_sub(batch.base.0)).sum();
+        let bytes: usize = batches.iter().map(|batch| batch.batch.len()).sum();
+        self.records.fetch_add(records, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn total(&self) -> (u64, u64) {
+        (self.records.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+}
+
+/// Makes the data directory and takes its lock.
+fn claim(config: &Config) -> Result<LockFile, StartError> {
+    let dir = config.data_dir.display();
+    std::fs::create_dir_all(&config.data_dir)
+        .map_err(|error| failed(Code::BUCKET, format!("the data directory {dir} cannot be made: {error}")))?;
+    LockFile::acquire(&config.data_dir.join("lock")).map_err(|refused| match refused {
+        LockError::Held(_) => failed(
+            Code::IN_USE,
+            format!("the data directory {dir} is {refused}: stop that one, or give this one its own --data-dir"),
+        ),
+        LockError::Io(error) => failed(Code::BUCKET, format!("the data directory {dir} cannot be locked: {error}")),
+    })
+}
+
+fn open_wal(config: &Config, limits: &Limits) -> Result<Device, StartError> {
+    let len = config.wal_size.unwrap_or(crate::config::WAL_SIZE);
+    if !config.wal().exists() {
+        // Before a file is made that would be in the way of a better try.
+        Wal::new(len, limits).map_err(|error| failed(Code::USAGE, error))?;
+    }
+    let device = Device::open(&config.wal(), len).map_err(|error| {
+        let code = match error {
+            disk::OpenError::Held(_) => Code::IN_USE,
+            disk::OpenError::NoSpace(_) => Code::BUCKET,
+            disk::OpenError::Unusable(_) => Code::WAL_REFUSED,
+        };
+        failed(code, error)
+    })?;
+    if let Some(asked) = config.wal_size.filter(|asked| asked.div_ceil(4096) * 4096 != device.len()) {
+        warn!(
+            asked,
+            length = device.len(),
+            "the WAL exists and keeps its length: to change it, stop the broker in order and remove {}",
+            config.wal().display()
+        );
+    }
+    Ok(device)
+}
+
+fn open_store(config: &Config) -> Result<Directory, StartError> {
+    Directory::open(&config.objects()).map_err(|error| {
+        let code = match error {
+            OpenError::Held(_) => Code::IN_USE,
+            OpenError::Unusable(_) => Code::BUCKET,
+        };
+        failed(code, error)
+    })
+}
+
+/// As many connections as the limits and the operating system allow; a file descriptor each, and some for ourselves.
+fn connections(limits: &Limits) -> usize {
+    const OURS: u64 = 128;
+    let allowed = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: allowed.maximum, maximum: allowed.maximum };
+    let files = if setrlimit(Resource::Nofile, raised).is_ok() { allowed.maximum } else { allowed.current };
+    let possible = files.map_or(u64::MAX, |files| files.saturating_sub(OURS).max(1));
+    let wanted = u64::from(limits.connections);
+    if possible < wanted {
+        warn!(possible, wanted, "fewer connections than wanted: raise the limit of open files (ulimit -n)");
+    }
+    usize::try_from(possible.min(wanted)).unwrap_or(usize::MAX)
+}
+
+fn entropy() -> io::Result<u64> {
+    let mut seed = [0; 8];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut seed)?;
+    Ok(u64::from_le_bytes(seed))
+}
+
+fn failed(code: Code, what: impl ToString) -> StartError {
+    StartError { code, what: what.to_string() }
+}

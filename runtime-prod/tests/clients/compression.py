@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+"""Every compression codec, from kcat (librdkafka 2.0.2) and confluent-kafka: what is produced is read back byte for
+byte, and the codec is seen in the attributes of the stored batches. A client that believes that the broker can't take
+a codec sends its records uncompressed without a word; only the stored batch tells."""
+
+import json
+import random
+
+from broker import Broker, check, equal, kcat, run
+from kafka import create_topic, produce_all, read
+from wire import CODECS, Client, batches, check_crc
+
+LARGE = 900_000
+KCAT_CODECS = {"none": [], "gzip": ["-z", "gzip"], "snappy": ["-z", "snappy"], "lz4": ["-z", "lz4"],
+               "zstd": ["-X", "compression.codec=zstd"]}
+
+
+def text(rng, length):
+    """Half of it compresses well."""
+    words = [rng.choice(["karst", "ponor", "doline", "spring", "swallow hole"]) for _ in range(length // 12 + 2)]
+    noise = rng.randbytes(length // 8).hex()
+    return (" ".join(words) * 2 + noise)[:length].ljust(length, ".").encode()
+
+
+def confluent_records(rng):
+    """(partition, key, value, headers), all shapes of them."""
+    records = []
+    for n in range(300):
+        key = None if n % 7 == 0 else b"" if n % 7 == 1 else b"key %d" % (n % 10)
+        value = None if n % 11 == 0 else b"" if n % 11 == 1 else text(rng, 200 + n)
+        headers = [("trace", b"%d" % n), ("trace", b"again"), ("empty", b""), ("null", None)] if n % 3 == 0 else None
+        records.append((0, key, value, headers))
+    for n in range(3):
+        records.append((1, b"large", text(rng, LARGE - n), [("n", b"%d" % n)]))
+    return records
+
+
+def check_stored(broker, topic, codec, partitions):
+    """Every stored batch must have the codec."""
+    with Client(broker.port) as client:
+        for partition in range(partitions):
+            stored = list(client.all_batches(topic, partition, version=11))
+            check(stored, f"{topic}/{partition} has no batch")
+            for one in stored:
+                equal(one.magic, 2, "magic of a stored batch")
+                check_crc(one) if one.length < 300_000 else None
+                check(one.attributes & 7 == CODECS[codec],
+                      f"{topic}/{partition}: the batch of {one.count} records ({one.length} bytes) at offset "
+                      f"{one.base_offset} has codec {one.attributes & 7}, sent as {CODECS[codec]} ({codec}): the "
+                      "client thinks that the broker can't take it")
+
+
+def check_confluent_read(broker, topic, records):
+    for partition in {record[0] for record in records}:
+        expected = [record for record in records if record[0] == partition]
+        found = read(broker, topic, partition, 0, len(expected))
+        for message, (_, key, value, headers) in zip(found, expected, strict=True):
+            equal(message.key(), key, f"key at {topic}/{partition}@{message.offset()}")
+            equal(message.value(), value, f"value at {topic}/{partition}@{message.offset()}")
+            equal(message.headers(), headers, f"headers at {topic}/{partition}@{message.offset()}")
+
+
+def check_kcat_read(broker, topic, records):
+    """kcat reads the same records; it prints them as JSON, where a null key and a missing one are both null."""
+    for partition in {record[0] for record in records}:
+        expected = [record for record in records if record[0] == partition]
+        printed = kcat("-C", "-b", broker.address, "-t", topic, "-p", partition, "-o", "beginning", "-e", "-q", "-J",
+                       "-X", "check.crcs=true", "-X", "fetch.message.max.bytes=4194304")
+        lines = [json.loads(line) for line in printed.splitlines()]
+        equal(len(lines), len(expected), f"records that kcat reads from {topic}/{partition}")
+        for offset, (line, (_, key, value, headers)) in enumerate(zip(lines, expected, strict=True)):
+            equal(line["offset"], offset, "offset that kcat prints")
+            equal(line["key"], as_kcat_prints(key), f"key that kcat reads at {offset}")
+            equal(line["payload"], as_kcat_prints(value), f"value that kcat reads at {offset}")
+            flat = [as_kcat_prints(part, of_header=True) for pair in headers or [] for part in pair]
+            equal(line.get("headers", []), flat, f"headers that kcat reads at {offset}")
+
+
+def as_kcat_prints(data, of_header=False):
+    if isinstance(data, str):
+        return data
+    # It can't tell empty from null where it prints keys and values.
+    return None if data is None or (data == b"" and not of_header) else data.decode()
+
+
+def kcat_produce(broker, topic, codec, rng):
+    """Three calls: headers belong to a call, not to a line. The records as they should be read back."""
+    expected = []
+
+    def call(records, partition, *options):
+        lines = b"".join((key or b"") + b"|" + (value or b"") + b"\n" for key, value in records)
+        kcat("-P", "-b", broker.address, "-t", topic, "-p", partition, "-K", "|", "-Z", "-X", "linger.ms=200",
+             "-X", "acks=all", *KCAT_CODECS[codec], *options, data=lines)
+        headers = [("trace", b"1"), ("trace", b"2"), ("other", b"x")] if options else None
+        expected.extend((partition, key, value, headers) for key, value in records)
+
+    small = [(None if n % 5 == 0 else b"key%d" % (n % 10), None if n % 9 == 0 else text(rng, 150 + n)) for n in range(200)]
+    call(small, 0)
+    call(small[50:150], 0, "-H", "trace=1", "-H", "trace=2", "-H", "other=x")
+    call([(b"large", text(rng, LARGE + n)) for n in range(2)], 1)
+    return expected
+
+
+def test_all(broker, produced):
+    for topic, (codec, records) in produced.items():
+        check_stored(broker, topic, codec, 2)
+        check_confluent_read(broker, topic, records)
+        check_kcat_read(broker, topic, records)
+
+
+def every_codec_from_every_client():
+    rng = random.Random(1)
+    with Broker(wal_size="128MiB") as broker:
+        produced = {}
+        for codec in CODECS:
+            topic = f"confluent-{codec}"
+            create_topic(broker, topic, 2)
+            records = confluent_records(rng)
+            offsets = produce_all(broker, topic, records, compression_type=codec, linger_ms=200)
+            equal(offsets, [*range(300), *range(3)], "offsets of the acknowledged records")
+            produced[topic] = (codec, records)
+
+            topic = f"kcat-{codec}"
+            create_topic(broker, topic, 2)
+            produced[topic] = (codec, kcat_produce(broker, topic, codec, rng))
+        failures = []
+        for topic in produced:
+            try:
+                test_all(broker, {topic: produced[topic]})
+                print(f"  {topic}: {len(produced[topic][1])} records, codec in the stored batches, read by both clients")
+            except AssertionError as error:
+                failures.append(f"{topic}: {error}")
+        check(not failures, "\n".join(failures))
+        # Now from objects instead of the log cache.
+        broker.stop_clean()
+        broker.start()
+        test_all(broker, produced)
+        print("  the same after a restart, from objects")
+
+
+def batches_are_stored_as_they_were_sent():
+    """All but the base offset and the leader epoch, which the broker gives."""
+    from wire import batch
+    with Broker() as broker:
+        create_topic(broker, "raw")
+        with Client(broker.port) as client:
+            sent = [batch([b"v%d-%d" % (n, i) * 20 for i in range(n + 1)]) for n in range(20)]
+            for one in sent:
+                equal(client.produce("raw", 0, one)[0], 0, "error code of a raw produce")
+            _, _, records = client.fetch("raw", 0, 0)
+            found = list(batches(records))
+            equal(len(found), len(sent), "batches")
+            for stored, one in zip(found, sent):
+                equal(stored.raw[16:], one[16:], f"bytes from the magic on of the batch at {stored.base_offset}")
+            equal([stored.base_offset for stored in found], [n * (n + 1) // 2 for n in range(20)], "base offsets")
+
+
+if __name__ == "__main__":
+    run(batches_are_stored_as_they_were_sent, every_codec_from_every_client)

@@ -1,0 +1,261 @@
+//! The broker as an operator meets it: a process with a command line, signals, exit codes and messages.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// A directory that is removed afterwards.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Self {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("karst-process-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("the temporary directory can be written");
+        Self(path)
+    }
+
+    fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn karst(data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_karst"));
+    command.arg("--data-dir").arg(data).args(["--listen", "127.0.0.1:0", "--wal-size", "16MiB", "--check-invariants"]);
+    command
+}
+
+/// Runs one that can't start; its exit code and what it said.
+fn refused(command: &mut Command) -> (Option<i32>, String) {
+    let Output { status, stderr, .. } = command.output().expect("the binary starts");
+    (status.code(), String::from_utf8_lossy(&stderr).into_owned())
+}
+
+/// A broker that is ready.
+struct Running {
+    child: Child,
+    log: BufReader<std::process::ChildStderr>,
+    ready: String,
+}
+
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let mut log = BufReader::new(child.stderr.take().expect("piped"));
+        let mut all = String::new();
+        loop {
+            let mut line = String::new();
+            if log.read_line(&mut line).expect("text") == 0 {
+                panic!("it ended before it was ready: {:?}\n{all}", child.wait());
+            }
+            all += &line;
+            if line.contains("ready: listening on") {
+                return Self { child, log, ready: line };
+            }
+        }
+    }
+
+    fn after(&self, words: &str) -> String {
+        let from = self.ready.find(words).expect("the line tells it") + words.len();
+        self.ready[from..].split([',', ' ']).next().unwrap_or_default().into()
+    }
+
+    fn cluster(&self) -> String {
+        self.after("cluster ")
+    }
+
+    fn connect(&self) -> TcpStream {
+        let client = TcpStream::connect(self.after("listening on ")).expect("listening");
+        client.set_read_timeout(Some(Duration::from_secs(10))).expect("not zero");
+        client
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().expect("there is a kill").success());
+    }
+
+    /// Its exit code, and what it said since it was ready.
+    fn end(mut self) -> (Option<i32>, String) {
+        let mut said = String::new();
+        self.log.read_to_string(&mut said).expect("text");
+        (self.child.wait().expect("ours").code(), said)
+    }
+
+    /// From `/proc/PID/status`, in kB.
+    fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("every process has some");
+        line.split_whitespace().nth(1).and_then(|kb| kb.parse().ok()).expect("a number")
+    }
+
+    /// Times that its threads went to sleep so far: what an idle process must not do often.
+    fn wakeups(&self) -> u64 {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
+        let switches = |task: PathBuf| {
+            let status = std::fs::read_to_string(task.join("status")).unwrap_or_default();
+            let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches")).unwrap_or_default();
+            line.split_whitespace().nth(1).and_then(|count| count.parse::<u64>().ok()).unwrap_or_default()
+        };
+        tasks.map(|task| switches(task.expect("readable").path())).sum()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn it_stops_in_order_and_comes_back_as_the_same_cluster() {
+    let dir = Scratch::new();
+    let first = Running::start(&mut karst(&dir.join("data")));
+    let cluster = first.cluster();
+    first.signal("-TERM");
+    let (code, said) = first.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("the WAL is clean"), "{said}");
+
+    let second = Running::start(&mut karst(&dir.join("data")));
+    assert_eq!(second.cluster(), cluster);
+    second.signal("-KILL");
+    assert_eq!(second.end().0, None);
+
+    let third = Running::start(&mut karst(&dir.join("data")));
+    assert_eq!(third.cluster(), cluster);
+    third.signal("-INT");
+    assert_eq!(third.end().0, Some(0));
+}
+
+#[test]
+fn a_client_is_answered() {
+    let dir = Scratch::new();
+    let broker = Running::start(&mut karst(&dir.join("data")));
+    let mut client = broker.connect();
+    // ApiVersions (18) version 0, correlation 7, no client id.
+    client.write_all(&[0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff]).expect("open");
+    let mut head = [0; 10];
+    client.read_exact(&mut head).expect("an answer");
+    assert_eq!(head[4..], [0, 0, 0, 7, 0, 0], "correlation, then no error");
+    // What is no request closes this connection, and no other.
+    let mut garbled = broker.connect();
+    garbled.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("open");
+    assert!(matches!(garbled.read(&mut head), Ok(0)));
+    let mut other = broker.connect();
+    other.write_all(&[0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 8, 0xff, 0xff]).expect("open");
+    other.read_exact(&mut head).expect("an answer");
+    assert_eq!(head[4..8], [0, 0, 0, 8]);
+}
+
+#[test]
+fn a_second_signal_does_not_wait() {
+    let dir = Scratch::new();
+    let broker = Running::start(&mut karst(&dir.join("data")));
+    broker.signal("-STOP");
+    broker.signal("-TERM");
+    broker.signal("-INT");
+    broker.signal("-CONT");
+    assert_eq!(broker.end().0, Some(130));
+}
+
+#[test]
+fn what_is_taken_is_refused_by_name() {
+    let dir = Scratch::new();
+    let broker = Running::start(&mut karst(&dir.join("data")));
+    let (code, said) = refused(&mut karst(&dir.join("data")));
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains(&format!("in use by another broker (process {})", broker.child.id())), "{said}");
+
+    let mut other = Command::new(env!("CARGO_BIN_EXE_karst"));
+    other.arg("--data-dir").arg(dir.join("other")).args(["--listen", &broker.after("listening on ")]);
+    let (code, said) = refused(&mut other);
+    assert_eq!(code, Some(65), "{said}");
+    assert!(said.contains("is in use"), "{said}");
+    assert!(!dir.join("other/wal").exists(), "the conflict is found before the WAL is made");
+}
+
+#[test]
+fn a_command_line_is_checked_and_explained() {
+    let say = |arguments: &[&str]| {
+        let done = Command::new(env!("CARGO_BIN_EXE_karst")).args(arguments).output().expect("the binary starts");
+        (
+            done.status.code(),
+            String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr),
+        )
+    };
+    let (code, said) = say(&["--wal-sise", "1"]);
+    assert_eq!(code, Some(2));
+    assert!(said.contains("no option --wal-sise") && said.contains("--help"), "{said}");
+    let (code, said) = say(&["--help"]);
+    assert_eq!(code, Some(0));
+    assert!(said.contains("--data-dir DIR") && said.contains("Exit codes"), "{said}");
+    let (code, said) = say(&["--version"]);
+    assert_eq!((code, said), (Some(0), format!("karst {}\n", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn a_wal_that_is_not_one_is_refused() {
+    let dir = Scratch::new();
+    std::fs::create_dir_all(dir.join("data")).expect("writable");
+    std::fs::write(dir.join("data/wal"), vec![b'x'; 16 << 20]).expect("writable");
+    let (code, said) = refused(&mut karst(&dir.join("data")));
+    assert_eq!(code, Some(66), "{said}");
+    assert!(said.contains("the WAL is refused"), "{said}");
+    assert!(std::fs::read(dir.join("data/wal")).expect("there").iter().all(|byte| *byte == b'x'), "left alone");
+}
+
+#[test]
+fn a_wal_that_is_too_small_is_refused_before_it_is_made() {
+    let dir = Scratch::new();
+    let mut small = Command::new(env!("CARGO_BIN_EXE_karst"));
+    small.arg("--data-dir").arg(dir.join("data")).args(["--listen", "127.0.0.1:0", "--wal-size", "64KiB"]);
+    let (code, said) = refused(&mut small);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("enlarge the WAL"), "{said}");
+    Running::start(&mut karst(&dir.join("data")));
+}
+
+#[test]
+fn a_bucket_that_is_not_one_is_refused_also_when_it_goes_away() {
+    let dir = Scratch::new();
+    std::fs::create_dir_all(dir.join("data")).expect("writable");
+    std::fs::write(dir.join("data/objects"), "a file").expect("writable");
+    let (code, said) = refused(&mut karst(&dir.join("data")));
+    assert_eq!(code, Some(68), "{said}");
+    assert!(said.contains("the object directory"), "{said}");
+
+    let broker = Running::start(&mut karst(&dir.join("later")));
+    std::fs::remove_dir_all(dir.join("later/objects")).expect("ours");
+    broker.signal("-TERM");
+    let (code, said) = broker.end();
+    assert_eq!(code, Some(68), "{said}");
+    assert!(said.contains("the object store is unusable"), "{said}");
+}
+
+#[test]
+fn an_idle_broker_is_small_and_asleep() {
+    let dir = Scratch::new();
+    let broker = Running::start(&mut karst(&dir.join("data")));
+    let clients: Vec<TcpStream> = (0..50).map(|_| broker.connect()).collect();
+    std::thread::sleep(Duration::from_millis(300));
+    let (before, begun) = (broker.wakeups(), Instant::now());
+    std::thread::sleep(Duration::from_secs(1));
+    let rate = (broker.wakeups() - before) as f64 / begun.elapsed().as_secs_f64();
+    assert!(rate < 50.0, "{rate} wake-ups a second");
+    assert!(broker.resident() < 50 << 10, "{} kB", broker.resident());
+    drop(clients);
+}

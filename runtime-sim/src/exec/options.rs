@@ -1,0 +1,99 @@
+//! What a run is told, and what it tells.
+
+use crate::failure::Failure;
+use crate::report::Counters;
+use crate::seed::Seed;
+use crate::time::SimTime;
+use crate::trace::{Line, LogOptions};
+use core::time::Duration;
+use karst_core::machine::TurnBudget;
+
+/// How to run a scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Decides the order in which ready owners run, and nothing else. See [`crate::seed::SeedTree::schedule`].
+    pub schedule: Seed,
+    /// When to give up.
+    pub limits: Limits,
+    /// How much an owner does before others get their turn.
+    pub turn: TurnBudget,
+    /// Which lines of the event log to keep.
+    pub log: LogOptions,
+}
+
+impl Options {
+    /// Generous limits, no log.
+    #[must_use]
+    pub fn new(schedule: Seed) -> Self {
+        Self { schedule, limits: Limits::default(), turn: TurnBudget::default(), log: LogOptions::OFF }
+    }
+}
+
+/// When a run ends though its scenario has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Inputs handled, over all owners: ends what turns in circles without time passing.
+    pub events: u64,
+    /// Simulated time.
+    pub time: Duration,
+    /// For replays: stop after this event, whatever comes.
+    pub until: Option<u64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { events: 100_000_000, time: Duration::from_secs(24 * 3600), until: None }
+    }
+}
+
+/// What a run leaves.
+#[derive(Clone, Debug)]
+pub struct RunReport<T> {
+    /// How it ended.
+    pub end: End<T>,
+    /// Equal for equal runs: over time, owner, input and effects of all events.
+    pub hash: u64,
+    /// Inputs handled.
+    pub events: u64,
+    /// When the last of them was.
+    pub at: SimTime,
+    /// Faults that fired.
+    pub fired: Counters,
+    /// The lines kept.
+    pub log: Vec<Line>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End<T> {
+    /// The scenario came to its end, and nothing failed before.
+    Finished(T),
+    /// It did not.
+    Stopped(Stop),
+}
+
+/// Why a scenario did not come to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Something that must not happen did.
+    Failed(Failure),
+    /// No owner has work, no timer is set, and the scenario still waits: nothing will ever happen.
+    Deadlock,
+    /// See [`Limits::events`].
+    OutOfEvents,
+    /// See [`Limits::time`].
+    OutOfTime,
+    /// See [`Limits::until`].
+    Until,
+}
+
+impl<T> RunReport<T> {
+    /// What failed, if something did.
+    #[must_use]
+    pub const fn failure(&self) -> Option<&Failure> {
+        match &self.end {
+            End::Stopped(Stop::Failed(failure)) => Some(failure),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! The network, bound to the world's time and to processes.
+
+use super::process::Process;
+use super::timers::TimerId;
+use super::world::World;
+use crate::net::{Closed, ConnectionId, End, Host, NetEvent, SendTag, Side, SimNet};
+use karst_core::machine::Rope;
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// The network. A clone is the same one.
+#[derive(Clone)]
+pub struct Net(Rc<Inner>);
+
+struct Inner {
+    world: World,
+    model: RefCell<SimNet>,
+    ends: RefCell<BTreeMap<End, Handler>>,
+    listeners: RefCell<BTreeMap<Host, Listener>>,
+    timer: Cell<Option<TimerId>>,
+}
+
+#[derive(Clone)]
+struct Handler {
+    process: Process,
+    on: Rc<RefCell<dyn FnMut(NetEvent)>>,
+}
+
+#[derive(Clone)]
+struct Listener {
+    process: Process,
+    accept: Rc<RefCell<dyn FnMut(Connection) -> OnEvent>>,
+}
+
+type OnEvent = Box<dyn FnMut(NetEvent)>;
+
+/// A process on its host: it listens and connects from there.
+#[derive(Clone)]
+pub struct NetHost {
+    net: Net,
+    host: Host,
+    process: Process,
+}
+
+/// One end of a connection, as its process holds it. A clone is the same end; dropping it closes nothing.
+#[derive(Clone)]
+pub struct Connection {
+    net: Net,
+    end: End,
+}
+
+impl Net {
+    /// Puts a network into the world.
+    #[must_use]
+    pub fn new(world: &World, model: SimNet) -> Self {
+        let net = Self(Rc::new(Inner {
+            world: world.clone(),
+            model: RefCell::new(model),
+            ends: RefCell::default(),
+            listeners: RefCell::default(),
+            timer: Cell::new(None),
+        }));
+        let (counted, ended) = (Rc::downgrade(&net.0), Rc::downgrade(&net.0));
+        world.count_at_end(move || counted.upgrade().map(|net| net.model.borrow().fired().clone()).unwrap_or_default());
+        world.at_end(move || {
+            if let Some(net) = ended.upgrade() {
+                let (ends, listeners) = (net.ends.take(), net.listeners.take());
+                drop((ends, listeners));
+            }
+        });
+        net
+    }
+
+    /// Puts a process on a host. When it is killed, its connections end.
+    #[must_use]
+    pub fn attach(&self, process: &Process, host: Host) -> NetHost {
+        let dying = NetHost { net: self.clone(), host, process: process.clone() };
+        let attached = dying.clone();
+        process.on_kill(move || dying.died());
+        attached
+    }
+
+    /// The model: to look at. Changes go through [`Net::change`].
+    #[must_use]
+    pub fn model(&self) -> RefMut<'_, SimNet> {
+        self.0.model.borrow_mut()
+    }
+
+    /// Cuts, mends, heals: whatever changes when something happens next.
+    pub fn change(&self, change: impl FnOnce(&mut SimNet, crate::time::SimTime)) {
+        change(&mut self.0.model.borrow_mut(), self.0.world.now());
+        self.set_timer();
+    }
+
+    fn set_timer(&self) {
+        let next = self.0.model.borrow().next();
+        let set = self.0.timer.get();
+        let Some(next) = next.filter(|next| set.is_none_or(|timer| timer.at() > *next)) else { return };
+        if let Some(timer) = set {
+            self.0.world.cancel(timer);
+        }
+        let net = self.clone();
+        self.0.timer.set(Some(self.0.world.at(next, move || net.deliver())));
+    }
+
+    fn deliver(&self) {
+        self.0.timer.set(None);
+        let now = self.0.world.now();
+        loop {
+            let Some((end, event)) = self.0.model.borrow_mut().pop(now) else { break };
+            self.dispatch(end, event);
+        }
+        self.set_timer();
+    }
+
+    fn dispatch(&self, end: End, event: NetEvent) {
+        if event == NetEvent::Opened && end.side == Side::Server && !self.accept(end) {
+            self.0.model.borrow_mut().refuse(self.0.world.now(), end.connection);
+            return;
+        }
+        let handler = match event {
+            NetEvent::Closed(_) => self.0.ends.borrow_mut().remove(&end),
+            _ => self.0.ends.borrow().get(&end).cloned(),
+        };
+        if let Some(Handler { process, on }) = handler
+            && process.is_alive()
+        {
+            (on.borrow_mut())(event);
+        }
+    }
+
+    fn accept(&self, end: End) -> bool {
+        let Some([_, host]) = self.0.model.borrow().hosts(end.connection) else { return false };
+        let Some(Listener { process, accept }) = self.0.listeners.borrow().get(&host).cloned() else { return false };
+        if !process.is_alive() {
+            return false;
+        }
+        let on = (accept.borrow_mut())(Connection { net: self.clone(), end });
+        self.0.ends.borrow_mut().insert(end, Handler { process, on: Rc::new(RefCell::new(on)) });
+        true
+    }
+}
+
+impl NetHost {
+    /// The network that it is part of.
+    #[must_use]
+    pub const fn net(&self) -> &Net {
+        &self.net
+    }
+
+    /// Accepts connections: `accept` is called with each, and returns who hears of its events, [`NetEvent::Opened`]
+    /// first. A host has one listener.
+    pub fn listen(&self, accept: impl FnMut(Connection) -> Box<dyn FnMut(NetEvent)> + 'static) {
+        let accept = Rc::new(RefCell::new(accept));
+        let listener = Listener { process: self.process.clone(), accept };
+        self.net.0.listeners.borrow_mut().insert(self.host, listener);
+    }
+
+    /// Accepts no more.
+    pub fn stop_listening(&self) {
+        let listener = self.net.0.listeners.borrow_mut().remove(&self.host);
+        drop(listener);
+    }
+
+    /// Connects; `on` hears of [`NetEvent::Opened`] or [`NetEvent::Closed`] first.
+    pub fn connect(&self, to: Host, on: impl FnMut(NetEvent) + 'static) -> Connection {
+        let connection = self.net.0.model.borrow_mut().connect(self.net.0.world.now(), self.host, to);
+        let end = End { connection, side: Side::Client };
+        let handler = Handler { process: self.process.clone(), on: Rc::new(RefCell::new(on)) };
+        self.net.0.ends.borrow_mut().insert(end, handler);
+        self.net.set_timer();
+        Connection { net: self.net.clone(), end }
+    }
+
+    fn died(&self) {
+        let is_mine = |listener: &Listener| !listener.process.is_alive();
+        if self.net.0.listeners.borrow().get(&self.host).is_some_and(is_mine) {
+            self.stop_listening();
+        }
+        let dead: Vec<_> = {
+            let ends = self.net.0.ends.borrow();
+            ends.iter().filter(|(_, handler)| !handler.process.is_alive()).map(|(end, _)| *end).collect()
+        };
+        for end in dead {
+            let handler = self.net.0.ends.borrow_mut().remove(&end);
+            drop(handler);
+        }
+        self.net.change(|model, now| model.host_died(now, self.host));
+    }
+}
+
+impl Connection {
+    /// Names the connection.
+    #[must_use]
+    pub const fn id(&self) -> ConnectionId {
+        self.end.connection
+    }
+
+    /// Sends; [`NetEvent::Sent`] with this tag follows when all of it has left.
+    pub fn send(&self, tag: SendTag, data: Rope) {
+        self.net.change(|model, now| model.send(now, self.end, tag, data));
+    }
+
+    /// Reads no more for now: the other side is held up in the end.
+    pub fn pause(&self) {
+        self.net.change(|model, _| model.pause(self.end));
+    }
+
+    /// Reads again.
+    pub fn resume(&self) {
+        self.net.change(|model, now| model.resume(now, self.end));
+    }
+
+    /// Closes after what was sent. No event follows at this end.
+    pub fn close(&self) {
+        self.net.change(|model, now| model.close(now, self.end));
+        let handler = self.net.0.ends.borrow_mut().remove(&self.end);
+        drop(handler);
+    }
+
+    /// Breaks it off: both ends hear [`Closed::Reset`].
+    pub fn reset(&self) {
+        self.net.change(|model, now| model.reset(now, self.end.connection));
+    }
+}
+
+impl NetEvent {
+    /// The reason, if this is the end of a connection.
+    #[must_use]
+    pub const fn closed(&self) -> Option<Closed> {
+        match self {
+            Self::Closed(why) => Some(*why),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What the numbers of a plan mean for machines and models.
+
+use super::Numbers;
+use crate::client::{Habits, Shares};
+use karst_core::limits::Limits;
+use karst_runtime_sim::clock::ClockKnobs;
+use karst_runtime_sim::disk::DiskKnobs;
+use karst_runtime_sim::fault::{Chance, Latency};
+use karst_runtime_sim::net::NetKnobs;
+use karst_runtime_sim::store::StoreKnobs;
+use std::time::Duration;
+
+impl Numbers {
+    /// The broker's limits.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            request: 1 << 20,
+            batch: u32_of(self.batch),
+            produce_credit: self.produce_credit,
+            control_credit: self.control_credit,
+            idle_credit: u32_of(self.idle_credit),
+            wal_block: u32_of(self.block),
+            wal_depth: u32_of(self.depth),
+            wal_window: self.window,
+            cut_bytes: self.cut_bytes,
+            cut_age: micros(self.cut_age),
+            uploads: u32_of(self.uploads),
+            split: self.split,
+            data_block: u32_of(self.data_block),
+            log_cache: self.log_cache,
+            lease: u32_of(self.lease),
+            head_inline: u32_of(self.head_inline),
+            segments: u32_of(self.segments),
+            deleted_retention: micros(self.retention),
+            scrub_interval: micros(self.scrub),
+            store_attempt: micros(self.attempt),
+            ..Limits::default()
+        }
+    }
+
+    /// What clients do.
+    #[must_use]
+    pub fn habits(&self) -> Habits {
+        Habits {
+            pause: micros(self.pause),
+            in_flight: self.in_flight as usize,
+            timeout: micros(self.timeout),
+            records: u32_of(self.records),
+            value: u32_of(self.value),
+            shares: Shares {
+                produce: self.produce,
+                fetch: self.fetch,
+                list: self.list,
+                metadata: self.metadata,
+                create: self.create,
+                delete: self.delete,
+            },
+            topics: u32_of(self.topics),
+            partitions: u32_of(self.partitions),
+        }
+    }
+
+    /// How bad the disk is.
+    #[must_use]
+    pub fn disk(&self) -> DiskKnobs {
+        DiskKnobs {
+            write: Latency::uniform(micros(self.disk_low), micros(self.disk_high.max(self.disk_low))),
+            write_error: chance(self.disk_write_error),
+            read_error: chance(self.disk_read_error),
+            stall: chance(self.disk_stall),
+            stall_for: Latency::uniform(Duration::from_millis(1), Duration::from_millis(500)),
+            crash: if self.crash_any > 0 { DiskKnobs::ANY_CRASH } else { DiskKnobs::CALM.crash },
+            ..DiskKnobs::CALM
+        }
+    }
+
+    /// How bad the object store is.
+    #[must_use]
+    pub fn store(&self) -> StoreKnobs {
+        StoreKnobs {
+            latency: Latency::uniform(micros(self.store_low), micros(self.store_high.max(self.store_low)))
+                .with_tail(chance(self.store_tail), Duration::from_secs(5)),
+            throttle: chance(self.store_throttle),
+            server_error: chance(self.store_server_error),
+            cut_off: chance(self.store_cut_off),
+            timeout: chance(self.store_timeout),
+            done_despite_error: chance(self.store_done),
+            late: chance(self.store_late),
+            late_by: Latency::uniform(Duration::from_millis(1), Duration::from_millis(500))
+                .with_tail(Chance::percent(10), Duration::from_secs(5)),
+            conflict: chance(self.store_conflict.saturating_mul(5)),
+            spurious_conflict: chance(self.store_conflict),
+            truncate: chance(self.store_truncate),
+            page: self.store_page as usize,
+            lost_with_caller: Chance::percent(30),
+            ..StoreKnobs::CALM
+        }
+    }
+
+    /// How bad the network is.
+    #[must_use]
+    pub fn net(&self) -> NetKnobs {
+        NetKnobs {
+            split: chance(self.net_split),
+            stall: chance(self.net_stall),
+            stall_for: Latency::uniform(Duration::from_millis(1), Duration::from_secs(1)),
+            reset: chance(self.net_reset),
+            half_open: chance(self.net_half_open),
+            half_open_for: Latency::uniform(Duration::from_millis(100), Duration::from_secs(5)),
+            ..NetKnobs::CALM
+        }
+    }
+
+    /// How wrong clocks are.
+    #[must_use]
+    pub fn clock(&self) -> ClockKnobs {
+        ClockKnobs { drift_ppm: u32_of(self.drift), skew_ms: self.skew }
+    }
+}
+
+fn micros(value: u64) -> Duration {
+    Duration::from_micros(value)
+}
+
+fn chance(ppm: u64) -> Chance {
+    Chance(u32_of(ppm).min(Chance::ALWAYS.0))
+}
+
+/// A plan is edited by hand: what is too large for a field counts as the largest.
+fn u32_of(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}

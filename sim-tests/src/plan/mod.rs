@@ -1,0 +1,223 @@
+//! The plan of a run: everything that is drawn before the world begins, as data.
+//!
+//! [`Plan::from_seed`] is the only reader of a seed. A plan is a table of named numbers and a schedule of disturbances;
+//! its text can be read, edited and replayed, also after the code has changed.
+
+mod draw;
+mod knobs;
+mod text;
+
+pub use draw::Profile;
+
+pub use text::PlanError;
+
+use std::time::Duration;
+
+macro_rules! numbers {
+    ($($(#[$doc:meta])* $field:ident = $name:literal, $default:literal;)*) => {
+        /// All numbers of a plan. Probabilities are in parts per million, times in microseconds, sizes in bytes.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Numbers {
+            $($(#[$doc])* pub $field: u64,)*
+        }
+
+        impl Default for Numbers {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+
+        impl Numbers {
+            /// Every number with its name, in the order in which they are written.
+            #[must_use]
+            pub fn all(&self) -> Vec<(&'static str, u64)> {
+                vec![$(($name, self.$field),)*]
+            }
+
+            /// The number of that name.
+            pub fn find(&mut self, name: &str) -> Option<&mut u64> {
+                match name {
+                    $($name => Some(&mut self.$field),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+numbers! {
+    /// Seed of everything that is drawn while the world runs.
+    root = "root", 1;
+    /// How long faults happen.
+    safety = "phases.safety", 6_000_000;
+    /// Events after which a run that does not end is a failure.
+    events = "phases.events", 3_000_000;
+    /// How long everything may take once faults have ended.
+    liveness = "phases.liveness", 400_000_000;
+
+    /// Clients.
+    clients = "clients", 3;
+    /// Mean pause between two operations of a client.
+    pause = "client.pause", 30_000;
+    /// Requests in flight per client.
+    in_flight = "client.in-flight", 4;
+    /// An answer that takes longer breaks the connection.
+    timeout = "client.timeout", 3_000_000;
+    /// Most records in a batch.
+    records = "client.records", 5;
+    /// Most bytes in a value.
+    value = "client.value", 600;
+    /// Most topics that a client creates.
+    topics = "client.topics", 2;
+    /// Most partitions of a topic.
+    partitions = "client.partitions", 3;
+    /// Share of produce requests.
+    produce = "client.share.produce", 50;
+    /// Share of fetches.
+    fetch = "client.share.fetch", 30;
+    /// Share of list-offsets requests.
+    list = "client.share.list-offsets", 5;
+    /// Share of metadata requests.
+    metadata = "client.share.metadata", 5;
+    /// Share of topic creations.
+    create = "client.share.create", 3;
+    /// Share of topic deletions.
+    delete = "client.share.delete", 1;
+
+    /// The WAL's device.
+    ring = "wal.device", 139_264;
+    /// Largest write to it.
+    block = "wal.block", 16_384;
+    /// Writes in flight.
+    depth = "wal.depth", 4;
+    /// Bytes accepted and not durable.
+    window = "wal.window", 65_536;
+    /// Largest record batch.
+    batch = "limits.batch", 8_192;
+    /// Credit for requests with records.
+    produce_credit = "limits.produce-credit", 65_536;
+    /// Credit for all others.
+    control_credit = "limits.control-credit", 65_536;
+    /// Credit that a connection holds idle.
+    idle_credit = "limits.idle-credit", 2_048;
+    /// A cut is made at so many bytes.
+    cut_bytes = "cut.bytes", 16_384;
+    /// A cut is made at this age.
+    cut_age = "cut.age", 500_000;
+    /// Cuts uploaded at once.
+    uploads = "cut.uploads", 2;
+    /// A stream with more gets an object of its own.
+    split = "cut.split", 8_192;
+    /// A data block is closed at this size.
+    data_block = "object.data-block", 2_048;
+    /// The log cache keeps uploaded records up to this.
+    log_cache = "log-cache", 16_384;
+    /// Object ids per lease.
+    lease = "metadata.lease", 3;
+    /// The head's entries become a segment beyond this.
+    head_inline = "metadata.head-inline", 1_024;
+    /// Segments become a snapshot beyond this.
+    segments = "metadata.segments", 3;
+    /// What was deleted is kept for readers so long.
+    retention = "bucket.retention", 1_000_000;
+    /// Pause between two scrubs.
+    scrub = "bucket.scrub", 5_000_000;
+    /// One attempt at a request to the store.
+    attempt = "bucket.attempt", 2_000_000;
+
+    /// Shortest disk write.
+    disk_low = "disk.latency.low", 40;
+    /// Longest usual disk write.
+    disk_high = "disk.latency.high", 300;
+    /// A write fails for good.
+    disk_write_error = "disk.write-error", 0;
+    /// A read fails once.
+    disk_read_error = "disk.read-error", 0;
+    /// The disk stalls.
+    disk_stall = "disk.stall", 0;
+    /// A crash leaves any subset of the sectors in flight, instead of nothing.
+    crash_any = "disk.crash-any", 0;
+
+    /// Shortest request to the store.
+    store_low = "store.latency.low", 2_000;
+    /// Longest usual request.
+    store_high = "store.latency.high", 20_000;
+    /// A request takes far longer.
+    store_tail = "store.latency.tail", 0;
+    /// 503.
+    store_throttle = "store.throttle", 0;
+    /// Another 5xx.
+    store_server_error = "store.server-error", 0;
+    /// The connection to the store breaks.
+    store_cut_off = "store.cut-off", 0;
+    /// No answer in time.
+    store_timeout = "store.timeout", 0;
+    /// A failed request took effect all the same.
+    store_done = "store.done-despite-error", 500_000;
+    /// A failed request takes effect later.
+    store_late = "store.late", 300_000;
+    /// 409 without reason.
+    store_conflict = "store.conflict", 0;
+    /// A read comes back truncated.
+    store_truncate = "store.truncate", 0;
+    /// Names per page of a listing.
+    store_page = "store.page", 5;
+
+    /// What arrives is cut anywhere.
+    net_split = "net.split", 0;
+    /// A send stalls.
+    net_stall = "net.stall", 0;
+    /// A connection breaks.
+    net_reset = "net.reset", 0;
+    /// One side does not notice a break.
+    net_half_open = "net.half-open", 0;
+
+    /// A monotonic clock runs fast or slow, in parts per million.
+    drift = "clock.drift", 0;
+    /// A wall clock starts off, in milliseconds.
+    skew = "clock.skew", 0;
+}
+
+/// Something that is done to the broker at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disturbance {
+    /// `kill -9`, and a start after so long.
+    Kill {
+        /// Until the next start.
+        down: Duration,
+    },
+    /// SIGTERM, and a start so long after the process has ended.
+    Stop {
+        /// Until the next start.
+        down: Duration,
+    },
+    /// The process stands still: a stopped VM.
+    Pause {
+        /// For so long.
+        lasts: Duration,
+    },
+    /// The object store answers nothing.
+    Outage {
+        /// For so long.
+        lasts: Duration,
+    },
+    /// The wall clock is set.
+    ClockJump {
+        /// By so many milliseconds, back or forth.
+        by_ms: i64,
+    },
+    /// A sector of the WAL's device rots while the broker is down: a crash, then damage, then a start.
+    Rot {
+        /// Which part of the device, in parts per million of its length.
+        at: u64,
+    },
+}
+
+/// A plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Its numbers.
+    pub numbers: Numbers,
+    /// What is done to the broker, and when; ascending.
+    pub disturbances: Vec<(Duration, Disturbance)>,
+}

@@ -1,0 +1,135 @@
+//! The clients of a run, each a process of its own.
+
+use super::Judge;
+use crate::client::{self, Client, Effect};
+use crate::plan::Numbers;
+use karst_core::machine::Rope;
+use karst_runtime_sim::clock::NodeClock;
+use karst_runtime_sim::exec::{Address, Connection, Net, NetHost, Owner, Process, World};
+use karst_runtime_sim::net::{Host, NetEvent, SendTag};
+use karst_runtime_sim::seed::SeedTree;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+/// Where the broker is.
+pub(super) const BROKER: Host = Host(1);
+
+pub(super) struct Clients {
+    net: Net,
+    all: Vec<Rc<One>>,
+}
+
+/// One client and its connection.
+pub(super) struct One {
+    owner: Owner<Client>,
+}
+
+/// What a client's effects act on.
+struct Shell {
+    process: Process,
+    host: NetHost,
+    address: Address<client::Input>,
+    judge: Judge,
+    connection: RefCell<Option<(u64, Connection)>>,
+    opened: Cell<u64>,
+    sends: Cell<u64>,
+}
+
+impl Clients {
+    pub(super) fn new(world: &World, numbers: &Numbers, tree: &SeedTree, net: Net, judge: Judge) -> Self {
+        // One more than work: it reads everything back in the end.
+        let count = u32::try_from(numbers.clients).unwrap_or(1) + 1;
+        let all = (0..count).map(|id| {
+            let process = world.start_process(&format!("client-{id}"), NodeClock::perfect(world.now()));
+            let host = net.attach(&process, Host(100 + id));
+            let address = process.mailbox("client");
+            let machine = Client::new(id, numbers.habits(), tree.client(id));
+            let shell = Rc::new(Shell {
+                process: process.clone(),
+                host,
+                address: address.clone(),
+                judge: judge.clone(),
+                connection: RefCell::new(None),
+                opened: Cell::new(0),
+                sends: Cell::new(0),
+            });
+            let owner = process.drive(&address, machine, move |effect| shell.perform(effect));
+            Rc::new(One { owner })
+        });
+        Self { net: net.clone(), all: all.collect() }
+    }
+
+    pub(super) fn start(&self) {
+        for one in &self.all[1..] {
+            one.owner.address().send(client::Input::Start);
+        }
+    }
+
+    pub(super) fn heal(&self) {
+        self.net.change(|model, now| model.heal(now));
+    }
+
+    pub(super) fn stop_all(&self) {
+        for one in &self.all[1..] {
+            self.stop(one);
+        }
+    }
+
+    pub(super) fn stop(&self, one: &Rc<One>) {
+        one.owner.address().send(client::Input::Stop);
+    }
+
+    /// The client that reads everything back.
+    pub(super) fn verify(&self) -> Rc<One> {
+        let one = self.all[0].clone();
+        one.owner.address().send(client::Input::Verify);
+        one
+    }
+
+    pub(super) fn is_done(&self, one: &Rc<One>) -> bool {
+        one.owner.machine().is_done()
+    }
+}
+
+impl Shell {
+    fn perform(self: &Rc<Self>, effect: Effect) {
+        match effect {
+            Effect::Connect => self.connect(),
+            Effect::Disconnect => self.disconnect(),
+            Effect::Send(data) => self.send(data),
+            Effect::Observe(seen) => self.judge.observe(self.process.world(), seen),
+        }
+    }
+
+    /// Events of an earlier connection are dropped by its number.
+    fn connect(self: &Rc<Self>) {
+        self.disconnect();
+        let number = self.opened.get() + 1;
+        self.opened.set(number);
+        let shell = Rc::downgrade(self);
+        let connection = self.host.connect(BROKER, move |event| {
+            let Some(shell) = shell.upgrade().filter(|shell| shell.opened.get() == number) else { return };
+            shell.address.send(match event {
+                NetEvent::Opened => client::Input::Connected,
+                NetEvent::Received(bytes) => client::Input::Received(bytes),
+                NetEvent::Closed(_) => client::Input::Disconnected,
+                NetEvent::Sent(_) => return,
+            });
+        });
+        *self.connection.borrow_mut() = Some((number, connection));
+    }
+
+    fn disconnect(&self) {
+        self.opened.set(self.opened.get() + 1);
+        if let Some((_, connection)) = self.connection.borrow_mut().take() {
+            connection.close();
+        }
+    }
+
+    fn send(&self, data: Rope) {
+        if let Some((_, connection)) = &*self.connection.borrow() {
+            self.sends.set(self.sends.get() + 1);
+            connection.send(SendTag(self.sends.get()), data);
+        }
+    }
+}

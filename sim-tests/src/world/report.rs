@@ -1,0 +1,164 @@
+//! What a run leaves for people and for campaigns.
+
+use super::Ended;
+use crate::oracle::Oracle;
+use karst_runtime_sim::exec::{End, RunReport, Stop};
+use karst_runtime_sim::failure::Failure;
+use karst_runtime_sim::trace::Line;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+/// Counters that say how much happened, and are not faults.
+const MARKS: [(&str, &str); 5] = [
+    ("broker.crashes", "crashes"),
+    ("broker.starts", "starts"),
+    ("wal.wraps", "WAL wraps"),
+    ("uploads.committed", "committed uploads"),
+    ("objects.uploaded", "objects uploaded"),
+];
+
+/// What clients saw in a run.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Observed {
+    answered: BTreeMap<&'static str, u64>,
+    lost: BTreeMap<&'static str, u64>,
+    writes: [u64; 3],
+    batches_read: u64,
+}
+
+impl Observed {
+    pub(super) fn of(oracle: &Oracle) -> Self {
+        Self {
+            answered: oracle.answered.clone(),
+            lost: oracle.lost.clone(),
+            writes: oracle.writes,
+            batches_read: oracle.batches_read,
+        }
+    }
+}
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The plan, as text.
+    pub plan: String,
+    /// Equal for equal runs.
+    pub trace: u64,
+    /// Inputs handled.
+    pub events: u64,
+    /// How long it took in simulated time.
+    pub simulated: Duration,
+    /// What was violated, if anything.
+    pub failure: Option<Failure>,
+    /// Operations answered, by kind.
+    pub answered: BTreeMap<&'static str, u64>,
+    /// Operations without an answer, by kind.
+    pub lost: BTreeMap<&'static str, u64>,
+    /// Writes acked, refused, unknown.
+    pub writes: [u64; 3],
+    /// Batches read back and compared.
+    pub batches_read: u64,
+    /// How much happened.
+    pub marks: BTreeMap<&'static str, u64>,
+    /// Faults fired, by kind.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// The lines kept.
+    pub lines: Vec<Line>,
+}
+
+impl Report {
+    pub(super) fn new(plan: String, run: RunReport<Ended>) -> Self {
+        let stopped = |invariant: &str, message: &str| Failure {
+            invariant: invariant.into(),
+            process: "world".into(),
+            component: "world".into(),
+            message: message.into(),
+            site: None,
+            at: run.at,
+            event: run.events,
+        };
+        let (observed, failure) = match run.end {
+            End::Finished(ended) => (ended.summary, None),
+            End::Stopped(Stop::Failed(failure)) => (Observed::default(), Some(failure)),
+            End::Stopped(Stop::Until) => (Observed::default(), None),
+            End::Stopped(Stop::Deadlock) => {
+                (Observed::default(), Some(stopped("liveness", "nothing will ever happen any more")))
+            }
+            End::Stopped(Stop::OutOfEvents) => {
+                (Observed::default(), Some(stopped("liveness", "the run turns in circles: out of events")))
+            }
+            End::Stopped(Stop::OutOfTime) => {
+                (Observed::default(), Some(stopped("liveness", "the run does not end: out of time")))
+            }
+        };
+        let marks = MARKS.iter().map(|(key, name)| (*name, run.fired.get(key))).collect();
+        let faults = run.fired.iter().filter(|(kind, _)| MARKS.iter().all(|(key, _)| key != kind)).collect();
+        Self {
+            plan,
+            trace: run.hash,
+            events: run.events,
+            simulated: Duration::from_nanos(run.at.0),
+            failure,
+            answered: observed.answered,
+            lost: observed.lost,
+            writes: observed.writes,
+            batches_read: observed.batches_read,
+            marks,
+            faults,
+            lines: run.log,
+        }
+    }
+
+    /// For a person, after a replay.
+    #[must_use]
+    pub fn story(&self) -> String {
+        let mut out = String::new();
+        match &self.failure {
+            Some(failure) => {
+                let _ = writeln!(out, "FAILED: {failure}\nfingerprint {}", failure.fingerprint());
+            }
+            None => {
+                let _ = writeln!(out, "passed");
+            }
+        }
+        let operations: u64 = self.answered.values().sum();
+        let _ = writeln!(out, "trace {:016x}, {} events, {:?} simulated", self.trace, self.events, self.simulated);
+        let _ = writeln!(out, "{operations} operations answered, {} batches read back", self.batches_read);
+        for (name, count) in self.marks.iter().chain(&self.faults) {
+            let _ = writeln!(out, "{count:>8}  {name}");
+        }
+        out
+    }
+
+    /// One line of JSON.
+    #[must_use]
+    pub fn to_json(&self, seed: u64) -> String {
+        let counts = |counts: &BTreeMap<&'static str, u64>| {
+            let fields: Vec<String> = counts.iter().map(|(name, count)| format!("\"{name}\":{count}")).collect();
+            format!("{{{}}}", fields.join(","))
+        };
+        let failure = match &self.failure {
+            None => "null".to_owned(),
+            Some(failure) => format!(
+                "{{\"invariant\":{:?},\"component\":{:?},\"message\":{:?},\"event\":{},\"fingerprint\":\"{}\"}}",
+                failure.invariant,
+                failure.component,
+                failure.message,
+                failure.event,
+                failure.fingerprint()
+            ),
+        };
+        format!(
+            "{{\"seed\":{seed},\"trace\":\"{:016x}\",\"events\":{},\"simulated_ms\":{},\"failure\":{failure},\
+             \"answered\":{},\"lost\":{},\"marks\":{},\"faults\":{}}}",
+            self.trace,
+            self.events,
+            self.simulated.as_millis(),
+            counts(&self.answered),
+            counts(&self.lost),
+            counts(&self.marks),
+            counts(&self.faults),
+        )
+    }
+}
