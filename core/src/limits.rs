@@ -73,7 +73,7 @@ impl Default for Limits {
             fetch: 55 * MIB,
             produce_credit: 256 * u64::from(MIB),
             control_credit: 64 * u64::from(MIB),
-            idle_credit: 64 * KIB,
+            idle_credit: 4 * KIB,
             answer_credit: 256 * u64::from(MIB),
             stalled_connection: Duration::from_secs(60),
             wal_block: MIB,
@@ -119,8 +119,15 @@ impl Limits {
         if !self.wal_block.is_multiple_of(4096) || self.wal_block < 4096 {
             return Err(format!("a WAL block ({} bytes) must be a multiple of 4096", self.wal_block));
         }
-        let idle = u64::from(self.idle_credit);
-        if idle == 0 || self.control_credit < idle || self.wal_depth == 0 || self.uploads == 0 || self.lease == 0 {
+        let idle = u64::from(self.idle_credit) * u64::from(self.connections);
+        if self.control_credit < idle + idle / 4 {
+            return Err(format!(
+                "the idle credit of all connections ({idle} bytes) must leave a fifth of the control credit ({} bytes) \
+                 free: lower the limit of connections or enlarge the control credit",
+                self.control_credit
+            ));
+        }
+        if idle == 0 || self.wal_depth == 0 || self.uploads == 0 || self.lease == 0 {
             return Err("idle credit, WAL depth, uploads and lease must be above zero".into());
         }
         Ok(())

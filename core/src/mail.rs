@@ -32,6 +32,8 @@ pub enum Halt {
     WalPoisoned(alloc::string::String),
     /// The WAL does not belong to this node or cluster, is damaged, or is not the one that the cluster knows.
     WalRefused(alloc::string::String),
+    /// The WAL could not be read at start: its device reports errors. Nothing was changed.
+    WalUnreadable(alloc::string::String),
     /// The bucket does not hold what it must, or refuses what it must allow.
     Bucket(alloc::string::String),
 }

@@ -72,6 +72,13 @@ pub fn explain(halt: &Halt) -> (Code, String) {
                  been restored from a copy."
             ),
         ),
+        Halt::WalUnreadable(why) => (
+            Code::WAL_REFUSED,
+            format!(
+                "the WAL cannot be read: {why}\nNothing was changed. Check the disk (dmesg), then start again; on a dying \
+                 disk, copy the WAL file elsewhere first."
+            ),
+        ),
         Halt::Bucket(why) => (
             Code::BUCKET,
             format!(

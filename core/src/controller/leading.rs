@@ -14,6 +14,7 @@ use crate::mail::Halt;
 use crate::metadata::{Entry, Image};
 use crate::node::Mail;
 use crate::store::{Key, StoreResult};
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
@@ -40,7 +41,7 @@ pub(super) struct Leading {
 enum Work {
     Idle,
     Spill(Spill),
-    Swap(Swap, Vec<Entry>),
+    Swap(Box<Swap>, Vec<Entry>),
 }
 
 impl Leading {
@@ -99,7 +100,7 @@ impl Leading {
         }
         match mem::replace(&mut self.work, Work::Idle) {
             Work::Swap(swap, entries) if swap.owns(id) => match swap.completed(io, result) {
-                Verdict::Pending(swap) => self.work = Work::Swap(swap, entries),
+                Verdict::Pending(swap) => self.work = Work::Swap(Box::new(swap), entries),
                 Verdict::Won(stored) => self.won(io, queue, stored, entries),
                 Verdict::Lost(theirs) => return Err(deposed(io, &theirs, &entries)),
                 Verdict::Hopeless(halt) => return Err(halt),
@@ -169,7 +170,7 @@ impl Leading {
         let entries: Vec<Entry> = seqs.zip(commands).map(|(seq, by)| Entry { seq: Seq(seq), at, by }).collect();
         head.last = entries.last().map_or(head.last, |entry| entry.seq);
         head.inline.extend(entries.iter().cloned());
-        self.work = Work::Swap(Swap::start(io, Some(&self.stored), head), entries);
+        self.work = Work::Swap(Box::new(Swap::start(io, Some(&self.stored), head)), entries);
     }
 
     /// The entries are durable: only now are they applied, and heard of.

@@ -59,9 +59,8 @@ impl Node {
     pub(super) fn handle_recovered(&mut self, recovered: wal::Recovered, out: &mut Effects<Effect>) {
         let (records, upto, more) = match recovered {
             wal::Recovered::Part { records, upto, more } => (records, upto, more),
-            wal::Recovered::Damaged(why) | wal::Recovered::Unreadable(why) => {
-                return self.halt(Halt::WalRefused(why), out);
-            }
+            wal::Recovered::Damaged(why) => return self.halt(Halt::WalRefused(why), out),
+            wal::Recovered::Unreadable(why) => return self.halt(Halt::WalUnreadable(why), out),
         };
         let image = self.image.as_ref().expect("a registered node has an image");
         let Phase::Recovering(Recoveries { current: Some(current), .. }) = &mut self.phase else {

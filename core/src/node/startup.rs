@@ -23,6 +23,7 @@ impl Node {
         let image = self.image.as_ref().expect("the WAL is inspected after the image arrived");
         let found = match inspection {
             wal::Inspection::Blank => None,
+            wal::Inspection::Unreadable(why) => return self.halt(Halt::WalUnreadable(why), out),
             wal::Inspection::Refused(why) => return self.halt(Halt::WalRefused(why), out),
             wal::Inspection::Ring(found) if found.life.cluster != image.cluster => {
                 let why = format!(

@@ -140,6 +140,8 @@ pub enum Inspection {
     Blank,
     /// A ring of this size with a header.
     Ring(Found),
+    /// The device reports errors.
+    Unreadable(String),
     /// Neither: a foreign or damaged file, or a ring of another size. Says what is wrong and what to do.
     Refused(String),
 }

@@ -174,10 +174,8 @@ impl Open {
         }
         let durable = self.log.durable();
         let (trim, ending) = if self.stage == Stage::Draining && self.log.is_quiet() {
-            assert_eq!(self.mark, durable, "closing a ring with records that are in no cut");
             self.stage = Stage::Closing;
-            self.trim = durable;
-            (durable, Ending::Clean)
+            self.last_words()
         } else if self.trim > self.headers.trim() || self.deadline().is_some_and(|due| due.at <= now.mono) {
             (self.trim, Ending::Open)
         } else {
@@ -185,6 +183,17 @@ impl Open {
         };
         let op = ops.issue();
         out.push(Effect::Disk(op, self.headers.write(op, trim, durable, ending)));
+    }
+
+    /// What the header of a drained ring says. Records that came behind the last cut belong to streams that were deleted
+    /// meanwhile, or nobody cut them: then the ring is not empty, and the next start decides.
+    fn last_words(&mut self) -> (Lsn, Ending) {
+        self.trim = self.mark;
+        if self.mark == self.log.durable() {
+            return (self.mark, Ending::Clean);
+        }
+        tracing::warn!(cut = self.mark.0, durable = self.log.durable().0, "the WAL is closed with records in no cut");
+        (self.mark, Ending::Open)
     }
 
     /// Whether a cut is needed to make room. As long as at most half of the ring is in no cut, the other half becomes

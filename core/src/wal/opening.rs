@@ -94,7 +94,12 @@ impl Opening {
         let slots = match result {
             Ok(DiskDone::Read(bytes)) => Slots::read(&bytes, self.rules.geometry),
             Ok(DiskDone::Written) => unreachable!("a read ended as a write"),
-            Err(error) => Err(format!("the WAL's header can't be read: {error}; check its device")),
+            Err(error) => {
+                self.stage = Stage::Refused;
+                let why = format!("its header can't be read: {error}");
+                let found = node::Mail::WalFound(Inspection::Unreadable(why));
+                return out.push(Effect::Mail(Mail::Node(found)));
+            }
         };
         let (inspection, stage) = match slots {
             Err(why) => {

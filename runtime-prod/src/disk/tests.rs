@@ -130,6 +130,8 @@ fn measure_writes() {
             queue.submit(OpId(at), DiskOp::Write { at: DevicePos(at), data: data.clone() });
         }
         let rate = done as f64 / begun.elapsed().as_secs_f64();
+        drop(queue);
+        while told.recv().is_ok() {}
         println!("depth {depth}, {len} B: {rate:.0} writes/s, {:.0} MB/s", rate * len as f64 / 1e6);
     }
 }

@@ -123,12 +123,26 @@ fn an_idle_owner_sleeps() {
     let (address, told, _thread) = start(Echo::default());
     address.send(Input::Number(1));
     told.recv().expect("awake");
-    // Twice, since the first look may still fall into the spin.
-    let naps = (0..2).filter(|_| {
-        std::thread::sleep(Duration::from_millis(20));
-        address.0.lock().reader_sleeps
-    });
-    assert!(naps.count() > 0);
+    let until = Instant::now() + Duration::from_secs(5);
+    while !address.0.lock().reader_sleeps {
+        assert!(Instant::now() < until, "it never sleeps");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_sleeping_owner_ends_when_nobody_can_send_any_more() {
+    let (address, _told, thread) = start(Echo::default());
+    let other = address.clone();
+    drop(address);
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(!thread.is_finished());
+    drop(other);
+    let until = Instant::now() + Duration::from_secs(5);
+    while !thread.is_finished() {
+        assert!(Instant::now() < until, "it sleeps for ever");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 #[test]

@@ -22,8 +22,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 BINARY = Path(os.environ.get("KARST", ROOT / "target/release/karst"))
 RUN = ROOT / "target/clients-run"
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 READY = re.compile(r"\bready: listening on (\S+),")
-LOG_TAIL = 40
+LOG_TAIL = 15
 
 _brokers = []
 _directories = []
@@ -217,12 +218,12 @@ class Broker:
             return ""
         with open(self.log_path, "rb") as log:
             log.seek(self.log_start)
-            return log.read().decode(errors="replace")
+            return COLOUR.sub("", log.read().decode(errors="replace"))
 
     def log_tail(self):
         if not self.log_path.exists():
             return "(no log)"
-        lines = self.log_path.read_text(errors="replace").splitlines()
+        lines = COLOUR.sub("", self.log_path.read_text(errors="replace")).splitlines()
         return "\n".join(f"  | {line[:400]}" for line in lines[-LOG_TAIL:])
 
 

@@ -37,7 +37,7 @@ def create_topic(broker, name, partitions=1, replicas=1):
     future.result(60)
     deadline = time.monotonic() + 30
     while True:
-        topic = client.list_topics(timeout=30).topics.get(name)
+        topic = client.list_topics(name, timeout=30).topics.get(name)
         led = topic and [p for p in topic.partitions.values() if p.leader >= 0]
         if led and len(led) == partitions:
             return

@@ -113,6 +113,8 @@ struct Connection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum EndState {
     Opening,
+    /// Nobody accepts: it never opens, and hears so soon.
+    Refused,
     Open,
     Gone,
 }
@@ -181,6 +183,9 @@ impl SimNet {
     pub fn refuse(&mut self, now: SimTime, connection: ConnectionId) {
         let client = End { connection, side: Side::Client };
         self.end_mut(client.peer(), EndState::Gone);
+        if self.connections.get(&connection).is_some_and(|all| all.end(client) == EndState::Opening) {
+            self.end_mut(client, EndState::Refused);
+        }
         self.tell(client, now, Closed::Refused);
     }
 
@@ -194,8 +199,10 @@ impl SimNet {
 
     /// Closes after what was sent. The other end hears [`Closed::Orderly`] behind it, this end nothing more.
     pub fn close(&mut self, now: SimTime, from: End) {
-        if let Some(pipe) = self.open_pipe(from) {
-            pipe.waiting.push_back(Outgoing::End);
+        // One that is not there yet can be given up as well; the other end then hears of both.
+        let connection = self.connections.get_mut(&from.connection);
+        if let Some(connection) = connection.filter(|connection| connection.end(from) != EndState::Gone) {
+            connection.pipe_mut(from).waiting.push_back(Outgoing::End);
             self.end_mut(from, EndState::Gone);
             self.admit(now, from);
             self.forget_if_over(from);

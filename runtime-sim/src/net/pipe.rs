@@ -65,9 +65,10 @@ impl Pipe {
         }
     }
 
-    /// Sends a piece on its way; it arrives at `at`, or behind what went before.
+    /// Sends a piece on its way, to arrive at `at`.
     pub(super) fn push(&mut self, at: SimTime, piece: Piece) {
-        self.last_arrival = self.last_arrival.max(at);
+        assert!(at >= self.last_arrival, "nothing overtakes");
+        self.last_arrival = at;
         if let Piece::Data(bytes) = &piece {
             self.held += bytes.len();
         }

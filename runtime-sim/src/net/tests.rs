@@ -153,6 +153,7 @@ fn a_break_keeps_a_prefix_and_tells_both_ends_once() {
         let received = wire.received(server);
         assert!(text(30).starts_with(&received), "a prefix, and nothing behind it");
         lengths.insert(received.len());
+        assert_eq!(wire.net.fired().get("net.reset"), 1, "what is broken does not break again");
         for end in [client, server] {
             let closes = |(at, event): &&(End, NetEvent)| *at == end && matches!(event, NetEvent::Closed(_));
             assert_eq!(wire.seen.iter().filter(closes).count(), 1);
@@ -272,4 +273,18 @@ fn bandwidth_and_latency_add_up() {
     wire.send(wire.client, &text(5000));
     wire.run();
     assert_eq!(wire.now.since(start), Duration::from_millis(10));
+}
+
+#[test]
+fn a_connection_given_up_before_it_is_there_is_closed_at_the_other_end() {
+    for seed in 0..50 {
+        let mut net = SimNet::new(NetKnobs::CALM, Rng::new(seed));
+        let connection = net.connect(SimTime::ZERO, CLIENT, SERVER);
+        let client = End { connection, side: Side::Client };
+        net.close(SimTime::ZERO, client);
+        let mut wire = Wire { net, now: SimTime::ZERO, client, seen: Vec::new() };
+        wire.run();
+        let server = client.peer();
+        assert_eq!(wire.seen, [(server, NetEvent::Opened), (server, NetEvent::Closed(Closed::Orderly))]);
+    }
 }

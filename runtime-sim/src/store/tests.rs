@@ -115,6 +115,7 @@ fn listings_come_in_order_and_in_pages() {
     let page = |names: &[&str], more| (names.iter().map(ToString::to_string).collect::<Vec<_>>(), more);
     assert_eq!(list("p/", None, 10), page(&["p/1", "p/2"], true));
     assert_eq!(list("p/", Some("p/2"), 10), page(&["p/3"], false));
+    assert_eq!(list("p/", Some("p/1"), 10), page(&["p/2", "p/3"], false), "a full page may be the last");
     assert_eq!(list("p/", Some("a"), 1), page(&["p/1"], true), "after a name before the prefix");
     assert_eq!(list("p/", Some("p/3"), 10), page(&[], false));
     assert_eq!(list("", None, 1), page(&["o"], true));

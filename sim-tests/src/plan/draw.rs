@@ -77,7 +77,7 @@ impl Plan {
 fn shape(n: &mut Numbers, rng: &mut Rng) {
     n.safety = rng.between(3_000_000, 9_000_000);
     n.clients = rng.between(2, 5);
-    n.pause = log_uniform(rng, 10_000, 60_000);
+    n.pause = log_uniform(rng, 4_000, 40_000);
     n.in_flight = rng.between(1, 6);
     n.timeout = log_uniform(rng, 500_000, 10_000_000);
     n.records = rng.between(1, 8);

@@ -17,6 +17,7 @@ impl Numbers {
         Limits {
             request: 1 << 20,
             batch: u32_of(self.batch),
+            connections: u32_of(self.control_credit * 4 / 5 / self.idle_credit.max(1)).max(1),
             produce_credit: self.produce_credit,
             control_credit: self.control_credit,
             idle_credit: u32_of(self.idle_credit),

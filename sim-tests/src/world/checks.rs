@@ -15,19 +15,17 @@ pub(super) type Watched = Rc<RefCell<Option<Rc<RefCell<Controller>>>>>;
 /// No object that the metadata calls live is ever deleted.
 pub(super) fn watch_bucket(world: &World, store: &Store, watched: &Watched) {
     let (world, watched) = (world.clone(), watched.clone());
-    store.watch(move |applied: &Applied| {
-        match &applied.change {
-            Change::Put { key, .. } if data_object::parse_key(key).is_some() => world.count("objects.uploaded"),
-            Change::Put { .. } => {}
-            Change::Deleted { key } => {
-                let Some(id) = data_object::parse_key(key) else { return };
-                let controller = watched.borrow().clone();
-                let Some(controller) = controller else { return };
-                let Ok(controller) = controller.try_borrow() else { return };
-                let state = controller.image().and_then(|image| image.objects.get(&id)).map(|object| object.state);
-                if let Some(ObjectState::Live(_)) = state {
-                    world.fail("live-object-deleted", "bucket", format!("{key} is live and was deleted"));
-                }
+    store.watch(move |applied: &Applied| match &applied.change {
+        Change::Put { key, .. } if data_object::parse_key(key).is_some() => world.count("objects.uploaded"),
+        Change::Put { .. } => {}
+        Change::Deleted { key } => {
+            let Some(id) = data_object::parse_key(key) else { return };
+            let controller = watched.borrow().clone();
+            let Some(controller) = controller else { return };
+            let Ok(controller) = controller.try_borrow() else { return };
+            let state = controller.image().and_then(|image| image.objects.get(&id)).map(|object| object.state);
+            if let Some(ObjectState::Live(_)) = state {
+                world.fail("live-object-deleted", "bucket", format!("{key} is live and was deleted"));
             }
         }
     });

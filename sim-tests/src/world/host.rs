@@ -90,6 +90,11 @@ impl Host {
         }
     }
 
+    /// Whether something is on its way to the disk or the bucket: when a crash is most telling.
+    pub(super) fn is_busy(&self) -> bool {
+        self.disk.model().in_flight() > 0
+    }
+
     /// `kill -9`, and a power failure for what its disk has in flight.
     pub(super) fn kill(&mut self) {
         if let Some(broker) = self.broker.as_ref().filter(|broker| broker.process.is_alive()) {
@@ -113,6 +118,7 @@ impl Host {
             Some(Halt::Clean) => self.world.count("broker.stops-clean"),
             Some(Halt::WalPoisoned(_)) => self.world.count("broker.stops-poisoned"),
             Some(Halt::Fenced(_)) => self.world.count("broker.stops-fenced"),
+            Some(Halt::WalUnreadable(_)) => self.world.count("broker.stops-unreadable"),
             Some(Halt::Bucket(_)) => self.world.count("broker.stops-bucket"),
             None => return,
         }

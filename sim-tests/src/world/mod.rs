@@ -151,9 +151,20 @@ impl Run {
         }
     }
 
+    /// Most crashes come while something is on its way to the disk, or else few would leave half of it.
+    async fn await_busy(&mut self) {
+        for _ in 0..2_000 {
+            if self.host.is_busy() || !self.host.is_up() {
+                return;
+            }
+            self.world.sleep(Duration::from_micros(20)).await;
+        }
+    }
+
     async fn disturb(&mut self, what: Disturbance) {
         match what {
             Disturbance::Kill { down } => {
+                self.await_busy().await;
                 self.host.kill();
                 self.world.sleep(down).await;
                 self.host.start();

@@ -201,11 +201,18 @@ fn a_closed_ring_is_clean_and_empty() {
 }
 
 #[test]
-#[should_panic(expected = "in no cut")]
-fn closing_before_the_last_cut_is_our_mistake() {
+fn records_behind_the_last_cut_are_kept_at_a_close() {
     let mut rng = Rng::new(1);
     let mut bench = a_bench(&mut rng);
     bench.append(100, &mut rng);
     bench.settle(&mut rng);
+    bench.mail(Mail::Cut(CutReason::Close));
+    bench.append(200, &mut rng);
     bench.mail(Mail::Close);
+    bench.settle(&mut rng);
+    assert!(matches!(bench.to_node.pop(), Some(node::Mail::WalClosed)));
+    let (_, found) = inspect(&bench.disk, &limits(), &mut rng);
+    assert!(matches!(found, Inspection::Ring(found) if !found.clean && found.trim == Lsn(PAGE)), "{found:?}");
+    let Told::Records(records, _) = recover(&bench.disk, &limits(), Lsn(0), &mut rng) else { panic!("no damage") };
+    assert_eq!(records, [stamped(&bench.sent[1])]);
 }
