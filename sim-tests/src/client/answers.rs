@@ -121,6 +121,7 @@ impl Client {
                 // Out of range can only be what was deleted, or a position from before a loss: the oracle hears of
                 // the latter when it asks for the high watermark.
                 self.positions.remove(&place);
+                self.verify_failed();
                 continue;
             }
             let hw = Observation::HighWatermark(place.clone(), question, answer.high_watermark);
@@ -155,6 +156,8 @@ impl Client {
                 out.push(Effect::Observe(hw));
             }
             self.verify_listed(&place, which, answer.offset);
+        } else {
+            self.verify_failed();
         }
         Ok(())
     }

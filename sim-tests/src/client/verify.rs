@@ -86,6 +86,14 @@ impl Client {
         }
     }
 
+    /// The partition can't be read any more: a topic may still be deleted by a request from before. Looks again what
+    /// there is.
+    pub(super) fn verify_failed(&mut self) {
+        if let Mode::Verify(verify) = &mut self.mode {
+            *verify = Verify::default();
+        }
+    }
+
     pub(super) fn verify_fetched(&mut self, place: &Place, next: i64) {
         if let Mode::Verify(Verify { current: Some(current), .. }) = &mut self.mode
             && current.place == *place
