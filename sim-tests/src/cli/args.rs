@@ -31,6 +31,12 @@ impl Args {
         value.parse().map(Some).map_err(|_| UsageError(format!("'{value}' is no value for {option}")))
     }
 
+    /// An option without a value.
+    pub(super) fn flag(&mut self, option: &str) -> bool {
+        let at = self.0.iter().position(|word| word == option);
+        at.is_some_and(|at| self.0.remove(at).is_some())
+    }
+
     /// An option whose value may be left out.
     pub(super) fn flag_or_value<T: FromStr>(&mut self, option: &str, default: T) -> Option<T> {
         let at = self.0.iter().position(|word| word == option)?;

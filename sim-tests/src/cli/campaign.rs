@@ -21,6 +21,7 @@ pub(super) fn main(mut args: Args) -> Result<ExitCode, UsageError> {
     let jobs = args.value("--jobs")?.unwrap_or(default_jobs).max(1);
     let json: Option<PathBuf> = args.value("--json")?;
     let plans: Option<PathBuf> = args.value("--plans")?;
+    let stop = if args.flag("--until-failure") { Stop::AtFailure } else { Stop::AtEnd };
     args.end()?;
 
     let mut json = match json.as_deref().map(fs::File::create).transpose() {
@@ -32,7 +33,7 @@ pub(super) fn main(mut args: Args) -> Result<ExitCode, UsageError> {
     let mut summary = Summary::default();
     let mut shown = Instant::now();
     let total = seeds.end.saturating_sub(seeds.start);
-    for_each(seeds, profile, jobs, |seed, report| {
+    for_each(seeds, profile, jobs, stop, |seed, report| {
         if report.failure.is_some() {
             show_failure(seed, profile, &report);
             save_plan(plans.as_deref(), seed, profile);
@@ -50,8 +51,23 @@ pub(super) fn main(mut args: Args) -> Result<ExitCode, UsageError> {
     Ok(if summary.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// When a campaign ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// After its last seed.
+    AtEnd,
+    /// After the first seed that fails, and those under way.
+    AtFailure,
+}
+
 /// Runs every seed on one of the threads; reports arrive in any order.
-pub(super) fn for_each(seeds: Range<u64>, profile: Profile, jobs: usize, mut seen: impl FnMut(u64, Report)) {
+pub(super) fn for_each(
+    seeds: Range<u64>,
+    profile: Profile,
+    jobs: usize,
+    stop: Stop,
+    mut seen: impl FnMut(u64, Report),
+) {
     let next = AtomicU64::new(seeds.start);
     let (send, receive) = mpsc::channel();
     std::thread::scope(|scope| {
@@ -72,6 +88,9 @@ pub(super) fn for_each(seeds: Range<u64>, profile: Profile, jobs: usize, mut see
         }
         drop(send);
         for (seed, report) in receive {
+            if stop == Stop::AtFailure && report.failure.is_some() {
+                next.store(seeds.end, Ordering::Relaxed);
+            }
             seen(seed, report);
         }
     });

@@ -1,7 +1,7 @@
 //! `karst-sim determinism`: the same seed must give the same trace, wherever it runs.
 
 use super::args::{Args, UsageError};
-use super::campaign::for_each;
+use super::campaign::{Stop, for_each};
 use crate::plan::{Plan, Profile};
 use crate::world::{self, Options};
 use karst_runtime_sim::seed::Seed;
@@ -50,7 +50,7 @@ pub(super) fn print_hashes(mut args: Args) -> Result<ExitCode, UsageError> {
 
 fn hashes(seeds: Range<u64>, profile: Profile, jobs: usize) -> BTreeMap<u64, u64> {
     let mut hashes = BTreeMap::new();
-    for_each(seeds, profile, jobs, |seed, report| {
+    for_each(seeds, profile, jobs, Stop::AtEnd, |seed, report| {
         hashes.insert(seed, report.trace);
     });
     hashes

@@ -14,7 +14,9 @@ karst-sim: Karst under simulated faults
 
 USAGE
   karst-sim run --seeds N | A..B [--jobs J] [--profile swarm|calm|storm] [--json FILE] [--plans DIR]
+                [--until-failure]
       Runs a seed after another, each in a world of its own. Exit code 0 only if all of them passed.
+      --plans saves the plan of each seed that failed; --until-failure ends with the first of them.
   karst-sim replay SEED | PLAN-FILE [--profile P] [--until EVENT] [--log [LINES]]
       The same run again: the same trace hash, and its story.
   karst-sim plan SEED [--profile P]
