@@ -38,6 +38,15 @@ fn a_creation_that_was_cut_short_is_begun_again() {
 }
 
 #[test]
+fn a_creation_that_fails_leaves_nothing_under_the_name() {
+    let dir = Scratch::new("fails");
+    let path = dir.path().join("wal");
+    std::fs::create_dir(create::aside(&path)).expect("writable");
+    assert!(matches!(Device::open(&path, 2 * SECTOR), Err(OpenError::Unusable(_))));
+    assert!(!path.exists());
+}
+
+#[test]
 fn it_has_one_owner() {
     let dir = Scratch::new("owner");
     let held = open(&dir, SECTOR);
