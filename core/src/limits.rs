@@ -27,6 +27,8 @@ pub struct Limits {
     pub answer_credit: u64,
     /// A half-received frame or an answer that nobody reads lives so long.
     pub stalled_connection: Duration,
+    /// A connection on which nothing is under way lives so long (Kafka's connections.max.idle.ms).
+    pub idle_connection: Duration,
     /// One write to the ring.
     pub wal_block: u32,
     /// Writes to the ring in flight.
@@ -76,6 +78,7 @@ impl Default for Limits {
             idle_credit: 4 * KIB,
             answer_credit: 256 * u64::from(MIB),
             stalled_connection: Duration::from_secs(60),
+            idle_connection: Duration::from_secs(600),
             wal_block: MIB,
             wal_depth: 8,
             wal_window: 64 * u64::from(MIB),

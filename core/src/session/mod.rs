@@ -18,7 +18,7 @@
 //!   socket is not read. At most 64 produces are under way;
 //! - **patience**: while the client owes bytes of a request, or does not take an answer, each MiB may take
 //!   [`Limits::stalled_connection`]; then the connection is closed. Time in which the broker does not listen doesn't
-//!   count;
+//!   count. A connection on which nothing is under way is closed after [`Limits::idle_connection`];
 //! - **credit**: whatever was granted goes back. An answer that has left gives back what its request cost beyond the
 //!   idle credit. When the connection is gone all goes back at once, also for requests that the shard still carries
 //!   out; their answers, should they come, are dropped. If a grant is under way at that moment (the idle credit, or one
@@ -46,12 +46,13 @@ use crate::kafka::api;
 use crate::kafka::request::{self, Ask};
 use crate::kafka::{Api, encode};
 use crate::limits::Limits;
-use crate::machine::{Deadline, Effects, Machine, Now, Payload};
+use crate::machine::{Deadline, Effects, Instant, Machine, Now, Payload};
 use crate::shard;
 use alloc::format;
 use alloc::string::{String, ToString};
 use answers::{Answers, Owed};
 use bytes::Bytes;
+use core::time::Duration;
 use credit::{Charge, Credit};
 use intake::Intake;
 
@@ -62,6 +63,9 @@ pub struct Session {
     phase: Phase,
     reading: Reading,
     last: RequestNumber,
+    /// When something last came from the client or left for it.
+    active: Instant,
+    idle: Duration,
     credit: Credit,
     intake: Intake,
     answers: Answers,
@@ -97,6 +101,8 @@ impl Session {
             phase: Phase::Open,
             reading: Reading::On,
             last: RequestNumber::default(),
+            active: Instant::default(),
+            idle: limits.idle_connection,
             credit: Credit::new(conn),
             intake: Intake::new(limits.request, limits.stalled_connection),
             answers: Answers::new(limits.stalled_connection),
@@ -104,7 +110,8 @@ impl Session {
     }
 
     /// Introduces the session to the shard, before any input. The shard answers with the idle credit.
-    pub fn opened(&mut self, _now: Now, out: &mut Effects<Effect>) {
+    pub fn opened(&mut self, now: Now, out: &mut Effects<Effect>) {
+        self.active = now.mono;
         out.push(shard::Mail::Opened(self.conn));
     }
 
@@ -254,11 +261,13 @@ impl Machine for Session {
     fn handle(&mut self, now: Now, input: Input, out: &mut Effects<Effect>) {
         match input {
             Input::Received(Payload(bytes)) => {
+                self.active = now.mono;
                 if self.phase == Phase::Open {
                     self.intake.push(bytes);
                 }
             }
             Input::Sent(op) => {
+                self.active = now.mono;
                 if self.is_serving() {
                     self.answers.sent(now.mono, op, &mut self.credit, out);
                 }
@@ -276,7 +285,10 @@ impl Machine for Session {
         if !self.is_serving() {
             return None;
         }
-        Deadline::earliest([self.intake.deadline(), self.answers.deadline()])
+        // A peer that is gone without a word would hold its idle credit for ever.
+        let idle = Deadline { at: self.active.after(self.idle), reason: "the connection is idle" };
+        let idle = self.answers.is_idle().then_some(idle);
+        Deadline::earliest([self.intake.deadline(), self.answers.deadline(), idle])
     }
 
     fn tick() -> Input {

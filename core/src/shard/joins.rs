@@ -35,6 +35,15 @@ struct Join<R, O> {
     missing: usize,
 }
 
+/// What beginning a request came to.
+#[derive(Debug)]
+pub(super) enum Begun<R, O> {
+    /// It waits, under this number.
+    Open(u64),
+    /// All its parts are known.
+    Complete(Complete<R, O>),
+}
+
 /// A request all of whose parts are known.
 pub(super) type Complete<R, O> = (R, Vec<O>);
 
@@ -45,16 +54,15 @@ impl<R, O> Default for Joins<R, O> {
 }
 
 impl<R, O> Joins<R, O> {
-    /// Begins a request with as many parts as there are outcomes; `None` for those still unknown. Comes back complete
-    /// if all are known.
-    pub(super) fn begin(&mut self, request: R, outcomes: Vec<Option<O>>) -> Result<u64, Complete<R, O>> {
+    /// Begins a request with as many parts as there are outcomes; `None` for those still unknown.
+    pub(super) fn begin(&mut self, request: R, outcomes: Vec<Option<O>>) -> Begun<R, O> {
         let missing = outcomes.iter().filter(|outcome| outcome.is_none()).count();
         if missing == 0 {
-            return Err((request, outcomes.into_iter().flatten().collect()));
+            return Begun::Complete((request, outcomes.into_iter().flatten().collect()));
         }
         self.issued += 1;
         self.open.insert(self.issued, Join { request, outcomes, missing });
-        Ok(self.issued)
+        Begun::Open(self.issued)
     }
 
     /// The name of one part.

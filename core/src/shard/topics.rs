@@ -1,6 +1,6 @@
 //! Requests that change or await topics, and the commands to the controller that they cause.
 
-use super::joins::{Asked, Joins, Part};
+use super::joins::{Asked, Begun, Joins, Part};
 use crate::id::TopicId;
 use crate::kafka::ErrorCode;
 use crate::machine::{Deadline, Instant};
@@ -47,10 +47,12 @@ impl Topics {
         request: TopicRequest,
         outcomes: Vec<Option<TopicOutcome>>,
         due: Instant,
-    ) -> Result<u64, Complete> {
-        let join = self.joins.begin((asked, request), outcomes)?;
-        self.due.insert((due, join));
-        Ok(join)
+    ) -> Begun<(Asked, TopicRequest), TopicOutcome> {
+        let begun = self.joins.begin((asked, request), outcomes);
+        if let Begun::Open(join) = begun {
+            self.due.insert((due, join));
+        }
+        begun
     }
 
     /// A command for part `index` of a request, whose outcome is `success` if it is done. Returns its tag.

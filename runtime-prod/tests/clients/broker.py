@@ -229,7 +229,7 @@ class Broker:
 
 def run(*tests, shared=None):
     """Runs tests one after the other (those that the command line names, or all), shows what failed and how brokers
-    ended, and ends the script. A `shared` broker is handed to every test, and started again if one ended it."""
+    ended, and ends the script. A `shared` broker is handed to every test, and started again after one that failed."""
     sys.stdout.reconfigure(line_buffering=True)
     wanted = set(sys.argv[1:])
     unknown = wanted - {test.__name__ for test in tests}
@@ -242,6 +242,8 @@ def run(*tests, shared=None):
         begun = time.monotonic()
         outcome, note = _outcome(test, shared)
         counts[outcome] += 1
+        if outcome == "failed" and shared is not None:
+            shared.kill()
         print(f"{outcome.upper() if outcome == 'failed' else outcome}: {test.__name__} "
               f"({time.monotonic() - begun:.1f} s){note}")
         _clean_up(shared)

@@ -102,7 +102,7 @@ def command_line():
 
 
 def a_wal_that_is_too_small():
-    said = Broker(wal_size="64KiB").refused(WAL_REFUSED, "wal")
+    said = Broker(wal_size="64KiB").refused(USAGE, "wal")
     print(f"  it says: {said.strip().splitlines()[-1][:200]}")
 
 
@@ -179,10 +179,11 @@ def sigterm_under_load():
                 if round_number % 2:
                     time.sleep(0.01)
                     broker.process.send_signal(signal.SIGTERM)
+        took = time.monotonic() - asked
         code = broker.wait(1)
         check(code == 0 or (round_number % 2 and code == IMPATIENT), f"exit code {code} after SIGTERM under load")
         client.flush(5)
-        print(f"  exit code {code} {time.monotonic() - asked:.2f} s after SIGTERM{' twice' * (round_number % 2)}, "
+        print(f"  exit code {code} {took:.2f} s after SIGTERM{' twice' * (round_number % 2)}, "
               f"{len(acked)} acks so far")
         broker.start(within=RESTART)
         end = watermarks(broker, TOPIC, 0)[1]
@@ -396,72 +397,66 @@ def a_lost_or_older_object_store():
     check_kept(broker, written)
 
 
-def a_full_disk():
-    """The object store fills up under load. Producers wait; when there is space again they go on, and all is there."""
-    with mounted("-t", "tmpfs", "-o", "size=240m", "none") as point:
+@contextlib.contextmanager
+def a_small_disk():
+    """A broker on a disk with little space, and a file whose removal frees more than the WAL holds."""
+    with mounted("-t", "tmpfs", "-o", "size=280m", "none") as point:
         filler = point / "filler"
-        filler.write_bytes(bytes(80 * MIB))
-        broker = Broker(data=point / "data", wal_size="64MiB")
-        try:
-            fill_the_disk(broker, filler)
-        finally:
-            broker.kill()
-
-
-def fill_the_disk(broker, filler):
-    broker.start()
-    create_topic(broker, TOPIC)
-    source = Source(broker)
-    source.produce_until_stuck()
-    print(f"  {len(source.acked) * Source.SIZE / MIB:.0f} MiB acknowledged when the disk is full, of {source.number} "
-          f"records sent {len(source.acked)} are acknowledged; memory {broker.memory() / MIB:.0f} MiB")
-    time.sleep(5)
-    broker.check_alive()
-    found = read(broker, TOPIC, 0, 0, 50)
-    equal([m.value() for m in found], [source.value(n) for n in range(50)], "records while the disk is full")
-    filler.unlink()
-    begun = time.monotonic()
-    stuck = len(source.acked)
-    wait_until(lambda: source.poll() or len(source.acked) > stuck, 60, "acknowledgements after space was freed")
-    print(f"  {time.monotonic() - begun:.2f} s after space was freed producers go on")
-    source.produce(200)
-    source.finish()
-    source.check_all(broker)
-    broker.stop_clean()
-    broker.start()
-    source.check_all(broker)
-
-
-def a_kill_on_a_full_disk():
-    """The same with kill -9 while it is full: the start with a full disk may be refused, but loses nothing."""
-    with mounted("-t", "tmpfs", "-o", "size=240m", "none") as point:
-        filler = point / "filler"
-        filler.write_bytes(bytes(80 * MIB))
+        filler.write_bytes(bytes(130 * MIB))
         broker = Broker(data=point / "data", wal_size="64MiB")
         try:
             broker.start()
             create_topic(broker, TOPIC)
-            source = Source(broker)
-            source.produce_until_stuck()
-            broker.kill()
-            begun = time.monotonic()
-            try:
-                broker.start(within=40)
-                print(f"  it starts on a full disk after {time.monotonic() - begun:.2f} s")
-                broker.kill()
-            except Exited as exited:
-                equal(exited.code, BUCKET, "exit code of a start on a full disk")
-                print(f"  a start on a full disk is refused: {broker.log().strip().splitlines()[-2][:200]}")
-            except Failed:
-                broker.check_alive()
-                print("  a start on a full disk waits for space")
-                broker.kill()
-            filler.unlink()
-            broker.start()
-            source.finish()
-            source.check_all(broker)
+            yield broker, filler
         finally:
             broker.kill()
+
+
+def a_full_disk():
+    """The object store fills up under load. Producers wait; when there is space again they go on, and all is there."""
+    with a_small_disk() as (broker, filler):
+        source = Source(broker)
+        source.produce_until_stuck()
+        print(f"  {len(source.acked) * Source.SIZE / MIB:.0f} MiB acknowledged when the disk is full, of {source.number} "
+              f"records sent {len(source.acked)} are acknowledged; memory {broker.memory() / MIB:.0f} MiB")
+        time.sleep(5)
+        broker.check_alive()
+        check("space" in broker.log(), "a broker whose disk is full should say so")
+        found = read(broker, TOPIC, 0, 0, 50)
+        equal([m.value() for m in found], [source.value(n) for n in range(50)], "records while the disk is full")
+        filler.unlink()
+        begun = time.monotonic()
+        stuck = len(source.acked)
+        wait_until(lambda: source.poll() or len(source.acked) > stuck, 60, "acknowledgements after space was freed")
+        print(f"  {time.monotonic() - begun:.2f} s after space was freed producers go on")
+        source.produce(200)
+        source.finish()
+        source.check_all(broker)
+        broker.stop_clean()
+        broker.start()
+        source.check_all(broker)
+
+
+def stopped_and_killed_on_a_full_disk():
+    """SIGTERM can't upload what is in the WAL and says so; a start waits for space, and can be killed. All is there."""
+    with a_small_disk() as (broker, filler):
+        source = Source(broker)
+        source.produce_until_stuck()
+        code, took = broker.stop(within=90)
+        equal(code, BUCKET, "exit code after SIGTERM with a full disk")
+        print(f"  SIGTERM with a full disk: exit code {code} after {took:.1f} s")
+        broker.launch()
+        time.sleep(5)
+        if broker.alive():
+            check("space" in broker.log(), "a broker that waits for space should say so")
+        else:
+            equal(broker.process.returncode, BUCKET, "exit code of a start on a full disk")
+        print(f"  a start on a full disk {'waits' if broker.alive() else 'is refused'}")
+        broker.kill()
+        filler.unlink()
+        broker.start()
+        source.finish()
+        source.check_all(broker)
 
 
 class Source:
@@ -531,4 +526,4 @@ if __name__ == "__main__":
         sigterm_under_load, a_second_broker_on_the_same_data, a_second_broker_on_the_same_port,
         a_read_only_data_directory, a_damaged_wal_header, one_damaged_wal_header_slot, damage_inside_the_wal,
         a_blank_lost_or_older_wal, a_wal_of_another_cluster_or_node, a_lost_or_older_object_store, a_full_disk,
-        a_kill_on_a_full_disk)
+        stopped_and_killed_on_a_full_disk)

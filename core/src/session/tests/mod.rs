@@ -270,7 +270,8 @@ fn a_session_outlives_its_connection_until_a_grant_has_gone_back() {
 #[test]
 fn a_half_received_request_has_a_deadline() {
     let mut world = World::new();
-    assert_eq!(world.session.deadline(), None, "between two requests nobody owes anything");
+    let idle = world.session.deadline().expect("no connection is idle for ever");
+    assert_eq!(idle.reason, "the connection is idle", "between two requests nobody owes anything");
     let request = produce(1, 500);
     world.receive(&request[..2]);
     let due = world.session.deadline().expect("the rest is owed");
@@ -282,6 +283,19 @@ fn a_half_received_request_has_a_deadline() {
     assert_eq!(world.why, None);
     world.pass(Duration::from_secs(1));
     assert_eq!(world.why.as_deref(), Some("half-received request: the client does not go on"));
+    world.close();
+    world.assert_settled();
+}
+
+#[test]
+fn an_idle_connection_is_closed_in_the_end_and_gives_its_credit_back() {
+    let mut world = World::new();
+    world.credit(Pool::Control, world::IDLE);
+    let idle = world.session.deadline().expect("no connection is idle for ever");
+    world.pass(Duration::from_nanos(idle.at.0 - world.mono().0 - 1));
+    assert_eq!(world.why, None);
+    world.pass(Duration::from_nanos(1));
+    assert_eq!(world.why.as_deref(), Some("the connection is idle: the client does not go on"));
     world.close();
     world.assert_settled();
 }

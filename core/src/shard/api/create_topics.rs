@@ -6,7 +6,7 @@ use crate::kafka::ErrorCode;
 use crate::machine::{Effects, Now};
 use crate::metadata::{Command, NewTopic, TopicName};
 use crate::node::Asker;
-use crate::shard::joins::Asked;
+use crate::shard::joins::{Asked, Begun};
 use crate::shard::topics::{TopicOutcome, TopicRequest};
 use crate::shard::{Effect, Shard};
 use alloc::collections::BTreeSet;
@@ -35,14 +35,14 @@ impl Shard {
         let due = now.mono.after(millis(request.timeout_ms));
         let create = !request.validate_only;
         match self.topics.begin(asked, TopicRequest::Create(request), outcomes, due) {
-            Ok(join) => {
+            Begun::Open(join) => {
                 for (index, new) in checked.into_iter().enumerate() {
                     if let (Ok(new), true) = (new, create) {
                         self.send_create(join, index, new, out);
                     }
                 }
             }
-            Err(complete) => self.answer_topics(complete, out),
+            Begun::Complete(complete) => self.answer_topics(complete, out),
         }
     }
 

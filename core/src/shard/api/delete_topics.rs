@@ -6,7 +6,7 @@ use crate::kafka::ErrorCode;
 use crate::machine::{Effects, Now};
 use crate::metadata::{Command, Image, TopicName};
 use crate::node::Asker;
-use crate::shard::joins::Asked;
+use crate::shard::joins::{Asked, Begun};
 use crate::shard::topics::{TopicOutcome, TopicRequest};
 use crate::shard::{Effect, Shard};
 use alloc::vec::Vec;
@@ -38,14 +38,14 @@ impl Shard {
         let outcomes = outcomes.collect();
         let due = now.mono.after(millis(request.timeout_ms));
         match self.topics.begin(asked, TopicRequest::Delete(request, ids.clone()), outcomes, due) {
-            Ok(join) => {
+            Begun::Open(join) => {
                 for (index, id) in ids.into_iter().enumerate() {
                     let Some(id) = id else { continue };
                     let tag = self.topics.command(join, index, TopicOutcome::Done);
                     self.send_command(Asker::Shard(tag), Command::DeleteTopic { id }, out);
                 }
             }
-            Err(complete) => self.answer_topics(complete, out),
+            Begun::Complete(complete) => self.answer_topics(complete, out),
         }
     }
 

@@ -5,7 +5,7 @@ use crate::id::{PartitionIndex, TopicId};
 use crate::kafka::ErrorCode;
 use crate::machine::{Effects, Now};
 use crate::metadata::{Image, NewTopic, StreamState, TopicImage, TopicName};
-use crate::shard::joins::Asked;
+use crate::shard::joins::{Asked, Begun};
 use crate::shard::topics::{TopicOutcome, TopicRequest};
 use crate::shard::{Effect, Shard};
 use alloc::format;
@@ -34,19 +34,23 @@ impl Shard {
     ) {
         // Before version 4 there was no such field, and every request for a topic created it.
         let may_create = request.allow_auto_topic_creation || asked.version < 4;
-        let missing: Vec<Option<NewTopic>> =
-            request.topics.iter().flatten().map(|topic| may_create.then(|| self.to_create(topic)).flatten()).collect();
+        let missing: Vec<Option<NewTopic>> = request
+            .topics
+            .iter()
+            .flatten()
+            .map(|topic| may_create.then(|| self.missing_topic(topic)).flatten())
+            .collect();
         let outcomes = missing.iter().map(|new| new.is_none().then_some(TopicOutcome::Done)).collect();
         let due = now.mono.after(CREATION);
         match self.topics.begin(asked, TopicRequest::Metadata(request), outcomes, due) {
-            Ok(join) => {
+            Begun::Open(join) => {
                 for (index, new) in missing.into_iter().enumerate() {
                     if let Some(new) = new {
                         self.send_create(join, index, new, out);
                     }
                 }
             }
-            Err(complete) => self.answer_topics(complete, out),
+            Begun::Complete(complete) => self.answer_topics(complete, out),
         }
     }
 
@@ -80,7 +84,7 @@ impl Shard {
     }
 
     /// The topic to create for this line of a request, if it names one that is missing and may exist.
-    fn to_create(&mut self, topic: &MetadataRequestTopic) -> Option<NewTopic> {
+    fn missing_topic(&mut self, topic: &MetadataRequestTopic) -> Option<NewTopic> {
         let name = TopicName::parse(topic.name.as_ref()?.as_str())?;
         let image = self.image.as_ref().expect("requests come after the image");
         if image.names.contains_key(&name) {

@@ -6,7 +6,7 @@ use crate::kafka::{Acks, CheckedBatch, ErrorCode, Produce, ProducePartition, Pro
 use crate::machine::{Effects, WallTime};
 use crate::session::Answer;
 use crate::shard::appends::Waiting;
-use crate::shard::joins::{Asked, Complete};
+use crate::shard::joins::{Asked, Begun, Complete};
 use crate::shard::{Effect, Shard};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -65,8 +65,8 @@ impl Shard {
         }
         let produced = Produced { asked, acks: request.acks, topics };
         match self.produces.begin(produced, outcomes) {
-            Err(complete) => self.answer_produce(complete, out),
-            Ok(join) => {
+            Begun::Complete(complete) => self.answer_produce(complete, out),
+            Begun::Open(join) => {
                 for (index, stream, batch) in accepted {
                     self.appends.push(Waiting {
                         stream,
