@@ -393,6 +393,31 @@ def many_topics_by_metadata(broker):
             equal(found[bad][0], 17, f"error code for the topic {bad[:20]!r}")
 
 
+def large_fetches_from_objects_that_nobody_reads(broker):
+    """Unlike records in the log cache, what comes from objects takes new memory for each fetch."""
+    create_topic(broker, "cold")
+    value = random.Random(4).randbytes(900_000)
+    produce_all(broker, "cold", [(0, None, value, None)] * 60)
+    broker.stop_clean()
+    broker.start()
+    before = broker.memory()
+    clients = []
+    for _ in range(60):
+        client = connect(broker)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.sendall(frame(FETCH, 4, fetch_body(4, "cold", 0, 0, max_wait_ms=0)))
+        clients.append(client)
+    time.sleep(PATIENCE)
+    most = broker.memory("VmHWM")
+    print(f"  memory: {before / MIB:.0f} MiB before, at most {most / MIB:.0f} MiB with 60 fetches of 50 MiB")
+    begun = time.monotonic()
+    equal(len(read(broker, "cold", 0, 0, 60, timeout=4 * PATIENCE)), 60, "records that a reader gets meanwhile")
+    print(f"  a reader gets all of them in {time.monotonic() - begun:.2f} s")
+    for client in clients:
+        client.close()
+    check(most < MOST_MEMORY, f"the broker used {most >> 20} MiB")
+
+
 ATTACKS = [api_versions_of_the_future, lengths_that_are_no_frame, counts_that_no_frame_holds,
            counts_inside_record_batches, record_bombs, unknown_apis_and_versions, random_bytes, mutated_requests,
            cut_off_requests, one_byte_at_a_time, connections_opened_and_dropped, produces_without_reading_answers,
@@ -413,5 +438,6 @@ def what_was_written_is_there_after_all_that(broker):
 
 
 if __name__ == "__main__":
-    run(*map(under_attack, ATTACKS), what_was_written_is_there_after_all_that,
+    run(*map(under_attack, ATTACKS), large_fetches_from_objects_that_nobody_reads,
+        what_was_written_is_there_after_all_that,
         shared=Broker(wal_size="256MiB", arguments=["--check-invariants"]))

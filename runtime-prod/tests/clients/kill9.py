@@ -74,7 +74,7 @@ class Load(threading.Thread):
         self.running = threading.Event()
         self.running.set()
         self.client = producer(
-            broker, on_delivery=self.delivered, max_in_flight_requests_per_connection=in_flight, message_timeout_ms=600_000,
+            broker, max_in_flight_requests_per_connection=in_flight, message_timeout_ms=600_000,
             queue_buffering_max_messages=20_000, retry_backoff_ms=50, retry_backoff_max_ms=200,
             socket_timeout_ms=30_000, batch_num_messages=500)
 
@@ -92,7 +92,7 @@ class Load(threading.Thread):
                 partition = self.partitions[turn // 20 % len(self.partitions)]
                 while True:
                     try:
-                        self.client.produce(TOPIC, value_of(n), partition=partition)
+                        self.client.produce(TOPIC, value_of(n), partition=partition, on_delivery=self.delivered)
                         break
                     except BufferError:
                         self.client.poll(0.01)
