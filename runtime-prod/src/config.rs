@@ -1,6 +1,8 @@
 //! The command line.
 
+use crate::bench::{self, Bench};
 use crate::exit::Code;
+use crate::flags::Flags;
 use karst_core::id::NodeId;
 use std::ffi::OsString;
 use std::fmt;
@@ -17,6 +19,8 @@ pub const WAL_SIZE: u64 = 512 << 20;
 pub enum Command {
     /// Be a broker.
     Run(Box<Config>),
+    /// Measure.
+    Bench(Bench),
     /// Explain the command line.
     Help,
     /// Say which version this is.
@@ -53,7 +57,7 @@ pub struct Endpoint {
 
 /// What is wrong with a command line. Its text is for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UsageError(String);
+pub struct UsageError(pub(crate) String);
 
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -122,37 +126,28 @@ impl Config {
 /// # Errors
 /// Says what is wrong with it.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
+    let mut arguments = arguments.into_iter().peekable();
+    if arguments.next_if(|first| first == "bench").is_some() {
+        return bench::parse(arguments).map(Command::Bench);
+    }
     let mut config = Config::default();
-    let mut arguments = arguments.into_iter();
-    while let Some(argument) = arguments.next() {
-        let argument = text(argument)?;
-        let (flag, mut given) = match argument.split_once('=') {
-            Some((flag, value)) if flag.starts_with("--") => (flag, Some(value.to_owned())),
-            _ => (argument.as_str(), None),
-        };
-        let mut value = || match given.take() {
-            Some(value) => Ok(value),
-            None => text(arguments.next().ok_or_else(|| UsageError(format!("{flag} needs a value")))?),
-        };
-        match flag {
-            "--data-dir" => config.data_dir = not_empty(flag, value()?)?.into(),
+    let mut flags = Flags::new(arguments);
+    while let Some(flag) = flags.advance()? {
+        match flag.as_str() {
+            "--data-dir" => config.data_dir = not_empty(&flag, flags.value()?)?.into(),
             "--listen" => {
-                let listen = value()?;
-                endpoint(flag, &listen)?;
+                let listen = flags.value()?;
+                endpoint(&flag, &listen)?;
                 config.listen = listen;
             }
-            "--advertise" => config.advertise = Some(advertised(flag, &value()?)?),
-            "--wal-size" => config.wal_size = Some(bytes(flag, &value()?)?),
-            "--node-id" => config.node = NodeId(node_id(flag, &value()?)?),
-            "--log" => config.log = filter(flag, &value()?)?,
+            "--advertise" => config.advertise = Some(advertised(&flag, &flags.value()?)?),
+            "--wal-size" => config.wal_size = Some(bytes(&flag, &flags.value()?)?),
+            "--node-id" => config.node = NodeId(node_id(&flag, &flags.value()?)?),
+            "--log" => config.log = filter(&flag, &flags.value()?)?,
             "--check-invariants" => config.check_invariants = true,
             "--help" | "-h" => return Ok(Command::Help),
             "--version" | "-V" => return Ok(Command::Version),
-            _ if flag.starts_with('-') => return Err(UsageError(format!("there is no option {flag}"))),
-            _ => return Err(UsageError(format!("there is no command {flag:?}"))),
-        }
-        if given.is_some() {
-            return Err(UsageError(format!("{flag} takes no value")));
+            _ => return Err(flags.unknown()),
         }
     }
     Ok(Command::Run(Box::new(config)))
@@ -168,6 +163,7 @@ karst {version}: a Kafka-compatible broker on object storage
 Without options it is a whole cluster in one process, on a directory.
 
 Usage: karst [OPTIONS]
+       karst bench disk|broker|core [OPTIONS]   measure; see karst bench --help
 
 Options:
   --data-dir DIR          everything that the broker keeps; one broker per directory [./karst-data]
@@ -193,15 +189,11 @@ Exit codes:
     )
 }
 
-fn text(argument: OsString) -> Result<String, UsageError> {
-    argument.into_string().map_err(|bad| UsageError(format!("{} is not UTF-8", bad.to_string_lossy())))
-}
-
-fn not_empty(flag: &str, value: String) -> Result<String, UsageError> {
+pub(crate) fn not_empty(flag: &str, value: String) -> Result<String, UsageError> {
     if value.is_empty() { Err(UsageError(format!("{flag} needs a value"))) } else { Ok(value) }
 }
 
-fn endpoint(flag: &str, value: &str) -> Result<Endpoint, UsageError> {
+pub(crate) fn endpoint(flag: &str, value: &str) -> Result<Endpoint, UsageError> {
     let bad = || UsageError(format!("{flag} {value:?} is not HOST:PORT, such as localhost:9092 or [::1]:9092"));
     let (host, port) = value.rsplit_once(':').ok_or_else(bad)?;
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
@@ -221,7 +213,7 @@ fn advertised(flag: &str, value: &str) -> Result<Endpoint, UsageError> {
 }
 
 /// A positive count of bytes, with a binary unit or none.
-fn bytes(flag: &str, value: &str) -> Result<u64, UsageError> {
+pub(crate) fn bytes(flag: &str, value: &str) -> Result<u64, UsageError> {
     let bad = || UsageError(format!("{flag} {value:?} is not a size: use bytes, KiB, MiB, GiB or TiB, such as 512MiB"));
     let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match value[digits.len()..].to_ascii_lowercase().as_str() {

@@ -90,6 +90,12 @@ impl Device {
         self.len
     }
 
+    /// The file itself, for who measures what it can do without all this.
+    #[must_use]
+    pub const fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Whether it has no bytes at all.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

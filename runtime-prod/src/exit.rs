@@ -10,6 +10,8 @@ pub struct Code(pub u8);
 impl Code {
     /// Stopped as asked; everything is uploaded and the WAL is marked clean.
     pub const CLEAN: Self = Self(0);
+    /// A benchmark could not be carried out.
+    pub const BENCH: Self = Self(1);
     /// The command line makes no sense.
     pub const USAGE: Self = Self(2);
     /// Another broker uses the data directory.
@@ -32,6 +34,7 @@ impl Code {
     /// The table for `--help`.
     pub const TABLE: &str = "\
     0   stopped as asked, everything uploaded
+    1   a benchmark could not be carried out
     2   bad command line
     64  another broker uses the data directory
     65  the listen address is taken or cannot be bound

@@ -4,11 +4,13 @@
 //! that they ask for. What must be right for data to survive is in the core, where the simulated world tests it.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod broker;
 pub mod clock;
 pub mod config;
 pub mod disk;
 pub mod exit;
+mod flags;
 pub mod lock;
 pub mod net;
 pub mod owner;

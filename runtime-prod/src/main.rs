@@ -1,6 +1,7 @@
 //! `karst`, the broker: its command line, its signals, and how it ends.
 #![forbid(unsafe_code)]
 
+use karst::bench::Bench;
 use karst::broker::{Broker, Event, Report};
 use karst::config::{self, Command, Config};
 use karst::exit::{self, Code, PanicGuard};
@@ -11,6 +12,8 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::info;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -21,6 +24,7 @@ fn main() {
     let _guard = PanicGuard::new("the main thread");
     let code = match config::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(config)) => run(&config),
+        Ok(Command::Bench(bench)) => measure(&bench),
         Ok(Command::Help) => print(config::help()),
         Ok(Command::Version) => print(concat!("karst ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(error) => complain(Code::USAGE, format_args!("{error}\nTry 'karst --help'.")),
@@ -30,8 +34,7 @@ fn main() {
 
 fn run(config: &Config) -> Code {
     let begun = Instant::now();
-    let log = tracing_subscriber::fmt::layer().with_writer(io::stderr);
-    tracing_subscriber::registry().with(log).with(config.log.clone()).init();
+    log(config.log.clone());
     let (tell, mut events) = mpsc::unbounded_channel();
     let broker = match Broker::start(config, &Limits::default(), tell) {
         Ok(broker) => broker,
@@ -45,6 +48,19 @@ fn run(config: &Config) -> Code {
         Ok(code) => code,
         Err(error) => complain(Code::PANIC, format_args!("cannot wait for signals: {error}")),
     }
+}
+
+fn measure(bench: &Bench) -> Code {
+    log(Targets::new().with_default(LevelFilter::WARN));
+    match bench.run() {
+        Ok(result) => print(result),
+        Err(failure) => complain(Code::BENCH, failure),
+    }
+}
+
+fn log(what: Targets) {
+    let to = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    tracing_subscriber::registry().with(to).with(what).init();
 }
 
 /// Passes on what the broker says and what the operator asks, until one of them ends it.

@@ -53,18 +53,16 @@ struct Running {
 impl Running {
     fn start(command: &mut Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary starts");
-        let mut log = BufReader::new(child.stderr.take().expect("piped"));
+        let log = BufReader::new(child.stderr.take().expect("piped"));
+        let mut running = Self { child, log, ready: String::new() };
         let mut all = String::new();
-        loop {
-            let mut line = String::new();
-            if log.read_line(&mut line).expect("text") == 0 {
-                panic!("it ended before it was ready: {:?}\n{all}", child.wait());
-            }
-            all += &line;
-            if line.contains("ready: listening on") {
-                return Self { child, log, ready: line };
-            }
+        while !running.ready.contains("ready: listening on") {
+            running.ready.clear();
+            let more = running.log.read_line(&mut running.ready).expect("text");
+            assert!(more > 0, "it ended before it was ready: {:?}\n{all}", running.child.wait());
+            all += &running.ready;
         }
+        running
     }
 
     fn after(&self, words: &str) -> String {

@@ -21,7 +21,8 @@ fn seeds_pass_and_the_world_is_not_idle() {
     for (name, each) in [("operations", 300), ("crashes", 3), ("WAL wraps", 3), ("committed uploads", 5)] {
         assert!(sums[name] >= each * seeds, "{} of {name} in {seeds} seeds", sums[name]);
     }
-    for fault in ["disk.crash_partial", "store.done_despite_error", "store.late", "net.reset", "broker.stops-poisoned"] {
+    for fault in ["disk.crash_partial", "store.done_despite_error", "store.late", "net.reset", "broker.stops-poisoned"]
+    {
         assert!(sums.contains_key(fault), "{fault} never fired: {sums:?}");
     }
 }

@@ -3,8 +3,9 @@
 
 Two producers with acks=all run at full speed all the time, through every death of the broker: one with several
 requests in flight, whose retries may reorder records, and one with a single request in flight, whose records must stay
-in order. Neither is idempotent, so a record may be there more than once. A consumer reads along; what it saw stays.
-At the end every record of every partition is read from the beginning, once more after a restart in order.
+in order. Neither is idempotent, so a record may be there more than once. Some brokers die again while they recover. A
+consumer reads along; what it saw stays. At the end every record of every partition is read from the beginning, once
+more after a restart in order.
 """
 
 import argparse
@@ -260,6 +261,14 @@ def kill_under_load():
         acks = sum(load.acks for load in loads) - before
         for load in loads:
             load.running.clear()
+        died_starting = 0
+        while rng.random() < 0.4:
+            # It dies again while it recovers.
+            broker.launch()
+            time.sleep(rng.uniform(0, 0.3))
+            broker.check_alive()
+            broker.kill()
+            died_starting += 1
         recovery = broker.start()
         begun = time.monotonic()
         count = check_round(broker, loads, logs, f"after kill {number}")
@@ -268,7 +277,8 @@ def kill_under_load():
             load.running.set()
         check(tail.failure is None, f"the tail consumer: {tail.failure}")
         print(f"  round {number:2}: killed after {life:.2f} s, {acks:6} acks, ready after {recovery:.2f} s, "
-              f"{count:6} records read in {time.monotonic() - begun:.2f} s")
+              f"{count:6} records read in {time.monotonic() - begun:.2f} s"
+              f"{f', {died_starting} more kills before' if died_starting else ''}")
     for load in loads:
         load.finish()
     finish(broker, loads, tail, logs)

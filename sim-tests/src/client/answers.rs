@@ -1,8 +1,8 @@
 //! What a client makes of answers.
 
 use super::wire::response_header;
-use super::{Asked, Client, Effect, KnownTopic, Mode, Pending};
-use crate::oracle::{Observation, Outcome, Place, WriteId};
+use super::{Asked, Client, Effect, KnownTopic, Mode, Pending, Quality, Written};
+use crate::oracle::{Observation, Outcome, Place};
 use bytes::Bytes;
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsResponse, CreateTopicsResponse, DeleteTopicsResponse, FetchResponse, ListOffsetsResponse,
@@ -30,7 +30,7 @@ impl Client {
         for pending in std::mem::take(&mut self.pending) {
             out.push(Effect::Observe(Observation::Lost(pending.asked.kind())));
             if let Asked::Produce(writes) = pending.asked {
-                for (place, write) in writes {
+                for Written { place, write, .. } in writes {
                     out.push(Effect::Observe(Observation::Ended(place, write, Outcome::Unknown)));
                 }
             }
@@ -84,7 +84,7 @@ impl Client {
     fn handle_produced(
         &mut self,
         response: &ProduceResponse,
-        writes: Vec<(Place, WriteId)>,
+        writes: Vec<Written>,
         out: &mut Effects<Effect>,
     ) -> Result<(), String> {
         let answers = response.responses.iter().flat_map(|topic| &topic.partition_responses);
@@ -92,9 +92,12 @@ impl Client {
         if answers.len() != writes.len() {
             return Err(format!("{} partitions were written, {} answered", writes.len(), answers.len()));
         }
-        for (answer, (place, write)) in answers.into_iter().zip(writes) {
+        for (answer, Written { place, write, quality }) in answers.into_iter().zip(writes) {
             if answer.index != place.partition {
                 return Err("partitions are answered in another order".into());
+            }
+            if quality == Quality::Bad && answer.error_code == 0 {
+                return Err(format!("write {} is damaged or too large, and was acknowledged", write.0));
             }
             let outcome = match answer.error_code {
                 0 => Outcome::Acked(answer.base_offset),

@@ -68,6 +68,8 @@ pub struct Habits {
     pub records: u32,
     /// Bytes of a value, at most; at least 8.
     pub value: u32,
+    /// The largest batch that the broker takes: now and then one is larger.
+    pub largest: u32,
     /// Shares of operations.
     pub shares: Shares,
     /// Topics that it creates, at most.
@@ -146,11 +148,28 @@ struct Pending {
 enum Asked {
     ApiVersions,
     Metadata,
-    Produce(Vec<(Place, WriteId)>),
+    Produce(Vec<Written>),
     Fetch(Vec<(Place, i64, u64)>),
     List(Place, u64, i64),
     Create(String),
     Delete(String),
+}
+
+/// A batch on its way.
+#[derive(Clone, Debug)]
+struct Written {
+    place: Place,
+    write: WriteId,
+    quality: Quality,
+}
+
+/// What a batch deserves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Quality {
+    /// To be appended.
+    Good,
+    /// To be refused: a bit is wrong, or it is larger than the broker takes.
+    Bad,
 }
 
 impl Asked {

@@ -1,8 +1,9 @@
 //! What a client does while faults happen.
 
 use super::batch::{self, Shape};
-use super::{Asked, Client, Effect};
+use super::{Asked, Client, Effect, Quality, Written};
 use crate::oracle::{Observation, Outcome, Place, WriteId};
+use bytes::Bytes;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -39,6 +40,9 @@ impl Client {
         if self.topics.is_empty() && !matches!(chosen, Some(3)) {
             return self.create_or_ask(now, out);
         }
+        if self.rng.chance(1, 300) {
+            return self.send_garbage(out);
+        }
         match chosen {
             Some(0) => self.produce(now, out),
             Some(1) => self.fetch(now, out),
@@ -53,19 +57,14 @@ impl Client {
     fn produce(&mut self, now: Now, out: &mut Effects<Effect>) {
         let version = self.rng.between(3, 13) as i16;
         let mut request = ProduceRequest::default().with_timeout_ms(10_000);
-        let mut writes: Vec<(Place, WriteId)> = Vec::new();
+        let mut writes: Vec<Written> = Vec::new();
         for _ in 0..self.rng.between(1, 3) {
             let Some(place) = self.any_place() else { continue };
-            if writes.iter().any(|(taken, _)| *taken == place) {
+            if writes.iter().any(|taken| taken.place == place) {
                 continue;
             }
             let write = self.next_write();
-            let shape = Shape {
-                records: self.rng.between(1, u64::from(self.habits.records)) as u32,
-                value: self.rng.between(8, u64::from(self.habits.value)) as u32,
-                timestamp: now.wall.0,
-            };
-            let batch = batch::encode(write, shape, &mut self.rng);
+            let (batch, quality) = self.draw_batch(write, now);
             out.push(Effect::Observe(Observation::Sent(place.clone(), write, Payload(batch.clone()))));
             let data = PartitionProduceData::default().with_index(place.partition).with_records(Some(batch));
             let topic = TopicProduceData::default().with_partition_data(vec![data]);
@@ -75,7 +74,7 @@ impl Client {
                 topic.with_name(topic_name(&place.topic))
             };
             request.topic_data.push(topic);
-            writes.push((place, write));
+            writes.push(Written { place, write, quality });
         }
         let acks = *self.rng.pick(&[-1, -1, -1, -1, 1, 0]).expect("the list is not empty");
         request.acks = acks;
@@ -83,9 +82,41 @@ impl Client {
             return self.send(now, (ApiKey::Produce, version), &request, Asked::Produce(writes), out);
         }
         self.send_unanswered((ApiKey::Produce, version), &request, out);
-        for (place, write) in writes {
+        for Written { place, write, .. } in writes {
             out.push(Effect::Observe(Observation::Ended(place, write, Outcome::Unknown)));
         }
+    }
+
+    fn draw_batch(&mut self, write: WriteId, now: Now) -> (Bytes, Quality) {
+        let mut shape = Shape {
+            records: self.rng.between(1, u64::from(self.habits.records)) as u32,
+            value: self.rng.between(8, u64::from(self.habits.value)) as u32,
+            timestamp: now.wall.0,
+        };
+        match self.rng.below(60) {
+            0 => {
+                shape.value = self.habits.largest;
+                (batch::encode(write, shape, &mut self.rng), Quality::Bad)
+            }
+            1 => {
+                let mut damaged = batch::encode(write, shape, &mut self.rng).to_vec();
+                let covered = damaged.len() - batch::STAMPED;
+                damaged[batch::STAMPED + self.rng.below(covered as u64) as usize] ^= 1 << self.rng.below(8);
+                (damaged.into(), Quality::Bad)
+            }
+            _ => (batch::encode(write, shape, &mut self.rng), Quality::Good),
+        }
+    }
+
+    /// Bytes that are no request: the broker closes this connection, and does nothing else.
+    fn send_garbage(&mut self, out: &mut Effects<Effect>) {
+        let mut garbage: Vec<u8> = (0..self.rng.between(5, 60)).map(|_| self.rng.next_u64() as u8).collect();
+        let length = u32::try_from(garbage.len() - 4).unwrap_or(u32::MAX);
+        if self.rng.chance(1, 2) {
+            // A sound length, so that what follows is looked at.
+            garbage[..4].copy_from_slice(&length.to_be_bytes());
+        }
+        out.push(Effect::Send(Bytes::from(garbage).into()));
     }
 
     /// Reads on from where it is, or from anywhere that it has been.

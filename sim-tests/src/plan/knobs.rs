@@ -49,6 +49,7 @@ impl Numbers {
             timeout: micros(self.timeout),
             records: u32_of(self.records),
             value: u32_of(self.value),
+            largest: u32_of(self.batch),
             shares: Shares {
                 produce: self.produce,
                 fetch: self.fetch,

@@ -1,0 +1,54 @@
+//! A command line's options, one after the other: `--flag`, `--flag value` or `--flag=value`.
+
+use crate::config::UsageError;
+use std::ffi::OsString;
+
+pub(crate) struct Flags<I> {
+    arguments: I,
+    flag: String,
+    /// Given with the flag, and not asked for yet.
+    given: Option<String>,
+}
+
+impl<I: Iterator<Item = OsString>> Flags<I> {
+    pub(crate) const fn new(arguments: I) -> Self {
+        Self { arguments, flag: String::new(), given: None }
+    }
+
+    /// The next one, without its value.
+    pub(crate) fn advance(&mut self) -> Result<Option<String>, UsageError> {
+        if self.given.is_some() {
+            return Err(UsageError(format!("{} takes no value", self.flag)));
+        }
+        let Some(argument) = self.arguments.next() else { return Ok(None) };
+        let argument = text(argument)?;
+        self.flag = match argument.split_once('=') {
+            Some((flag, value)) if flag.starts_with("--") => {
+                self.given = Some(value.to_owned());
+                flag.to_owned()
+            }
+            _ => argument,
+        };
+        Ok(Some(self.flag.clone()))
+    }
+
+    /// The value of the one that was returned last.
+    pub(crate) fn value(&mut self) -> Result<String, UsageError> {
+        let next = || self.arguments.next().map(text).transpose();
+        let value = self.given.take().map_or_else(next, |given| Ok(Some(given)))?;
+        value.ok_or_else(|| UsageError(format!("{} needs a value", self.flag)))
+    }
+
+    /// The one that was returned last means nothing.
+    pub(crate) fn unknown(&self) -> UsageError {
+        UsageError(if self.flag.starts_with('-') {
+            format!("there is no option {}", self.flag)
+        } else {
+            format!("there is no command {:?}", self.flag)
+        })
+    }
+}
+
+fn text(argument: OsString) -> Result<String, UsageError> {
+    argument.into_string().map_err(|bad| UsageError(format!("{} is not UTF-8", bad.to_string_lossy())))
+}
