@@ -21,7 +21,6 @@ mod workdir;
 
 pub use options::{Against, BrokerOptions, CoreOptions, DiskOptions, parse};
 
-use report::Report;
 use std::fmt;
 use std::io;
 

@@ -28,8 +28,10 @@ use karst_core::shard::{self, Shard};
 use karst_core::store::{StoreCall, StoreResult};
 use karst_core::upload::{self, Uploader};
 use karst_core::wal::{self, Wal};
+use rand::TryRngCore;
+use rand::rngs::OsRng;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::io::{self, Read};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -462,9 +464,7 @@ fn connections(limits: &Limits) -> usize {
 }
 
 fn entropy() -> io::Result<u64> {
-    let mut seed = [0; 8];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut seed)?;
-    Ok(u64::from_le_bytes(seed))
+    OsRng.try_next_u64().map_err(io::Error::other)
 }
 
 fn failed(code: Code, what: impl ToString) -> StartError {

@@ -11,7 +11,7 @@ mod create;
 mod io;
 
 use crate::exit::PanicGuard;
-use crate::lock::{LockError, try_lock};
+use crate::lock::{LockError, lock};
 use karst_core::disk::{DiskOp, DiskResult, SECTOR};
 use karst_core::machine::OpId;
 use rustix::fs::{Mode, OFlags};
@@ -70,7 +70,7 @@ impl Device {
             Err(error) => return Err(unusable(path, "found", &error)),
         }
         let file = open_direct(path)?;
-        try_lock(&file).map_err(|refused| match refused {
+        lock(&file).map_err(|refused| match refused {
             LockError::Held(_) => OpenError::Held(format!("the WAL {} is {refused}", path.display())),
             LockError::Io(error) => unusable(path, "locked", &error),
         })?;

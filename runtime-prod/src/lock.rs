@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// A lock on a file of its own that says who holds it. The kernel lets go of it when the process ends, however it ends,
 /// so the file itself stays.
@@ -24,10 +25,10 @@ impl LockFile {
     /// Takes the lock and writes this process's id into the file.
     ///
     /// # Errors
-    /// At once if somebody else holds it.
+    /// If somebody else holds it, and goes on doing so for a moment.
     pub fn acquire(path: &Path) -> Result<Self, LockError> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        if let Err(refused) = try_lock(&file) {
+        if let Err(refused) = lock(&file) {
             return Err(match refused {
                 LockError::Held(_) => LockError::Held(holder(&mut file)),
                 io @ LockError::Io(_) => io,
@@ -40,11 +41,25 @@ impl LockFile {
     }
 }
 
+/// How long a lock is waited for. A process that was just killed lets go of its locks only when the kernel has taken it
+/// apart, and its supervisor starts the next one at once.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Takes an exclusive lock on an open file, for as long as that stays open.
 ///
 /// # Errors
-/// At once if somebody else holds one.
-pub fn try_lock(file: &File) -> Result<(), LockError> {
+/// If somebody else holds one, and goes on doing so for a moment.
+pub fn lock(file: &File) -> Result<(), LockError> {
+    let since = Instant::now();
+    loop {
+        match try_lock(file) {
+            Err(LockError::Held(_)) if since.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(5)),
+            decided => return decided,
+        }
+    }
+}
+
+fn try_lock(file: &File) -> Result<(), LockError> {
     file.try_lock().map_err(|refused| match refused {
         TryLockError::WouldBlock => LockError::Held(None),
         TryLockError::Error(error) => LockError::Io(error),

@@ -46,6 +46,8 @@ struct Leaving {
     api: Api,
     /// Set on an answer's last send: what its request cost.
     charge: Option<Charge>,
+    /// Set on an answer's last send: what it took itself from the pool for answers.
+    paid: u64,
 }
 
 impl Answers {
@@ -101,7 +103,12 @@ impl Answers {
                 }
                 Some(Answer::Body(body)) => {
                     let owed = self.owed.pop_front().expect("it is the front");
-                    self.leave(now, owed, body, out);
+                    self.leave(now, owed, (body, 0), out);
+                }
+                Some(Answer::Paid(body)) => {
+                    let owed = self.owed.pop_front().expect("it is the front");
+                    let paid = body.len() as u64;
+                    self.leave(now, owed, (body, paid), out);
                 }
             }
         }
@@ -116,6 +123,7 @@ impl Answers {
         if let Some(charge) = leaving.charge {
             credit.refund(charge, out);
         }
+        credit.answer_left(leaving.paid, out);
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
@@ -141,18 +149,19 @@ impl Answers {
         assert!(self.owed.iter().zip(self.owed.iter().skip(1)).all(|(a, b)| a.number < b.number), "in order");
     }
 
-    fn leave(&mut self, now: Instant, owed: Owed, body: Rope, out: &mut Effects<Effect>) {
+    fn leave(&mut self, now: Instant, owed: Owed, (body, paid): (Rope, u64), out: &mut Effects<Effect>) {
         let Owed { api, version, correlation, charge, .. } = owed;
         if self.leaving.is_empty() {
             self.since = now;
         }
         for part in parts(&response::frame(api, version, correlation, body)) {
             let op = self.ops.issue();
-            self.leaving.push_back(Leaving { op, api, charge: None });
+            self.leaving.push_back(Leaving { op, api, charge: None, paid: 0 });
             out.push(Effect::Send(op, part));
         }
         let last = self.leaving.back_mut().expect("a frame is never empty");
         last.charge = Some(charge);
+        last.paid = paid;
     }
 }
 

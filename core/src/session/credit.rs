@@ -74,6 +74,13 @@ impl Credit {
         self.give_back(charge.pool, charge.extra, out);
     }
 
+    /// An answer has left that took so much from the pool for answers.
+    pub(super) fn answer_left(&mut self, paid: u64, out: &mut Effects<Effect>) {
+        if paid > 0 {
+            out.push(Mail::CreditBack(self.conn, Pool::Answers, paid));
+        }
+    }
+
     /// The shard grants credit.
     pub(super) fn granted(&mut self, pool: Pool, bytes: u64, out: &mut Effects<Effect>) {
         *self.held.entry(pool).or_default() += bytes;

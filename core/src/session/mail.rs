@@ -65,6 +65,8 @@ pub struct RequestNumber(pub u64);
 pub enum Answer {
     /// The response's body; the session puts length and header before it.
     Body(Rope),
+    /// The same, its length taken from [`Pool::Answers`](crate::shard::Pool::Answers): that goes back when it has left.
+    Paid(Rope),
     /// Nothing: `acks=0` and all went well.
     Nothing,
     /// Close the connection: `acks=0` and something failed, so the client must refresh its metadata.

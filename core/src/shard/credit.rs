@@ -20,6 +20,7 @@ pub(super) struct Grant {
 pub(super) struct Credit {
     produce: Purse,
     control: Purse,
+    answers: Purse,
 }
 
 #[derive(Debug)]
@@ -33,7 +34,11 @@ struct Purse {
 
 impl Credit {
     pub(super) fn new(limits: &Limits) -> Self {
-        Self { produce: Purse::new(limits.produce_credit), control: Purse::new(limits.control_credit) }
+        Self {
+            produce: Purse::new(limits.produce_credit),
+            control: Purse::new(limits.control_credit),
+            answers: Purse::new(limits.answer_credit),
+        }
     }
 
     /// A session wants so many bytes, at once or not at all.
@@ -51,7 +56,12 @@ impl Credit {
     /// A session is gone, and with it its unanswered wishes.
     pub(super) fn close(&mut self, conn: ConnId) -> Vec<Grant> {
         let mut grants = Vec::new();
-        for pool in [Pool::Produce, Pool::Control] {
+        // Answers that had not left are gone with their connection.
+        let unsent = self.answers.held.get(&conn).copied().unwrap_or(0);
+        if unsent > 0 {
+            self.answers.give_back(conn, unsent);
+        }
+        for pool in [Pool::Produce, Pool::Control, Pool::Answers] {
             self.purse(pool).waiting.retain(|(waiting, _)| *waiting != conn);
             let held = self.purse(pool).held.get(&conn).copied().unwrap_or(0);
             assert_eq!(held, 0, "a session returns its credit before it is gone");
@@ -62,11 +72,13 @@ impl Credit {
 
     /// Whether all credit is back.
     pub(super) fn is_whole(&self) -> bool {
-        [&self.produce, &self.control].iter().all(|purse| purse.free == purse.total && purse.waiting.is_empty())
+        [&self.produce, &self.control, &self.answers]
+            .iter()
+            .all(|purse| purse.free == purse.total && purse.waiting.is_empty())
     }
 
     pub(super) fn invariants(&self) {
-        for purse in [&self.produce, &self.control] {
+        for purse in [&self.produce, &self.control, &self.answers] {
             let held: u64 = purse.held.values().sum();
             assert!(
                 purse.free == purse.total.saturating_sub(held),
@@ -82,6 +94,7 @@ impl Credit {
         match pool {
             Pool::Produce => &mut self.produce,
             Pool::Control => &mut self.control,
+            Pool::Answers => &mut self.answers,
         }
     }
 
@@ -130,7 +143,7 @@ mod tests {
     const B: ConnId = ConnId(2);
 
     fn credit() -> Credit {
-        Credit::new(&Limits { produce_credit: 100, control_credit: 50, ..Limits::default() })
+        Credit::new(&Limits { produce_credit: 100, control_credit: 50, answer_credit: 100, ..Limits::default() })
     }
 
     #[test]
@@ -154,6 +167,16 @@ mod tests {
         credit.invariants();
         assert_eq!(credit.give_back(B, Pool::Produce, 500).len(), 1);
         credit.give_back(A, Pool::Produce, 1);
+        assert!(credit.is_whole());
+    }
+
+    #[test]
+    fn answers_that_did_not_leave_are_paid_back_with_their_connection() {
+        let mut credit = credit();
+        assert_eq!(credit.want(A, Pool::Answers, 60).len(), 1);
+        assert_eq!(credit.want(B, Pool::Answers, 60), []);
+        assert_eq!(credit.close(A).len(), 1);
+        credit.give_back(B, Pool::Answers, 60);
         assert!(credit.is_whole());
     }
 

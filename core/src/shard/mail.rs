@@ -38,6 +38,10 @@ pub enum Pool {
     Produce,
     /// For all others.
     Control,
+    /// For records on their way out. Taken by the shard when a fetch has found them; the session gives back
+    /// [`session::Answer::Paid`](crate::session::Answer::Paid) when it has left, and what is out when a connection ends
+    /// is free again with [`Mail::Closed`].
+    Answers,
 }
 
 /// What others tell the shard.

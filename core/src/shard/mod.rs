@@ -37,12 +37,13 @@ use crate::id::{ConnId, CutNumber, NodeEpoch, NodeId, StreamId};
 use crate::kafka::{Request, RequestBody};
 use crate::limits::Limits;
 use crate::log_cache::LogCache;
-use crate::machine::{Deadline, Effects, Machine, Now, OpIds, Rng};
+use crate::machine::{Deadline, Effects, Machine, Now, OpIds, Rng, Rope};
 use crate::mail::Mail as To;
 use crate::metadata::{Command, Image};
 use crate::node::{self, Asker};
 use crate::session::{self, Answer, Numbered};
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use api::{ProduceOutcome, Produced};
 use appends::Appends;
 use credit::{Credit, Grant};
@@ -68,6 +69,8 @@ pub struct Shard {
     reader: ObjectReader,
     ops: OpIds,
     credit: Credit,
+    /// Fetched records that wait for credit to leave; a connection has one such answer at most.
+    unpaid: BTreeMap<ConnId, (Asked, Rope)>,
     /// The last cut that was made.
     cut: CutNumber,
     /// Whether a marker was asked for that has not come yet.
@@ -112,6 +115,7 @@ impl Shard {
             cache: LogCache::new(limits),
             ops: OpIds::default(),
             credit: Credit::new(limits),
+            unpaid: BTreeMap::new(),
             cut: CutNumber(0),
             cut_asked: false,
             limits: limits.clone(),
@@ -136,6 +140,7 @@ impl Shard {
         self.produces.is_empty()
             && self.topics.is_idle()
             && self.fetches.is_empty()
+            && self.unpaid.is_empty()
             && self.appends.is_empty()
             && self.partitions.values().all(Partition::is_settled)
     }
@@ -151,14 +156,22 @@ impl Shard {
             Mail::Opened(conn) => {
                 let idle = u64::from(self.limits.idle_credit);
                 let grants = self.credit.want(conn, Pool::Control, idle);
-                send_grants(grants, out);
+                self.take_grants(grants, out);
             }
             Mail::Request(conn, numbered) => self.handle_request(now, conn, numbered, out),
-            Mail::CreditWanted(conn, pool, bytes) => send_grants(self.credit.want(conn, pool, bytes), out),
-            Mail::CreditBack(conn, pool, bytes) => send_grants(self.credit.give_back(conn, pool, bytes), out),
+            Mail::CreditWanted(conn, pool, bytes) => {
+                let grants = self.credit.want(conn, pool, bytes);
+                self.take_grants(grants, out);
+            }
+            Mail::CreditBack(conn, pool, bytes) => {
+                let grants = self.credit.give_back(conn, pool, bytes);
+                self.take_grants(grants, out);
+            }
             Mail::Closed(conn) => {
                 self.fetches.forget(conn);
-                send_grants(self.credit.close(conn), out);
+                self.unpaid.remove(&conn);
+                let grants = self.credit.close(conn);
+                self.take_grants(grants, out);
             }
             Mail::Granted(bytes) => {
                 self.appends.grant(bytes);
@@ -263,14 +276,29 @@ impl Shard {
         self.send_answer(asked, Answer::Body(body), out);
     }
 
+    /// Answers with records, once there is credit for them.
+    fn answer_paid(&mut self, asked: Asked, body: Rope, out: &mut Effects<Effect>) {
+        let bytes = body.len() as u64;
+        let other = self.unpaid.insert(asked.conn, (asked, body));
+        assert!(other.is_none(), "a connection's fetch starts when the answer before has left");
+        let grants = self.credit.want(asked.conn, Pool::Answers, bytes);
+        self.take_grants(grants, out);
+    }
+
+    fn take_grants(&mut self, grants: Vec<Grant>, out: &mut Effects<Effect>) {
+        for Grant { conn, pool, bytes } in grants {
+            if pool == Pool::Answers {
+                let (asked, body) =
+                    self.unpaid.remove(&conn).expect("credit for an answer is wanted by one that waits");
+                self.send_answer(asked, Answer::Paid(body), out);
+            } else {
+                out.push(to(To::Session(conn, session::Mail::Credit(pool, bytes))));
+            }
+        }
+    }
+
     fn send_answer(&self, asked: Asked, answer: Answer, out: &mut Effects<Effect>) {
         out.push(to(To::Session(asked.conn, session::Mail::Answer { to: asked.number, answer })));
-    }
-}
-
-fn send_grants(grants: alloc::vec::Vec<Grant>, out: &mut Effects<Effect>) {
-    for Grant { conn, pool, bytes } in grants {
-        out.push(to(To::Session(conn, session::Mail::Credit(pool, bytes))));
     }
 }
 

@@ -75,7 +75,7 @@ fn fetch_all(world: &mut World) -> Vec<u32> {
         let partition = FetchPartition::default().with_fetch_offset(values.len() as i64).with_partition_max_bytes(300);
         let topic = FetchTopic::default().with_topic(name()).with_partitions(vec![partition]);
         let request = FetchRequest::default().with_max_bytes(10_000).with_topics(vec![topic]);
-        let response: FetchResponse = decode(ask(world, Api::Fetch, 12, RequestBody::Fetch(request)), 12);
+        let response: FetchResponse = decode(ask(world, Api::Fetch, 12, RequestBody::Fetch(Box::new(request))), 12);
         let partition = &response.responses[0].partitions[0];
         assert_eq!(partition.error_code, 0);
         let mut records = partition.records.clone().unwrap_or_default();
@@ -97,7 +97,7 @@ fn expected(count: u32) -> Vec<u32> {
 
 fn ask(world: &mut World, api: Api, version: i16, body: RequestBody) -> Rope {
     match world.ask(ConnId(1), Request { api, version, frame: Payload::default(), body }) {
-        Answer::Body(body) => body,
+        Answer::Body(body) | Answer::Paid(body) => body,
         other => panic!("not answered: {other:?}"),
     }
 }

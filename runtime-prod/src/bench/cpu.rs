@@ -36,7 +36,8 @@ pub(super) struct Usage {
 impl Reading {
     /// Now, with the broker of this process id.
     pub(super) fn take(broker: Option<u32>) -> Result<Self, Failure> {
-        let broker = broker.map(|pid| Ok::<_, Failure>(Broker { all: process(&pid.to_string())?, threads: threads(pid)? }));
+        let broker =
+            broker.map(|pid| Ok::<_, Failure>(Broker { all: process(&pid.to_string())?, threads: threads(pid)? }));
         Ok(Self { at: Instant::now(), client: process("self")?, broker: broker.transpose()? })
     }
 
@@ -47,7 +48,8 @@ impl Reading {
         let client = part(self.client, end.client);
         let (Some(from), Some(to)) = (&self.broker, &end.broker) else { return Usage { client, ..Usage::default() } };
         let before = |name: &String| from.threads.get(name).copied().unwrap_or_default();
-        let mut threads: Vec<_> = to.threads.iter().map(|(name, time)| (name.clone(), part(before(name), *time))).collect();
+        let mut threads: Vec<_> =
+            to.threads.iter().map(|(name, time)| (name.clone(), part(before(name), *time))).collect();
         threads.retain(|(_, busy)| *busy >= 0.01);
         threads.sort_by(|a, b| b.1.total_cmp(&a.1));
         Usage { client, broker: Some(part(from.all, to.all)), threads }

@@ -20,6 +20,7 @@ impl Numbers {
             connections: u32_of(self.control_credit * 4 / 5 / self.idle_credit.max(1)).max(1),
             produce_credit: self.produce_credit,
             control_credit: self.control_credit,
+            answer_credit: self.answer_credit,
             idle_credit: u32_of(self.idle_credit),
             wal_block: u32_of(self.block),
             wal_depth: u32_of(self.depth),

@@ -98,6 +98,8 @@ numbers! {
     produce_credit = "limits.produce-credit", 65_536;
     /// Credit for all others.
     control_credit = "limits.control-credit", 65_536;
+    /// Credit for records on their way out.
+    answer_credit = "limits.answer-credit", 65_536;
     /// Credit that a connection holds idle.
     idle_credit = "limits.idle-credit", 2_048;
     /// A cut is made at so many bytes.

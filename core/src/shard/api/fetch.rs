@@ -31,7 +31,8 @@ impl Shard {
         if request.session_id != 0 {
             // No session is ever handed out: the client begins a full fetch (KIP-227).
             let answer = FetchAnswer { error: Some(ErrorCode::FetchSessionIdNotFound), ..FetchAnswer::default() };
-            return self.answer_fetch(asked, &answer, out);
+            let body = answer.encode(asked.version).expect("an answer without topics has no names");
+            return self.send_answer(asked, Answer::Body(body), out);
         }
         let fetch = Fetch {
             asked,
@@ -191,12 +192,8 @@ impl Shard {
             partitions: topic.partitions.iter().zip(got.by_ref()).map(|(wanted, got)| fetched(wanted, got)).collect(),
         });
         let answer = FetchAnswer { topics: topics.collect(), ..FetchAnswer::default() };
-        self.answer_fetch(fetch.asked, &answer, out);
-    }
-
-    fn answer_fetch(&self, asked: Asked, answer: &FetchAnswer, out: &mut Effects<Effect>) {
-        let body = answer.encode(asked.version).expect("names come from a request of the same version");
-        self.send_answer(asked, Answer::Body(body), out);
+        let body = answer.encode(fetch.asked.version).expect("names come from a request of the same version");
+        self.answer_paid(fetch.asked, body, out);
     }
 
     fn wanted_topic(&self, version: i16, topic: &FetchTopic) -> WantedTopic {

@@ -1,0 +1,165 @@
+//! As little of a Kafka client as measures a broker: one blocking connection, and frames made in advance.
+
+use super::Failure;
+use bytes::{Buf, Bytes};
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::{CreateTopicsRequest, DeleteTopicsRequest, MetadataRequest, RequestHeader, TopicName};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
+use karst_core::kafka::ErrorCode;
+use std::io::{BufReader, Read, Write};
+use std::marker::PhantomData;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+/// A broker that says nothing for so long is stuck.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A topic's partitions have a leader so soon after it was made.
+const OPENING: Duration = Duration::from_secs(30);
+
+/// Bytes taken from the socket at once where answers are small.
+const BUFFER: usize = 16 << 10;
+
+/// Where the correlation id is in a frame.
+const CORRELATION: std::ops::Range<usize> = 8..12;
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Client {
+    stream: BufReader<TcpStream>,
+    sent: i32,
+    received: i32,
+}
+
+/// A request, written once and sent any number of times.
+#[derive(Debug)]
+pub(super) struct Frame<R> {
+    version: i16,
+    bytes: Vec<u8>,
+    request: PhantomData<R>,
+}
+
+impl<R: Request> Frame<R> {
+    pub(super) fn new(version: i16, request: &R) -> Result<Self, Failure> {
+        let header = RequestHeader::default()
+            .with_request_api_key(R::KEY)
+            .with_request_api_version(version)
+            .with_client_id(Some(StrBytes::from_static_str("karst-bench")));
+        let mut bytes = vec![0; 4];
+        header.encode(&mut bytes, R::header_version(version)).map_err(Failure::new)?;
+        request.encode(&mut bytes, version).map_err(Failure::new)?;
+        let length = i32::try_from(bytes.len() - 4).map_err(Failure::new)?;
+        bytes[..4].copy_from_slice(&length.to_be_bytes());
+        Ok(Self { version, bytes, request: PhantomData })
+    }
+
+    /// All of it, its length first.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Client {
+    pub(super) fn connect(address: &str) -> Result<Self, Failure> {
+        let stream = TcpStream::connect(address)
+            .map_err(|error| Failure::new(format_args!("cannot connect to {address}: {error}")))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self { stream: BufReader::with_capacity(BUFFER, stream), sent: 0, received: 0 })
+    }
+
+    /// Sends a request and waits for its answer.
+    pub(super) fn ask<R: Request>(&mut self, version: i16, request: &R) -> Result<R::Response, Failure> {
+        let mut frame = Frame::new(version, request)?;
+        self.send(&mut frame)?;
+        self.receive::<R>(version)
+    }
+
+    /// Sends a frame without waiting.
+    pub(super) fn send<R>(&mut self, frame: &mut Frame<R>) -> Result<(), Failure> {
+        frame.bytes[CORRELATION].copy_from_slice(&self.sent.to_be_bytes());
+        self.sent = self.sent.wrapping_add(1);
+        Ok(self.stream.get_mut().write_all(&frame.bytes)?)
+    }
+
+    /// Waits for the next answer, which must be to this kind of request.
+    pub(super) fn receive<R: Request>(&mut self, version: i16) -> Result<R::Response, Failure> {
+        let mut answer = self.receive_frame()?;
+        if answer.remaining() < 5 || answer.get_i32() != self.received {
+            return Err(Failure::new("the broker answered out of order"));
+        }
+        self.received = self.received.wrapping_add(1);
+        if R::Response::header_version(version) > 0 && answer.get_u8() != 0 {
+            return Err(Failure::new("the broker's answer has a header that is not understood"));
+        }
+        R::Response::decode(&mut answer, version).map_err(Failure::new)
+    }
+
+    /// The answer to a frame that was sent.
+    pub(super) fn receive_for<R: Request>(&mut self, frame: &Frame<R>) -> Result<R::Response, Failure> {
+        self.receive::<R>(frame.version)
+    }
+
+    /// Makes a topic and waits until all its partitions have a leader.
+    pub(super) fn create_topic(&mut self, name: &TopicName, partitions: usize) -> Result<(), Failure> {
+        const VERSION: i16 = 5;
+        let topic = CreatableTopic::default()
+            .with_name(name.clone())
+            .with_num_partitions(i32::try_from(partitions).map_err(Failure::new)?)
+            .with_replication_factor(1);
+        let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000);
+        let response = self.ask(VERSION, &request)?;
+        response.topics.iter().try_for_each(|topic| check("create a topic", topic.error_code))?;
+        self.await_leaders(name)
+    }
+
+    fn await_leaders(&mut self, name: &TopicName) -> Result<(), Failure> {
+        const VERSION: i16 = 9;
+        let topic = MetadataRequestTopic::default().with_name(Some(name.clone()));
+        let request = MetadataRequest::default().with_topics(Some(vec![topic]));
+        let until = Instant::now() + OPENING;
+        while Instant::now() < until {
+            let response = self.ask(VERSION, &request)?;
+            let mut partitions = response.topics.iter().flat_map(|topic| &topic.partitions).peekable();
+            if partitions.peek().is_some() && partitions.all(|partition| partition.leader_id.0 >= 0) {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Err(Failure::new("a new topic's partitions have no leader"))
+    }
+
+    pub(super) fn delete_topics(&mut self, names: &[TopicName]) -> Result<(), Failure> {
+        const VERSION: i16 = 5;
+        let request = DeleteTopicsRequest::default().with_topic_names(names.to_vec()).with_timeout_ms(30_000);
+        let response = self.ask(VERSION, &request)?;
+        response.responses.iter().try_for_each(|topic| check("delete a topic", topic.error_code))
+    }
+
+    fn receive_frame(&mut self) -> Result<Bytes, Failure> {
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length)?;
+        let length = usize::try_from(i32::from_be_bytes(length)).map_err(Failure::new)?;
+        let mut frame = Vec::with_capacity(length);
+        let got = (&mut self.stream).take(length as u64).read_to_end(&mut frame)?;
+        if got < length {
+            return Err(Failure::new("the broker closed the connection"));
+        }
+        Ok(frame.into())
+    }
+}
+
+/// A name as Kafka's messages have it.
+pub(super) fn topic_name(name: String) -> TopicName {
+    TopicName(StrBytes::from_string(name))
+}
+
+/// Whether the broker did as it was asked.
+pub(super) fn check(what: &str, error: i16) -> Result<(), Failure> {
+    if error == ErrorCode::None.code() {
+        return Ok(());
+    }
+    Err(Failure::new(format_args!("the broker refused to {what}: Kafka's error {error}")))
+}
