@@ -9,6 +9,8 @@ use core::time::Duration;
 pub struct Limits {
     /// A request frame (Kafka's socket.request.max.bytes).
     pub request: u32,
+    /// A request frame without records: larger ones close their connection.
+    pub control_request: u32,
     /// A record batch, its header included (Kafka's message.max.bytes).
     pub batch: u32,
     /// Connections at once.
@@ -69,6 +71,7 @@ impl Default for Limits {
         const MIB: u32 = 1 << 20;
         Self {
             request: 100 * MIB,
+            control_request: 16 * MIB,
             batch: MIB + 12,
             connections: 10_000,
             partitions_per_topic: 10_000,
@@ -122,14 +125,13 @@ impl Limits {
         if !self.wal_block.is_multiple_of(4096) || self.wal_block < 4096 {
             return Err(format!("a WAL block ({} bytes) must be a multiple of 4096", self.wal_block));
         }
-        let idle = u64::from(self.idle_credit) * u64::from(self.connections);
-        if self.control_credit < idle + idle / 4 {
+        if u64::from(self.control_request) > self.control_credit {
             return Err(format!(
-                "the idle credit of all connections ({idle} bytes) must leave a fifth of the control credit ({} bytes) \
-                 free: lower the limit of connections or enlarge the control credit",
-                self.control_credit
+                "a request without records ({} bytes) must fit into the credit for such ({} bytes)",
+                self.control_request, self.control_credit
             ));
         }
+        let idle = self.idle_credit;
         if idle == 0 || self.wal_depth == 0 || self.uploads == 0 || self.lease == 0 {
             return Err("idle credit, WAL depth, uploads and lease must be above zero".into());
         }

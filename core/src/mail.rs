@@ -26,6 +26,8 @@ pub enum Mail {
 pub enum Halt {
     /// Asked to stop, and everything was drained: nothing is left in the WAL.
     Clean,
+    /// Asked to stop before it served. Nothing was changed; the WAL may hold records, which the next start uploads.
+    NotStarted,
     /// A newer registration of this node, or another leader, fenced this one.
     Fenced(alloc::string::String),
     /// The WAL's device failed; what was durable before that was uploaded as far as possible.

@@ -28,6 +28,8 @@ impl Code {
     pub const FENCED: Self = Self(69);
     /// A bug in Karst: an assertion failed. The WAL makes a restart safe.
     pub const PANIC: Self = Self(70);
+    /// Stopped as asked, before it served.
+    pub const NOT_STARTED: Self = Self(71);
     /// A second signal arrived before the broker had stopped.
     pub const IMPATIENT: Self = Self(130);
 
@@ -43,6 +45,7 @@ impl Code {
     68  the object store is unusable or full
     69  fenced: a newer broker with this node id took over
     70  internal error (panic)
+    71  stopped as asked before it served: the WAL may hold records
     130 a second signal cut the shutdown short
 ";
 
@@ -57,6 +60,11 @@ impl Code {
 pub fn explain(halt: &Halt) -> (Code, String) {
     match halt {
         Halt::Clean => (Code::CLEAN, "stopped: everything is uploaded and the WAL is clean".into()),
+        Halt::NotStarted => (
+            Code::NOT_STARTED,
+            "stopped before it served: nothing was changed. The WAL may hold records, which the next start uploads"
+                .into(),
+        ),
         Halt::Fenced(why) => (
             Code::FENCED,
             format!("fenced: {why}\nAnother broker runs under this node id or took over. Give each its own --node-id."),

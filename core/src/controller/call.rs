@@ -105,7 +105,10 @@ impl Call {
 
 fn send(io: &mut Io<'_>, op: &StoreOp) -> Phase {
     let id = io.desk.ids.issue();
-    io.out.push(Effect::Store(id, StoreCall { op: op.clone(), within: io.desk.attempt }));
+    // A large snapshot takes longer than one attempt's usual time.
+    let size = if let StoreOp::Put { body, .. } = op { body.len() } else { 0 };
+    let within = io.desk.attempt * (1 + u32::try_from(size >> 23).unwrap_or(u32::MAX >> 8));
+    io.out.push(Effect::Store(id, StoreCall { op: op.clone(), within }));
     Phase::InFlight(id)
 }
 

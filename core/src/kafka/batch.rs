@@ -31,6 +31,10 @@ const MAGIC_AT: usize = 16;
 /// Where the CRC's cover begins.
 const COVERED: usize = 21;
 const MAGIC: u8 = 2;
+/// Length, attributes, two deltas, two lengths and a count of headers: a byte each at least.
+const SMALLEST_RECORD: usize = 7;
+/// What a compressed batch may claim without being looked into: offsets then last for ever at any rate.
+const MOST_COMPRESSED: usize = 1 << 24;
 
 /// A batch's header, as it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -234,9 +238,15 @@ impl CheckedBatch {
 
 fn check_header(header: &BatchHeader) -> Result<(), ErrorCode> {
     let counts_agree = i64::from(header.count) == i64::from(header.last_offset_delta) + 1;
+    let body = header.size().unwrap_or(0).saturating_sub(HEADER);
+    let most = match header.attributes.codec() {
+        Some(Codec::None) => body / SMALLEST_RECORD,
+        _ => MOST_COMPRESSED,
+    };
     if header.attributes.is_control()
         || header.attributes.codec().is_none()
         || header.count <= 0
+        || header.count as usize > most
         || !counts_agree
         || header.base_offset != 0
     {

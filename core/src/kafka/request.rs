@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_produce_comes_with_checked_batches_that_are_slices_of_the_frame() {
-        let sound = Bytes::from(batch(2, b"records"));
+        let sound = Bytes::from(batch(2, b"two short records"));
         for version in 3..=13 {
             let produce = produce(version, -1, Some(sound.clone()));
             assert_eq!((produce.acks, produce.timeout), (Acks::All, Duration::from_millis(1500)));

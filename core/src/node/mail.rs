@@ -62,6 +62,8 @@ pub enum Mail {
     CutCommitted(CutNumber),
     /// From the uploader or the shard: it can't go on.
     Failed(Halt),
+    /// From the shard: it has opened its partitions, so clients may come.
+    Serves,
     /// From the shard: it drained; every record that it accepted is durable, and the closing cut is on its way with
     /// this number.
     Drained(CutNumber),

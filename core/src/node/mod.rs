@@ -137,6 +137,7 @@ impl Node {
             Mail::WalClosed => self.handle_wal_closed(out),
             Mail::WalPoisoned(why) => self.handle_poisoned(now, why, out),
             Mail::CutCommitted(number) => self.handle_cut_committed(number, out),
+            Mail::Serves => out.push(Effect::Ready),
             Mail::Drained(number) => self.handle_drained(number, out),
         }
     }

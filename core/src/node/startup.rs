@@ -90,7 +90,6 @@ impl Node {
         self.phase = Phase::Serving;
         self.janitor.start(now);
         out.push(to(To::Shard(shard::Mail::Serve { node: self.config.node, epoch: self.epoch })));
-        out.push(Effect::Ready);
     }
 }
 

@@ -61,8 +61,8 @@ impl Node {
         match self.phase {
             Phase::Serving => self.start_stopping(now, Why::Asked, out),
             Phase::Stopping(_) | Phase::Halted => {}
-            // Nothing was acknowledged yet: the WAL is as the last run left it, or empty.
-            _ => self.halt(Halt::Clean, out),
+            // Nothing was acknowledged yet: the WAL is as the last run left it.
+            _ => self.halt(Halt::NotStarted, out),
         }
     }
 

@@ -92,20 +92,6 @@ impl Credit {
         }
     }
 
-    /// Whether a grant is under way to here.
-    pub(super) fn is_expected(&self) -> bool {
-        self.free.is_none() || self.wish.as_ref().is_some_and(|wish| wish.granted.is_none())
-    }
-
-    /// The connection is gone: gives back everything.
-    pub(super) fn give_all_back(&mut self, out: &mut Effects<Effect>) {
-        for (pool, bytes) in core::mem::take(&mut self.held) {
-            if bytes > 0 {
-                out.push(Mail::CreditBack(self.conn, pool, bytes));
-            }
-        }
-    }
-
     /// What should be held: the free part, and what requests cost that together cost `charged`.
     pub(super) fn invariants(&self, charged: u64) {
         let wished = self.wish.as_ref().map_or(0, |wish| wish.idle + wish.granted.unwrap_or(0));

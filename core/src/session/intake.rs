@@ -3,7 +3,8 @@
 use super::credit::{Charge, Credit};
 use super::mail::Effect;
 use crate::kafka::frame::{Announced, Framer};
-use crate::kafka::{Api, Malformed};
+use crate::kafka::{Api, Fault, Malformed};
+use crate::limits::Limits;
 use crate::machine::{Deadline, Effects, Instant};
 use crate::shard::Pool;
 use bytes::Bytes;
@@ -15,6 +16,8 @@ const PROGRESS: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Intake {
     framer: Framer,
+    /// The largest frame of a request without records.
+    control_request: u32,
     state: State,
     patience: Duration,
     /// Since when the client owes bytes, and how many times [`PROGRESS`] it had sent by then.
@@ -34,8 +37,14 @@ enum State {
 }
 
 impl Intake {
-    pub(super) const fn new(limit: u32, patience: Duration) -> Self {
-        Self { framer: Framer::new(limit), state: State::Empty, patience, owing: None }
+    pub(super) const fn new(limits: &Limits) -> Self {
+        Self {
+            framer: Framer::new(limits.request),
+            control_request: limits.control_request,
+            state: State::Empty,
+            patience: limits.stalled_connection,
+            owing: None,
+        }
     }
 
     pub(super) fn push(&mut self, bytes: Bytes) {
@@ -46,6 +55,9 @@ impl Intake {
     pub(super) fn next(&mut self, credit: &mut Credit, out: &mut Effects<Effect>) -> Result<Option<i16>, Malformed> {
         if matches!(self.state, State::Empty | State::Unpaid) {
             let Some(announced) = self.framer.announced()? else { return Ok(None) };
+            if pool_of(announced) == Pool::Control && announced.len > self.control_request {
+                return Err(Malformed { field: "the frame", fault: Fault::Length(announced.len.into()) });
+            }
             self.state = match credit.pay(pool_of(announced), u64::from(announced.len), out) {
                 Some(charge) => {
                     self.framer.begin(announced);

@@ -19,19 +19,16 @@
 //! - **patience**: while the client owes bytes of a request, or does not take an answer, each MiB may take
 //!   [`Limits::stalled_connection`]; then the connection is closed. Time in which the broker does not listen doesn't
 //!   count. A connection on which nothing is under way is closed after [`Limits::idle_connection`];
-//! - **credit**: whatever was granted goes back. An answer that has left gives back what its request cost beyond the
-//!   idle credit. When the connection is gone all goes back at once, also for requests that the shard still carries
-//!   out; their answers, should they come, are dropped. If a grant is under way at that moment (the idle credit, or one
-//!   that was asked for), the session lives until that has come and gone back: only then does it say
-//!   [`shard::Mail::Closed`]. The runtime keeps it, and delivers its mail, until
-//!   [`Session::is_over`].
+//! - **credit**: an answer that has left gives back what its request cost beyond the idle credit. When the connection
+//!   is gone, [`shard::Mail::Closed`](crate::shard::Mail::Closed) frees all of it at the shard, at once; answers and
+//!   grants that come later are dropped.
 //!
 //! It answers ApiVersions by itself. Inputs and effects: [`Input`], [`Effect`].
 //!
 //! ```text
 //!  new -> opened -> OPEN -- Halt --> HALTING (no new request starts; the last answer has left)
 //!                     |                 |
-//!                     '---- Close ------'--> CLOSING (deaf) -- Closed --> GONE (awaits a grant) --> OVER
+//!                     '---- Close ------'--> CLOSING (deaf) -- Closed --> OVER
 //! ```
 
 mod answers;
@@ -79,9 +76,7 @@ enum Phase {
     Halting,
     /// The connection is being closed.
     Closing,
-    /// It is gone, and a grant is under way.
-    Gone,
-    /// So is the session.
+    /// It is gone, and so is the session.
     Over,
 }
 
@@ -104,7 +99,7 @@ impl Session {
             active: Instant::default(),
             idle: limits.idle_connection,
             credit: Credit::new(conn),
-            intake: Intake::new(limits.request, limits.stalled_connection),
+            intake: Intake::new(limits),
             answers: Answers::new(limits.stalled_connection),
         }
     }
@@ -115,7 +110,7 @@ impl Session {
         out.push(shard::Mail::Opened(self.conn));
     }
 
-    /// Whether it has given everything back and will never want anything again: the runtime may drop it.
+    /// Whether it will never want anything again: the runtime may drop it.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.phase == Phase::Over
@@ -133,9 +128,8 @@ impl Session {
                 }
             }
             Mail::Credit(pool, bytes) => {
-                self.credit.granted(pool, bytes, out);
-                if self.phase == Phase::Gone {
-                    self.settle(out);
+                if self.phase != Phase::Over {
+                    self.credit.granted(pool, bytes, out);
                 }
             }
             Mail::Halt => {
@@ -236,20 +230,12 @@ impl Session {
         out.push(Effect::Close(why));
     }
 
+    /// Whatever is out for this connection, granted, wished for or under way, is free again when the shard hears this.
     fn gone(&mut self, out: &mut Effects<Effect>) {
-        if matches!(self.phase, Phase::Gone | Phase::Over) {
-            return;
-        }
-        self.phase = Phase::Gone;
-        self.intake.clear();
-        self.settle(out);
-    }
-
-    fn settle(&mut self, out: &mut Effects<Effect>) {
-        self.credit.give_all_back(out);
-        if !self.credit.is_expected() {
-            out.push(shard::Mail::Closed(self.conn));
+        if self.phase != Phase::Over {
             self.phase = Phase::Over;
+            self.intake.clear();
+            out.push(shard::Mail::Closed(self.conn));
         }
     }
 }

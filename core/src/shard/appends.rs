@@ -1,14 +1,16 @@
 //! Batches on their way into the WAL.
 
 use super::joins::Part;
-use crate::id::StreamId;
+use crate::id::{ConnId, StreamId};
 use crate::machine::{Payload, WallTime};
 use crate::wal;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 /// A batch that waits for a grant. It gets its offset only when the WAL takes it.
 #[derive(Debug)]
 pub(super) struct Waiting {
+    pub(super) conn: ConnId,
     pub(super) stream: StreamId,
     pub(super) records: u32,
     pub(super) max_timestamp: WallTime,
@@ -37,6 +39,17 @@ impl Appends {
         let cost = wal::ring::cost(self.waiting.front()?.batch.len());
         self.granted = self.granted.checked_sub(cost)?;
         self.waiting.pop_front()
+    }
+
+    /// What waits for a connection that is gone.
+    pub(super) fn forget(&mut self, conn: ConnId) -> Vec<Waiting> {
+        if self.waiting.iter().all(|waiting| waiting.conn != conn) {
+            return Vec::new();
+        }
+        let all = core::mem::take(&mut self.waiting).into_iter();
+        let (gone, kept): (Vec<_>, Vec<_>) = all.partition(|waiting| waiting.conn == conn);
+        self.waiting = kept.into();
+        gone
     }
 
     /// Everything that waits, when it will never be taken.

@@ -18,6 +18,7 @@ pub(super) struct Grant {
 
 #[derive(Debug)]
 pub(super) struct Credit {
+    idle: Purse,
     produce: Purse,
     control: Purse,
     answers: Purse,
@@ -35,6 +36,7 @@ struct Purse {
 impl Credit {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
+            idle: Purse::new(u64::from(limits.idle_credit) * u64::from(limits.connections)),
             produce: Purse::new(limits.produce_credit),
             control: Purse::new(limits.control_credit),
             answers: Purse::new(limits.answer_credit),
@@ -53,18 +55,16 @@ impl Credit {
         self.grant(pool)
     }
 
-    /// A session is gone, and with it its unanswered wishes.
+    /// A session is gone: what it held is free again, and what it wished for is void.
     pub(super) fn close(&mut self, conn: ConnId) -> Vec<Grant> {
         let mut grants = Vec::new();
-        // Answers that had not left are gone with their connection.
-        let unsent = self.answers.held.get(&conn).copied().unwrap_or(0);
-        if unsent > 0 {
-            self.answers.give_back(conn, unsent);
-        }
-        for pool in [Pool::Produce, Pool::Control, Pool::Answers] {
-            self.purse(pool).waiting.retain(|(waiting, _)| *waiting != conn);
-            let held = self.purse(pool).held.get(&conn).copied().unwrap_or(0);
-            assert_eq!(held, 0, "a session returns its credit before it is gone");
+        for pool in [Pool::Idle, Pool::Produce, Pool::Control, Pool::Answers] {
+            let purse = self.purse(pool);
+            purse.waiting.retain(|(waiting, _)| *waiting != conn);
+            let held = purse.held.get(&conn).copied().unwrap_or(0);
+            if held > 0 {
+                purse.give_back(conn, held);
+            }
             grants.extend(self.grant(pool));
         }
         grants
@@ -72,13 +72,13 @@ impl Credit {
 
     /// Whether all credit is back.
     pub(super) fn is_whole(&self) -> bool {
-        [&self.produce, &self.control, &self.answers]
+        [&self.idle, &self.produce, &self.control, &self.answers]
             .iter()
             .all(|purse| purse.free == purse.total && purse.waiting.is_empty())
     }
 
     pub(super) fn invariants(&self) {
-        for purse in [&self.produce, &self.control, &self.answers] {
+        for purse in [&self.idle, &self.produce, &self.control, &self.answers] {
             let held: u64 = purse.held.values().sum();
             assert!(
                 purse.free == purse.total.saturating_sub(held),
@@ -92,6 +92,7 @@ impl Credit {
 
     fn purse(&mut self, pool: Pool) -> &mut Purse {
         match pool {
+            Pool::Idle => &mut self.idle,
             Pool::Produce => &mut self.produce,
             Pool::Control => &mut self.control,
             Pool::Answers => &mut self.answers,
@@ -181,12 +182,24 @@ mod tests {
     }
 
     #[test]
+    fn a_wish_that_can_never_be_granted_dies_with_its_connection_and_holds_nobody_up_after() {
+        let mut credit = credit();
+        credit.want(A, Pool::Control, 10);
+        assert_eq!(credit.want(B, Pool::Control, 1_000), []);
+        assert_eq!(credit.want(A, Pool::Control, 10), []);
+        assert_eq!(credit.want(A, Pool::Idle, 1).len(), 1, "idle credit is another purse");
+        assert_eq!(credit.close(B).len(), 1);
+        credit.close(A);
+        assert!(credit.is_whole());
+    }
+
+    #[test]
     fn a_wish_dies_with_its_connection() {
         let mut credit = credit();
         credit.want(A, Pool::Control, 50);
         credit.want(B, Pool::Control, 50);
         credit.close(B);
-        assert_eq!(credit.give_back(A, Pool::Control, 50), []);
+        assert_eq!(credit.give_back(A, Pool::Control, 40), []);
         credit.close(A);
         assert!(credit.is_whole());
     }

@@ -1,7 +1,7 @@
 //! Between the queue and the bucket: into the WAL, durable, cut, committed.
 
 use super::{Effect, Mode, Shard, to};
-use crate::id::{Lsn, StreamId};
+use crate::id::{ConnId, Lsn, NodeId, StreamId};
 use crate::kafka::ErrorCode;
 use crate::machine::{Deadline, Effects, Now};
 use crate::mail::Mail as To;
@@ -43,6 +43,17 @@ impl Shard {
         self.cut_when_drained(out);
     }
 
+    /// A connection is gone: what of it waits for room in the WAL is not appended. Its credit is free again, so it may
+    /// not go on taking memory.
+    pub(super) fn forget_appends(&mut self, conn: ConnId, out: &mut Effects<Effect>) {
+        for waiting in self.appends.forget(conn) {
+            let outcome = ProduceOutcome::Failed(ErrorCode::NotLeaderOrFollower);
+            if let Some(complete) = self.produces.finish(waiting.part, outcome) {
+                self.answer_produce(complete, out);
+            }
+        }
+    }
+
     /// Durable: only now may anybody hear of it.
     pub(super) fn handle_appended(&mut self, now: Now, batches: Vec<Appended>, out: &mut Effects<Effect>) {
         let mut grown: Vec<StreamId> = Vec::new();
@@ -70,6 +81,10 @@ impl Shard {
     /// Everything applied so far, and not part of an earlier cut, goes to the bucket together.
     pub(super) fn handle_marker(&mut self, marker: CutMarker, out: &mut Effects<Effect>) {
         self.cut_asked = false;
+        if self.mode == Mode::Drained {
+            // The last cut is made; what a later marker could add belongs to deleted topics.
+            return;
+        }
         self.make_cut(marker.lsn, out);
         if self.mode == Mode::Draining && self.is_settled() {
             self.mode = Mode::Drained;
@@ -78,8 +93,8 @@ impl Shard {
     }
 
     /// The commit of a cut is part of this replica, so fetches find its records in objects: the cache may let go.
-    pub(super) fn commit_applied(&mut self, commit: &Commit) {
-        let mine = self.me.is_some_and(|me| me.epoch == commit.epoch) && commit.recovery.is_none();
+    pub(super) fn commit_applied(&mut self, by: NodeId, commit: &Commit) {
+        let mine = self.me.is_some_and(|me| me.node == by && me.epoch == commit.epoch) && commit.recovery.is_none();
         if mine && commit.number <= self.cut {
             self.cache.committed(commit.number);
         }

@@ -21,6 +21,13 @@ pub(super) struct Part {
     index: usize,
 }
 
+impl Part {
+    /// The number of its request.
+    pub(super) fn join(self) -> u64 {
+        self.join
+    }
+}
+
 /// Requests of one kind: `R` is what is remembered of the request, `O` the outcome of a part.
 #[derive(Debug)]
 pub(super) struct Joins<R, O> {

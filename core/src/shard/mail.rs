@@ -30,10 +30,11 @@ pub enum Effect {
     Store(OpId, StoreCall),
 }
 
-/// From which of the broker's pools a credit is. What each connection holds idle comes from [`Pool::Control`], and pays
-/// for small requests of every kind.
+/// From which of the broker's pools a credit is. They are apart, since what waits for one must not hold up another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Pool {
+    /// What each connection holds without asking: it pays for small requests of every kind.
+    Idle,
     /// For requests with records.
     Produce,
     /// For all others.
@@ -55,7 +56,7 @@ pub enum Mail {
     CreditWanted(ConnId, Pool, u64),
     /// From a session: so many bytes of credit are free again.
     CreditBack(ConnId, Pool, u64),
-    /// From a session: the connection is gone; its credit comes by [`Mail::CreditBack`] before this.
+    /// From a session: the connection is gone. All its credit is free again, and its wishes are void.
     Closed(ConnId),
     /// From the WAL: so many bytes of ring and window, in addition to what is left of earlier grants. An append costs
     /// [`crate::wal::ring::cost`] of its batch's length.

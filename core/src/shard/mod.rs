@@ -155,7 +155,7 @@ impl Shard {
         match mail {
             Mail::Opened(conn) => {
                 let idle = u64::from(self.limits.idle_credit);
-                let grants = self.credit.want(conn, Pool::Control, idle);
+                let grants = self.credit.want(conn, Pool::Idle, idle);
                 self.take_grants(grants, out);
             }
             Mail::Request(conn, numbered) => self.handle_request(now, conn, numbered, out),
@@ -169,6 +169,7 @@ impl Shard {
             }
             Mail::Closed(conn) => {
                 self.fetches.forget(conn);
+                self.forget_appends(conn, out);
                 self.unpaid.remove(&conn);
                 let grants = self.credit.close(conn);
                 self.take_grants(grants, out);
@@ -183,7 +184,10 @@ impl Shard {
             Mail::Committed(_) => {}
             Mail::Image(image) => self.image = Some(*image),
             Mail::Entries(entries) => self.handle_entries(now, &entries, out),
-            Mail::Serve { node, epoch } => self.serve(Me { node, epoch }),
+            Mail::Serve { node, epoch } => {
+                self.serve(Me { node, epoch });
+                out.push(to(To::Node(node::Mail::Serves)));
+            }
             Mail::Answered(tag, answer) => {
                 if let Some(complete) = self.topics.answered(tag, &answer) {
                     self.answer_topics(complete, out);

@@ -4,7 +4,7 @@ use super::{Effect, Me, Shard};
 use crate::id::{Offset, StreamId, TopicId};
 use crate::kafka::ErrorCode;
 use crate::machine::{Effects, Now};
-use crate::metadata::{Command, Entry, StreamState, TopicName};
+use crate::metadata::{Answer, Command, Entry, StreamState, TopicName};
 use crate::shard::api::ProduceOutcome;
 use crate::shard::partition::Partition;
 use alloc::vec::Vec;
@@ -14,13 +14,13 @@ impl Shard {
         let mut changed = false;
         for entry in entries {
             let image = self.image.as_mut().expect("the node sends an image before entries");
-            let _ = image.apply(entry);
+            let answer = image.apply(entry);
             match &*entry.by.command {
                 Command::CreateTopic(_)
                 | Command::GrowTopic { .. }
                 | Command::DeleteTopic { .. }
                 | Command::OpenStreams => changed = true,
-                Command::Commit(commit) => self.commit_applied(commit),
+                Command::Commit(commit) if answer == Answer::Done => self.commit_applied(entry.by.node, commit),
                 _ => {}
             }
         }

@@ -32,6 +32,7 @@ pub(super) enum TopicOutcome {
 pub(super) struct Topics {
     joins: Joins<(Asked, TopicRequest), TopicOutcome>,
     due: BTreeSet<(Instant, u64)>,
+    due_of: BTreeMap<u64, Instant>,
     commands: BTreeMap<u64, (Part, TopicOutcome)>,
     last_command: u64,
 }
@@ -51,6 +52,7 @@ impl Topics {
         let begun = self.joins.begin((asked, request), outcomes);
         if let Begun::Open(join) = begun {
             self.due.insert((due, join));
+            self.due_of.insert(join, due);
         }
         begun
     }
@@ -70,7 +72,11 @@ impl Topics {
             Answer::Refused(refusal) => refused(refusal),
             other => unreachable!("{other:?} does not answer a topic command"),
         };
-        self.joins.finish(part, outcome)
+        let complete = self.joins.finish(part, outcome)?;
+        if let Some(due) = self.due_of.remove(&part.join()) {
+            self.due.remove(&(due, part.join()));
+        }
+        Some(complete)
     }
 
     /// Requests whose time is up: the commands go on, but the client is told that it was too long.
@@ -80,6 +86,7 @@ impl Topics {
             && due <= now
         {
             self.due.pop_first();
+            self.due_of.remove(&join);
             let outcome = |_| TopicOutcome::Refused(ErrorCode::RequestTimedOut, "the cluster did not answer in time");
             expired.extend(self.joins.give_up(join, outcome));
         }

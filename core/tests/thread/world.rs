@@ -139,7 +139,7 @@ impl World {
             ready: false,
             halted: None,
         };
-        world.to_node(node::Input::Start);
+        world.tell_node(node::Input::Start);
         world.settle();
         assert!(world.ready, "the broker does not serve: {:?}", world.halted);
         world
@@ -149,7 +149,7 @@ impl World {
     pub(crate) fn ask(&mut self, conn: ConnId, request: Request) -> Answer {
         self.asked += 1;
         let numbered = Numbered { number: RequestNumber(self.asked), request };
-        self.to_shard(shard::Input::Mail(shard::Mail::Request(conn, numbered)));
+        self.tell_shard(shard::Input::Mail(shard::Mail::Request(conn, numbered)));
         self.settle();
         self.answers.pop_front().expect("every request is answered when nothing is slow")
     }
@@ -161,7 +161,7 @@ impl World {
 
     /// Stops the broker as an operator does.
     pub(crate) fn stop(mut self) -> Storage {
-        self.to_node(node::Input::Stop);
+        self.tell_node(node::Input::Stop);
         self.settle();
         assert_eq!(self.halted, Some(Halt::Clean));
         self.storage
@@ -187,66 +187,66 @@ impl World {
             match mail {
                 Mail::Session(_, session::Mail::Answer { answer, .. }) => self.answers.push_back(answer),
                 Mail::Session(..) => {}
-                Mail::Shard(mail) => self.to_shard(shard::Input::Mail(mail)),
-                Mail::Wal(mail) => self.to_wal(wal::Input::Mail(mail)),
-                Mail::Uploader(mail) => self.to_uploader(upload::Input::Mail(mail)),
-                Mail::Controller(mail) => self.to_controller(controller::Input::Mail(mail)),
-                Mail::Node(mail) => self.to_node(node::Input::Mail(mail)),
+                Mail::Shard(mail) => self.tell_shard(shard::Input::Mail(mail)),
+                Mail::Wal(mail) => self.tell_wal(wal::Input::Mail(mail)),
+                Mail::Uploader(mail) => self.tell_uploader(upload::Input::Mail(mail)),
+                Mail::Controller(mail) => self.tell_controller(controller::Input::Mail(mail)),
+                Mail::Node(mail) => self.tell_node(node::Input::Mail(mail)),
             }
         }
     }
 
     fn tick(&mut self) {
         if self.shard.deadline().is_some_and(|due| due.at <= self.now.mono) {
-            self.to_shard(Shard::tick());
+            self.tell_shard(Shard::tick());
         }
         if self.wal.deadline().is_some_and(|due| due.at <= self.now.mono) {
-            self.to_wal(Wal::tick());
+            self.tell_wal(Wal::tick());
         }
         if self.uploader.deadline().is_some_and(|due| due.at <= self.now.mono) {
-            self.to_uploader(Uploader::tick());
+            self.tell_uploader(Uploader::tick());
         }
         if self.controller.deadline().is_some_and(|due| due.at <= self.now.mono) {
-            self.to_controller(Controller::tick());
+            self.tell_controller(Controller::tick());
         }
         if self.node.deadline().is_some_and(|due| due.at <= self.now.mono) {
-            self.to_node(Node::tick());
+            self.tell_node(Node::tick());
         }
     }
 
-    fn to_shard(&mut self, input: shard::Input) {
+    fn tell_shard(&mut self, input: shard::Input) {
         step!(self, shard, input, shard, shard::Effect::Store(op, call) => {
             let result = self.call(call);
-            self.to_shard(shard::Input::Store(op, result));
+            self.tell_shard(shard::Input::Store(op, result));
         });
     }
 
-    fn to_wal(&mut self, input: wal::Input) {
+    fn tell_wal(&mut self, input: wal::Input) {
         step!(self, wal, input, wal, wal::Effect::Disk(op, disk) => {
             let result = self.storage.on_disk(disk);
-            self.to_wal(wal::Input::Disk(op, result));
+            self.tell_wal(wal::Input::Disk(op, result));
         });
     }
 
-    fn to_uploader(&mut self, input: upload::Input) {
+    fn tell_uploader(&mut self, input: upload::Input) {
         step!(self, uploader, input, upload, upload::Effect::Store(op, call) => {
             let result = self.call(call);
-            self.to_uploader(upload::Input::Store(op, result));
+            self.tell_uploader(upload::Input::Store(op, result));
         });
     }
 
-    fn to_controller(&mut self, input: controller::Input) {
+    fn tell_controller(&mut self, input: controller::Input) {
         step!(self, controller, input, controller, controller::Effect::Store(op, call) => {
             let result = self.call(call);
-            self.to_controller(controller::Input::Store(op, result));
+            self.tell_controller(controller::Input::Store(op, result));
         });
     }
 
-    fn to_node(&mut self, input: node::Input) {
+    fn tell_node(&mut self, input: node::Input) {
         step!(self, node, input, node,
             node::Effect::Store(op, call) => {
                 let result = self.call(call);
-                self.to_node(node::Input::Store(op, result));
+                self.tell_node(node::Input::Store(op, result));
             },
             node::Effect::Ready => self.ready = true,
             node::Effect::Halt(halt) => self.halted = Some(halt));

@@ -1,6 +1,7 @@
 //! Processor time, as the kernel counts it.
 
 use super::Failure;
+use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::fs::read_to_string;
 use std::time::{Duration, Instant};
@@ -59,6 +60,12 @@ impl Reading {
     pub(super) fn elapsed(&self) -> Duration {
         self.at.elapsed()
     }
+}
+
+/// What the calling thread took so far: other than the time on the wall, it does not count what others do.
+pub(super) fn this_thread() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 fn process(pid: &str) -> Result<Duration, Failure> {

@@ -1,6 +1,7 @@
 //! The core by itself: what its machines cost for one batch, from a request's bytes to its answer's.
 
 use super::client::{Frame, topic_name};
+use super::cpu::this_thread;
 use super::null_world::{NullWorld, Shares};
 use super::report::{Report, Unit};
 use super::stats::megabytes;
@@ -79,12 +80,11 @@ impl Requests {
 
 fn measure(world: &mut NullWorld, key: &str, requests: &Requests, during: Duration, report: &mut Report) {
     let repeat = |world: &mut NullWorld, during: Duration| {
-        let begun = Instant::now();
-        let before = world.answers();
+        let (begun, busy, before) = (Instant::now(), this_thread(), world.answers());
         while begun.elapsed() < during {
             (0..ROUNDS).for_each(|_| world.receive(&requests.chunks));
         }
-        (world.answers() - before, begun.elapsed())
+        (world.answers() - before, this_thread().saturating_sub(busy))
     };
     repeat(world, during / 10);
     let (batches, took) = repeat(world, during);

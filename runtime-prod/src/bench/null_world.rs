@@ -112,7 +112,7 @@ impl NullWorld {
         }
         let mut out = Effects::default();
         world.session.opened(world.now, &mut out);
-        out.drain().for_each(|effect| world.from_session(effect));
+        out.drain().for_each(|effect| world.perform_session(effect));
         world.settle();
         Ok(world)
     }
@@ -138,12 +138,12 @@ impl NullWorld {
     fn settle(&mut self) {
         while let Some(event) = self.events.pop_front() {
             match event {
-                Event::Session(input) => step!(self, 0, session, input, |effect| self.from_session(effect)),
-                Event::Shard(input) => step!(self, 1, shard, input, |effect| self.from_shard(effect)),
-                Event::Wal(input) => step!(self, 2, wal, input, |effect| self.from_wal(effect)),
-                Event::Uploader(input) => step!(self, 3, uploader, input, |effect| self.from_uploader(effect)),
-                Event::Controller(input) => step!(self, 4, controller, input, |effect| self.from_controller(effect)),
-                Event::Node(input) => step!(self, 5, node, input, |effect| self.from_node(effect)),
+                Event::Session(input) => step!(self, 0, session, input, |effect| self.perform_session(effect)),
+                Event::Shard(input) => step!(self, 1, shard, input, |effect| self.perform_shard(effect)),
+                Event::Wal(input) => step!(self, 2, wal, input, |effect| self.perform_wal(effect)),
+                Event::Uploader(input) => step!(self, 3, uploader, input, |effect| self.perform_uploader(effect)),
+                Event::Controller(input) => step!(self, 4, controller, input, |effect| self.perform_controller(effect)),
+                Event::Node(input) => step!(self, 5, node, input, |effect| self.perform_node(effect)),
             }
         }
     }
@@ -159,7 +159,7 @@ impl NullWorld {
         });
     }
 
-    fn from_session(&mut self, effect: session::Effect) {
+    fn perform_session(&mut self, effect: session::Effect) {
         match effect {
             session::Effect::Send(op, _) => {
                 self.answers += 1;
@@ -171,7 +171,7 @@ impl NullWorld {
         }
     }
 
-    fn from_shard(&mut self, effect: shard::Effect) {
+    fn perform_shard(&mut self, effect: shard::Effect) {
         match effect {
             shard::Effect::Mail(mail) => self.post(mail),
             shard::Effect::Store(op, call) => {
@@ -181,7 +181,7 @@ impl NullWorld {
         }
     }
 
-    fn from_uploader(&mut self, effect: upload::Effect) {
+    fn perform_uploader(&mut self, effect: upload::Effect) {
         match effect {
             upload::Effect::Mail(mail) => self.post(mail),
             upload::Effect::Store(op, call) => {
@@ -191,7 +191,7 @@ impl NullWorld {
         }
     }
 
-    fn from_controller(&mut self, effect: controller::Effect) {
+    fn perform_controller(&mut self, effect: controller::Effect) {
         match effect {
             controller::Effect::Mail(mail) => self.post(mail),
             controller::Effect::Store(op, call) => {
@@ -201,14 +201,14 @@ impl NullWorld {
         }
     }
 
-    fn from_wal(&mut self, effect: wal::Effect) {
+    fn perform_wal(&mut self, effect: wal::Effect) {
         match effect {
             wal::Effect::Mail(mail) => self.post(mail),
             wal::Effect::Disk(op, call) => self.events.push_back(Event::Wal(wal::Input::Disk(op, on_disk(&call)))),
         }
     }
 
-    fn from_node(&mut self, effect: node::Effect) {
+    fn perform_node(&mut self, effect: node::Effect) {
         match effect {
             node::Effect::Mail(mail) => self.post(mail),
             node::Effect::Store(op, call) => {

@@ -30,7 +30,7 @@ karst bench broker [--data-dir DIR | --connect HOST:PORT [--data-dir DIR]]
 
 karst bench core
   The machines of the core on one thread, as in a broker but without socket, disk and store, which are done at once:
-  nanoseconds per batch, from request bytes to answer bytes, and which machine takes them.
+  processor time per batch, from request bytes to answer bytes, and which machine takes it.
   --record-size BYTES     of each record's value [1024]
 
 Each of them:

@@ -35,8 +35,6 @@ pub(super) enum Unit {
     Nanos,
     /// 10^6 bytes a second.
     Megabytes,
-    /// So many a second.
-    PerSecond,
     /// Processors kept busy: seconds of processor time per second.
     Processors,
     /// One figure through another.
@@ -49,7 +47,6 @@ impl Unit {
             Self::Micros => "us",
             Self::Nanos => "ns",
             Self::Megabytes => "MB/s",
-            Self::PerSecond => "1/s",
             Self::Processors => "CPUs",
             Self::Ratio => "",
         }
@@ -58,7 +55,7 @@ impl Unit {
     const fn decimals(self) -> usize {
         match self {
             Self::Micros | Self::Megabytes => 1,
-            Self::Nanos | Self::PerSecond => 0,
+            Self::Nanos => 0,
             Self::Processors | Self::Ratio => 2,
         }
     }

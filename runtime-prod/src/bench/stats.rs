@@ -35,7 +35,7 @@ impl Latencies {
         let mut sorted = self.all.clone();
         sorted.sort_unstable();
         let at = (sorted.len() * permille / 1000).min(sorted.len().saturating_sub(1));
-        sorted.get(at).map_or(0.0, |one| one.as_secs_f64() * 1e6)
+        sorted.get(at).map_or(0.0, |one| one.as_nanos() as f64 / 1e3)
     }
 }
 

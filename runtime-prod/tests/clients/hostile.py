@@ -81,6 +81,7 @@ def under_attack(attack):
             while client.rounds == 0 and client.failure is None:
                 time.sleep(0.01)
             attack(broker)
+            check_newcomers(broker)
             rounds = client.rounds
             deadline = time.monotonic() + 5 * PATIENCE
             while client.rounds < rounds + 2 and client.failure is None and time.monotonic() < deadline:
@@ -91,6 +92,15 @@ def under_attack(attack):
         broker.check_alive()
     test.__name__ = attack.__name__
     return test
+
+
+def check_newcomers(broker):
+    """New connections are served, too."""
+    try:
+        with Client(broker.port, timeout=PATIENCE) as client:
+            client.metadata([TOPIC])
+    except TimeoutError:
+        raise Failed(f"a new connection gets no answer to a small request within {PATIENCE} s") from None
 
 
 def connect(broker):
@@ -329,9 +339,6 @@ def announce(broker, key, count):
     time.sleep(2 * PATIENCE)
     for client in clients:
         client.close()
-    time.sleep(0.5)
-    with Client(broker.port, timeout=PATIENCE) as client:
-        client.metadata([TOPIC])
 
 
 def one_large_request_of_an_api_with_small_ones(broker):

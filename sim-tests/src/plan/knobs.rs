@@ -17,7 +17,8 @@ impl Numbers {
         Limits {
             request: 1 << 20,
             batch: u32_of(self.batch),
-            connections: u32_of(self.control_credit * 4 / 5 / self.idle_credit.max(1)).max(1),
+            control_request: u32_of(self.control_credit),
+            connections: 64,
             produce_credit: self.produce_credit,
             control_credit: self.control_credit,
             answer_credit: self.answer_credit,

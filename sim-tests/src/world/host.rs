@@ -115,6 +115,7 @@ impl Host {
                 self.world.fail("wal-refused", "node", format!("the broker refuses an undamaged WAL: {why}"));
             }
             Some(Halt::WalRefused(_)) => return,
+            Some(Halt::NotStarted) => self.world.count("broker.stops-early"),
             Some(Halt::Clean) => self.world.count("broker.stops-clean"),
             Some(Halt::WalPoisoned(_)) => self.world.count("broker.stops-poisoned"),
             Some(Halt::Fenced(_)) => self.world.count("broker.stops-fenced"),

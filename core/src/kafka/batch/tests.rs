@@ -33,7 +33,7 @@ fn seal(bytes: &mut [u8]) {
 
 /// What a sound batch is refused with after this change and a new CRC.
 fn after(change: impl FnOnce(&mut Vec<u8>)) -> Result<CheckedBatch, ErrorCode> {
-    let mut bytes = batch(3, b"some records");
+    let mut bytes = batch(3, b"room for three records");
     change(&mut bytes);
     seal(&mut bytes);
     CheckedBatch::check(&bytes.into())
@@ -45,7 +45,7 @@ fn a_sound_batch_passes_with_its_header() {
     assert_eq!((checked.header.record_count(), checked.header.max_timestamp()), (3, WallTime(2_000)));
     assert_eq!((checked.header.base(), checked.header.end()), (Some(Offset(0)), Some(Offset(3))));
     assert_eq!(checked.header.attributes.codec(), Some(Codec::None));
-    assert_eq!(checked.bytes.len(), HEADER + 12);
+    assert_eq!(checked.bytes.len(), HEADER + 22);
 }
 
 #[test]
@@ -72,6 +72,15 @@ fn each_defect_gets_kafkas_error() {
     assert_eq!(put(43, &[0, 0, 0, 0, 0, 0, 0, 7]), UnsupportedVersion, "idempotent");
     assert_eq!(put(57, &[0; 4]), InvalidRecord, "no records");
     assert_eq!(put(57, &[0xff; 4]), InvalidRecord, "negative count");
+    let crowded = |codec| {
+        after(move |batch| {
+            batch[22] = codec;
+            batch[23..27].copy_from_slice(&3_i32.to_be_bytes());
+            batch[57..61].copy_from_slice(&4_i32.to_be_bytes());
+        })
+    };
+    assert_eq!(crowded(0).map(|_| ()), Err(InvalidRecord), "more records than there is room for");
+    assert!(crowded(4).is_ok(), "compressed, there may be room");
     let none = after(|batch| batch[23..27].copy_from_slice(&[0xff; 4])).map(|_| ());
     assert_eq!(none, Err(InvalidRecord), "count 3 and delta -1");
 }

@@ -59,7 +59,7 @@ fn the_shard_hears_of_a_session_before_anything_else_and_after_everything() {
     let mut world = World::new();
     assert_eq!(world.mail, ["opened"]);
     world.close();
-    assert_eq!(world.mail, ["opened", "back", "closed"]);
+    assert_eq!(world.mail, ["opened", "closed"]);
     world.assert_settled();
 }
 
@@ -245,25 +245,23 @@ fn a_request_larger_than_the_idle_credit_waits_for_more_and_gives_it_back() {
 }
 
 #[test]
-fn a_session_outlives_its_connection_until_a_grant_has_gone_back() {
+fn a_session_that_is_gone_says_so_at_once_whatever_is_under_way() {
     let mut world = World::new();
     world.hold_grants = true;
     world.receive(&produce(1, 10));
     world.receive(&produce(2, 2 * world::IDLE as usize)[..20]);
     world.close();
-    assert_eq!(world.granted(Pool::Control), 0, "all that was there went back at once");
-    assert!(!world.session.is_over());
+    world.assert_settled();
     world.answer(0, body("nobody hears this"));
-    world.grant();
+    world.late_credit(Pool::Produce, 1000);
     world.assert_settled();
 
     let mut world = World::without_idle_credit();
     world.receive(&metadata(1));
     assert!(world.paused && world.requests.is_empty());
     world.close();
-    assert_eq!(world.mail, ["opened"]);
-    world.credit(Pool::Control, world::IDLE);
-    assert_eq!(world.mail, ["opened", "back", "closed"]);
+    assert_eq!(world.mail, ["opened", "closed"]);
+    world.late_credit(Pool::Idle, world::IDLE);
     world.assert_settled();
 }
 

@@ -88,6 +88,11 @@ impl World {
         self.input(Input::Mail(Mail::Credit(pool, bytes)));
     }
 
+    /// A grant that crossed the end of the connection: the shard has taken it back.
+    pub(super) fn late_credit(&mut self, pool: Pool, bytes: u64) {
+        self.input(Input::Mail(Mail::Credit(pool, bytes)));
+    }
+
     /// Grants what is wanted.
     pub(super) fn grant(&mut self) {
         for (pool, bytes) in core::mem::take(&mut self.wishes) {
@@ -177,7 +182,11 @@ impl World {
         assert!(!self.session.is_over() || self.mail.last() != Some(&"closed"), "nothing after closed: {mail:?}");
         match mail {
             shard::Mail::Opened(CONN) => self.mail.push("opened"),
-            shard::Mail::Closed(CONN) => self.mail.push("closed"),
+            shard::Mail::Closed(CONN) => {
+                self.mail.push("closed");
+                self.books.clear();
+                self.wishes.clear();
+            }
             shard::Mail::Request(CONN, numbered) => {
                 self.requests.push(numbered);
                 self.answered.push(false);

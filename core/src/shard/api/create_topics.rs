@@ -91,6 +91,13 @@ impl Shard {
         if image.names.contains_key(&name) {
             return refuse(ErrorCode::TopicAlreadyExists, "a topic of that name exists");
         }
+        let collides = |other: &TopicName| other.as_str().replace('.', "_") == name.as_str().replace('.', "_");
+        if image.names.keys().any(collides) {
+            return refuse(
+                ErrorCode::InvalidTopicException,
+                "a topic exists whose name differs only in '.' and '_', which metrics can't tell apart",
+            );
+        }
         if !topic.configs.is_empty() {
             return refuse(ErrorCode::InvalidConfig, "this version of Karst has no configs per topic");
         }

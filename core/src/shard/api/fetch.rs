@@ -10,6 +10,7 @@ use crate::shard::fetches::{Ended, Fetch, Got, Step, WantedPartition, WantedTopi
 use crate::shard::joins::Asked;
 use crate::shard::{Effect, Shard};
 use crate::store::StoreResult;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use kafka_protocol::messages::FetchRequest;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -34,12 +35,15 @@ impl Shard {
             let body = answer.encode(asked.version).expect("an answer without topics has no names");
             return self.send_answer(asked, Answer::Body(body), out);
         }
+        let mut topics: Vec<_> = request.topics.iter().map(|topic| self.wanted_topic(asked.version, topic)).collect();
+        refuse_repeated(&mut topics);
         let fetch = Fetch {
             asked,
-            topics: request.topics.iter().map(|topic| self.wanted_topic(asked.version, topic)).collect(),
+            topics,
             min_bytes: bytes(request.min_bytes),
             max_bytes: bytes(request.max_bytes).min(u64::from(self.limits.fetch)),
-            due: now.mono.after(millis(request.max_wait_ms)),
+            // A client that vanished while it waits is noticed only when it is answered.
+            due: now.mono.after(millis(request.max_wait_ms).min(self.limits.stalled_connection)),
             restarts: 0,
         };
         self.try_fetch(now, fetch, out);
@@ -99,7 +103,8 @@ impl Shard {
                 Step::Known(Got::Failed(_)) => failed = true,
                 Step::Reading { .. } => {
                     reads = true;
-                    left = left.saturating_sub(wanted.max_bytes);
+                    // A read returns at least one batch, however little is asked for.
+                    left = left.saturating_sub(wanted.max_bytes.max(u64::from(self.limits.batch)));
                 }
             }
             steps.push(step);
@@ -143,7 +148,7 @@ impl Shard {
         };
         let nothing = Step::Known(Got::Records { high_watermark, start, records: Rope::default() });
         let max_bytes = wanted.max_bytes.min(left);
-        if offset == high_watermark || (must_fit && max_bytes == 0) {
+        if offset == high_watermark || (must_fit && left == 0) {
             return nothing;
         }
         if self.cache.first(stream).is_some_and(|first| offset >= first) {
@@ -184,7 +189,8 @@ impl Shard {
         }
     }
 
-    fn answer_fetched(&mut self, fetch: &Fetch, got: Vec<Got>, out: &mut Effects<Effect>) {
+    fn answer_fetched(&mut self, fetch: &Fetch, mut got: Vec<Got>, out: &mut Effects<Effect>) {
+        drop_what_does_not_fit(&mut got, fetch.max_bytes);
         let mut got = got.into_iter();
         let topics = fetch.topics.iter().map(|topic| FetchedTopic {
             name: topic.name.clone(),
@@ -211,6 +217,35 @@ impl Shard {
         };
         let partitions = topic.partitions.iter().map(wanted).collect();
         WantedTopic { name: topic.topic.0.clone(), id, partitions }
+    }
+}
+
+/// Objects give whole batches where less was asked for. The first partition that has records keeps them, so that every
+/// consumer gets on; others only what fits.
+fn drop_what_does_not_fit(got: &mut [Got], max_bytes: u64) {
+    let mut left = max_bytes;
+    let mut is_first = true;
+    for got in got {
+        let Got::Records { records, .. } = got else { continue };
+        let len = records.len() as u64;
+        if len > left && !is_first {
+            *records = Rope::default();
+        } else {
+            left = left.saturating_sub(len);
+            is_first &= len == 0;
+        }
+    }
+}
+
+/// A partition may be asked for once: each of its lines would be answered with a batch at least.
+fn refuse_repeated(topics: &mut [WantedTopic]) {
+    let mut seen = BTreeSet::new();
+    for wanted in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        if let Ok(stream) = wanted.stream
+            && !seen.insert(stream)
+        {
+            wanted.stream = Err(ErrorCode::InvalidRequest);
+        }
     }
 }
 

@@ -41,8 +41,9 @@ impl Shard {
         let offset = match wanted.timestamp {
             LATEST => partition.high_watermark(),
             EARLIEST => self.start_of(stream),
-            // By timestamp is not served yet; saying so beats a wrong offset.
-            _ => return Err(ErrorCode::UnsupportedVersion),
+            // Offsets by timestamp are not served. Clients take this for a log that has no timestamps, and go on;
+            // other codes they ask again about until they time out.
+            _ => return Err(ErrorCode::UnsupportedForMessageFormat),
         };
         // The answer has no leader epoch before version 4.
         let epoch = if version >= 4 { i32::try_from(partition.epoch.0).unwrap_or(i32::MAX) } else { -1 };

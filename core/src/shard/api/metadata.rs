@@ -8,6 +8,7 @@ use crate::metadata::{Image, NewTopic, StreamState, TopicImage, TopicName};
 use crate::shard::joins::{Asked, Begun};
 use crate::shard::topics::{TopicOutcome, TopicRequest};
 use crate::shard::{Effect, Shard};
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -29,9 +30,10 @@ impl Shard {
         &mut self,
         now: Now,
         asked: Asked,
-        request: MetadataRequest,
+        mut request: MetadataRequest,
         out: &mut Effects<Effect>,
     ) {
+        deduplicate(&mut request);
         // Before version 4 there was no such field, and every request for a topic created it.
         let may_create = request.allow_auto_topic_creation || asked.version < 4;
         let missing: Vec<Option<NewTopic>> = request
@@ -91,6 +93,14 @@ impl Shard {
             return None;
         }
         Some(NewTopic { id: TopicId::draw(&mut self.rng), name, partitions: DEFAULT_PARTITIONS })
+    }
+}
+
+/// A topic is answered once, however often it is named: its answer may be far larger than its name.
+fn deduplicate(request: &mut MetadataRequest) {
+    let mut seen = BTreeSet::new();
+    if let Some(topics) = &mut request.topics {
+        topics.retain(|topic| seen.insert((topic.name.clone(), topic.topic_id)));
     }
 }
 

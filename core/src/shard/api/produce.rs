@@ -41,6 +41,7 @@ pub(in crate::shard) enum ProduceOutcome {
 
 impl Shard {
     pub(in crate::shard) fn handle_produce(&mut self, asked: Asked, request: Produce, out: &mut Effects<Effect>) {
+        let conn = asked.conn;
         let mut outcomes = Vec::new();
         let mut accepted: Vec<(usize, StreamId, CheckedBatch)> = Vec::new();
         let mut topics = Vec::with_capacity(request.topics.len());
@@ -69,6 +70,7 @@ impl Shard {
             Begun::Open(join) => {
                 for (index, stream, batch) in accepted {
                     self.appends.push(Waiting {
+                        conn,
                         stream,
                         records: batch.header.record_count(),
                         max_timestamp: WallTime(batch.header.max_timestamp),
