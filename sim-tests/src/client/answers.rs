@@ -56,7 +56,9 @@ impl Client {
             }
             Asked::Create(name) => self.handle_created(now, &decode(frame, version)?, name, out),
             Asked::Delete(name) => {
-                decode::<DeleteTopicsResponse>(frame, version)?;
+                let response: DeleteTopicsResponse = decode(frame, version)?;
+                let answer = response.responses.first().ok_or("an empty answer to delete-topics")?;
+                expect_code("delete-topics", answer.error_code, &[0, 3, 7, 41, 100])?;
                 self.topics.remove(&name);
                 Ok(())
             }
@@ -99,6 +101,13 @@ impl Client {
             if quality == Quality::Bad && answer.error_code == 0 {
                 return Err(format!("write {} is damaged or too large, and was acknowledged", write.0));
             }
+            if answer.error_code == 0
+                && let Some(before) = self.acked.insert(place.clone(), answer.base_offset)
+                && before >= answer.base_offset
+            {
+                return Err(format!("a write sent after one at offset {before} lies at {}", answer.base_offset));
+            }
+            expect_code("produce", answer.error_code, &[0, 2, 3, 6, 7, 10, 87, 100])?;
             let outcome = match answer.error_code {
                 0 => Outcome::Acked(answer.base_offset),
                 REQUEST_TIMED_OUT => Outcome::Unknown,
@@ -120,6 +129,8 @@ impl Client {
             return Err(format!("{} partitions were fetched, {} answered", asked.len(), answers.len()));
         }
         for (answer, (place, from, question)) in answers.into_iter().zip(asked) {
+            // Offset out of range is legal only for a position of before a loss, which only rot explains.
+            expect_code("fetch", answer.error_code, &[0, 1, 3, 6, 56, 100])?;
             if answer.error_code != 0 {
                 // Out of range can only be what was deleted, or a position from before a loss: the oracle hears of
                 // the latter when it asks for the high watermark.
@@ -153,6 +164,7 @@ impl Client {
     ) -> Result<(), String> {
         let answer = response.topics.first().and_then(|topic| topic.partitions.first());
         let answer = answer.ok_or("an empty answer to list-offsets")?;
+        expect_code("list-offsets", answer.error_code, &[0, 3, 6])?;
         if answer.error_code == 0 {
             if which == super::verify::LATEST {
                 let hw = Observation::HighWatermark(place.clone(), question, answer.offset);
@@ -173,6 +185,7 @@ impl Client {
         out: &mut Effects<Effect>,
     ) -> Result<(), String> {
         let answer = response.topics.first().ok_or("an empty answer to create-topics")?;
+        expect_code("create-topics", answer.error_code, &[0, 7, 36, 41])?;
         if answer.error_code == 0 {
             out.push(Effect::Observe(Observation::Created(name)));
             self.ask_metadata(now, out);
@@ -196,6 +209,11 @@ fn api_of(asked: &Asked) -> ApiKey {
 fn decode<T: Decodable>(mut frame: Bytes, version: i16) -> Result<T, String> {
     let decoded = T::decode(&mut frame, version).map_err(|error| error.to_string())?;
     if frame.is_empty() { Ok(decoded) } else { Err(format!("{} bytes follow the answer", frame.len())) }
+}
+
+/// Codes that a broker may answer with, whatever faults there are; any other is a mistake.
+fn expect_code(api: &str, code: i16, legal: &[i16]) -> Result<(), String> {
+    if legal.contains(&code) { Ok(()) } else { Err(format!("{api} was answered with error {code}")) }
 }
 
 /// The offset after the last whole batch.

@@ -107,6 +107,8 @@ pub struct Client {
     pending: VecDeque<Pending>,
     topics: BTreeMap<String, KnownTopic>,
     positions: BTreeMap<Place, i64>,
+    /// Where this connection's last write to each partition lies: the next lies behind it.
+    acked: BTreeMap<Place, i64>,
     created: u32,
     writes: u64,
     questions: u64,
@@ -200,6 +202,7 @@ impl Client {
             pending: VecDeque::new(),
             topics: BTreeMap::new(),
             positions: BTreeMap::new(),
+            acked: BTreeMap::new(),
             created: 0,
             writes: 0,
             questions: 0,
@@ -247,6 +250,7 @@ impl Client {
     fn handle_disconnected(&mut self, now: Now, out: &mut Effects<Effect>) {
         self.forget_pending(out);
         self.received.clear();
+        self.acked.clear();
         let pause = Duration::from_micros(self.rng.between(1_000, 50_000));
         self.link = Link::Down { retry_at: now.mono.after(pause) };
     }

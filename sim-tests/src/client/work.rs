@@ -121,7 +121,7 @@ impl Client {
 
     /// Reads on from where it is, or from anywhere that it has been.
     fn fetch(&mut self, now: Now, out: &mut Effects<Effect>) {
-        let version = self.rng.between(4, 17) as i16;
+        let version = self.rng.between(4, 18) as i16;
         let mut asked = Vec::new();
         let mut topics = Vec::new();
         for _ in 0..self.rng.between(1, 3) {
@@ -165,7 +165,7 @@ impl Client {
     }
 
     pub(super) fn list_offset_of(&mut self, now: Now, place: Place, which: i64, out: &mut Effects<Effect>) {
-        let version = self.rng.between(1, 9) as i16;
+        let version = self.rng.between(1, 10) as i16;
         let partition = ListOffsetsPartition::default().with_partition_index(place.partition).with_timestamp(which);
         let topic = ListOffsetsTopic::default().with_name(topic_name(&place.topic)).with_partitions(vec![partition]);
         let request = ListOffsetsRequest::default().with_replica_id((-1).into()).with_topics(vec![topic]);

@@ -3,7 +3,7 @@
 use super::{Place, WriteId, unstamped};
 use crate::client::batch;
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What became of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +48,8 @@ pub(super) struct PartitionModel {
     writes: BTreeMap<WriteId, Write>,
     /// What is known to lie where: base offset to write.
     log: BTreeMap<i64, WriteId>,
+    /// Base offsets of what was read back, at any time.
+    read: BTreeSet<i64>,
     /// Everything below was acknowledged or read: a high watermark told later may not be lower.
     known_end: i64,
     /// The known end when each open question was asked.
@@ -62,6 +64,7 @@ impl PartitionModel {
             name: format!("{}-{}", place.topic, place.partition),
             writes: BTreeMap::new(),
             log: BTreeMap::new(),
+            read: BTreeSet::new(),
             known_end: 0,
             asked: BTreeMap::new(),
             complete: false,
@@ -137,6 +140,7 @@ impl PartitionModel {
                 return Err(Violation::new("G1a-failed-write-read", message));
             }
             self.lies_at(id, base)?;
+            self.read.insert(base);
             next = Some(end);
             count += 1;
             at += batch.len();
@@ -146,6 +150,10 @@ impl PartitionModel {
 
     /// The whole partition was read, from `start` to the high watermark `end`: nothing acknowledged may be missing.
     pub(super) fn check_complete(&mut self, start: i64, end: i64) -> Result<(), Violation> {
+        if start != 0 {
+            let message = format!("{}: the log starts at {start}, and nobody trimmed it", self.name);
+            return Err(Violation::new("log-start", message));
+        }
         let mut next = start;
         for (base, id) in self.log.range(start..end) {
             if *base != next {
@@ -159,17 +167,26 @@ impl PartitionModel {
             let message = format!("{}: the log ends at {next}, its high watermark is {end}", self.name);
             return Err(Violation::new("lost-write", message));
         }
-        for (id, write) in &self.writes {
-            if let Some(Outcome::Acked(base)) = write.outcome
-                && (start..end).contains(&base)
-                && self.log.get(&base) != Some(id)
-            {
-                let message = format!("{}: write {} was acknowledged at offset {base} and is gone", self.name, id.0);
-                return Err(Violation::new("lost-write", message));
-            }
+        if let Some((base, _)) = self.acked_beyond(end) {
+            let message = format!("{}: offset {base} was acknowledged, and the log ends at {end}", self.name);
+            return Err(Violation::new("lost-write", message));
+        }
+        if let Some(base) =
+            self.log.range(start..end).find(|(base, _)| !self.read.contains(base)).map(|(base, _)| *base)
+        {
+            let message = format!("{}: offset {base} is within the log and was never read", self.name);
+            return Err(Violation::new("lost-write", message));
         }
         self.complete = true;
         Ok(())
+    }
+
+    /// A write acknowledged before the high watermark was asked for, at or above it.
+    fn acked_beyond(&self, end: i64) -> Option<(i64, WriteId)> {
+        self.log.range(end..).map(|(base, id)| (*base, *id)).find(|(base, id)| {
+            let acked = matches!(self.writes[id].outcome, Some(Outcome::Acked(_)));
+            acked && !self.read.contains(base)
+        })
     }
 
     pub(super) fn has_acked(&self) -> bool {

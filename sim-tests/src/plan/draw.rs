@@ -114,6 +114,7 @@ fn limits(n: &mut Numbers, rng: &mut Rng) {
     n.store_low = log_uniform(rng, 500, 5_000);
     n.store_high = n.store_low * rng.between(2, 6);
     n.store_page = rng.between(1, 10);
+    n.store_unique_etags = rng.below(2);
     n.disk_high = log_uniform(rng, 100, 5_000);
 }
 

@@ -7,7 +7,7 @@ use karst_runtime_sim::clock::ClockKnobs;
 use karst_runtime_sim::disk::DiskKnobs;
 use karst_runtime_sim::fault::{Chance, Latency};
 use karst_runtime_sim::net::NetKnobs;
-use karst_runtime_sim::store::StoreKnobs;
+use karst_runtime_sim::store::{Etags, StoreKnobs};
 use std::time::Duration;
 
 impl Numbers {
@@ -97,8 +97,8 @@ impl Numbers {
             spurious_conflict: chance(self.store_conflict),
             truncate: chance(self.store_truncate),
             page: self.store_page as usize,
+            etags: if self.store_unique_etags > 0 { Etags::Unique } else { Etags::Content },
             lost_with_caller: Chance::percent(30),
-            ..StoreKnobs::CALM
         }
     }
 

@@ -165,6 +165,9 @@ numbers! {
     /// Names per page of a listing.
     store_page = "store.page", 5;
 
+    /// Each version of an object has an ETag of its own, instead of one made of its content.
+    store_unique_etags = "store.unique-etags", 0;
+
     /// What arrives is cut anywhere.
     net_split = "net.split", 0;
     /// A send stalls.

@@ -50,6 +50,10 @@ pub(super) fn pending(broker: &Broker, store: &Store) -> Option<String> {
     if !shard.credit_is_whole() {
         return Some("credit is out".into());
     }
+    let uploading = broker.uploader.borrow().uncommitted_bytes();
+    if uploading > 0 {
+        return Some(format!("{uploading} bytes are being uploaded"));
+    }
     uncommitted(image, &shard).or_else(|| garbage(image, store))
 }
 

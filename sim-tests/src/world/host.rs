@@ -21,6 +21,13 @@ use std::rc::Rc;
 const NODE: u32 = 1;
 const CALLER: Caller = Caller(NODE);
 
+/// What a crash is aimed at.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Aim {
+    Disk,
+    Bucket,
+}
+
 pub(super) struct Host {
     world: World,
     tree: SeedTree,
@@ -34,6 +41,12 @@ pub(super) struct Host {
     clock: NodeClock,
     incarnations: u32,
     broker: Option<Broker>,
+    /// The disk's errors when it started.
+    errors_before: u64,
+    /// The store answered nothing for a while, at some time.
+    had_outage: bool,
+    /// What the last incarnation had in flight was decided.
+    was_buried: bool,
     watched: checks::Watched,
 }
 
@@ -53,6 +66,9 @@ impl Host {
             clock: NodeClock::draw(world.now(), numbers.clock(), &mut tree.clock(NODE)),
             incarnations: 0,
             broker: None,
+            errors_before: 0,
+            had_outage: false,
+            was_buried: true,
             world: world.clone(),
             tree: tree.clone(),
             judge,
@@ -69,6 +85,12 @@ impl Host {
         if self.is_up() {
             return;
         }
+        // One that ended itself a moment ago, unseen.
+        if self.broker.as_ref().is_some_and(|broker| broker.halted().is_some() && !self.was_buried) {
+            self.after_death();
+        }
+        self.was_buried = false;
+        self.errors_before = self.disk_errors();
         self.let_go();
         self.incarnations += 1;
         let clock = self.clock.restarted(self.world.now());
@@ -90,9 +112,17 @@ impl Host {
         }
     }
 
-    /// Whether something is on its way to the disk or the bucket: when a crash is most telling.
-    pub(super) fn is_busy(&self) -> bool {
-        self.disk.model().in_flight() > 0
+    /// Whether something is on its way to the disk, or to the bucket: when a crash is most telling. Which of the two
+    /// is drawn for each crash.
+    pub(super) fn is_busy(&self, aim: Aim) -> bool {
+        match aim {
+            Aim::Disk => self.disk.model().in_flight() > 0,
+            Aim::Bucket => self.store.model().in_flight() > 0,
+        }
+    }
+
+    pub(super) fn draw_aim(&mut self) -> Aim {
+        if self.nemesis.chance(1, 2) { Aim::Disk } else { Aim::Bucket }
     }
 
     /// `kill -9`, and a power failure for what its disk has in flight.
@@ -117,19 +147,42 @@ impl Host {
             Some(Halt::WalRefused(_)) => return,
             Some(Halt::NotStarted) => self.world.count("broker.stops-early"),
             Some(Halt::Clean) => self.world.count("broker.stops-clean"),
-            Some(Halt::WalPoisoned(_)) => self.world.count("broker.stops-poisoned"),
-            Some(Halt::Fenced(_)) => self.world.count("broker.stops-fenced"),
-            Some(Halt::WalUnreadable(_)) => self.world.count("broker.stops-unreadable"),
-            Some(Halt::Bucket(_)) => self.world.count("broker.stops-bucket"),
+            Some(Halt::WalPoisoned(why)) => {
+                self.world.count("broker.stops-poisoned");
+                self.demand(self.disk_errors() > self.errors_before, "wal-poisoned", &why);
+            }
+            Some(Halt::WalUnreadable(why)) => {
+                self.world.count("broker.stops-unreadable");
+                self.demand(self.disk_errors() > self.errors_before, "wal-unreadable", &why);
+            }
+            Some(Halt::Bucket(why)) => {
+                self.world.count("broker.stops-bucket");
+                self.demand(self.had_outage, "bucket-refused", &why);
+            }
+            // There is one broker: nobody can have taken its place.
+            Some(Halt::Fenced(why)) => self.demand(false, "fenced", &why),
             None => return,
         }
         self.after_death();
         self.start();
     }
 
+    /// A broker ends itself only for a fault that was injected.
+    fn demand(&self, is_explained: bool, invariant: &str, why: &str) {
+        if !is_explained {
+            self.world.fail(invariant, "node", format!("the broker ended itself without cause: {why}"));
+        }
+    }
+
+    fn disk_errors(&self) -> u64 {
+        let model = self.disk.model();
+        model.fired().get("disk.read_error") + model.fired().get("disk.write_error")
+    }
+
     fn after_death(&mut self) {
         self.disk.crash(&mut self.nemesis);
         self.store.crash(CALLER, &mut self.nemesis);
+        self.was_buried = true;
         self.let_go();
     }
 
@@ -152,7 +205,8 @@ impl Host {
         }
     }
 
-    pub(super) fn begin_outage(&self) {
+    pub(super) fn begin_outage(&mut self) {
+        self.had_outage = true;
         self.store.model().set_mode(Mode::Outage);
         self.world.count("store.outage");
     }
