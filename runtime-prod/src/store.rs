@@ -5,6 +5,7 @@
 //!                                           └── at the call's deadline: Ambiguous(Timeout), and nothing after it
 //! ```
 
+mod body;
 mod content_hash;
 mod directory;
 mod durability;

@@ -128,6 +128,7 @@ pub(super) fn hopeless(doing: &str, key: &str, error: StoreError) -> Option<Halt
         StoreError::Denied => "grant this broker read, write, list and delete in the bucket, then start it again",
         StoreError::Fatal(Fatal::NoBucket) => "create it, or correct its name, then start the broker again",
         StoreError::Fatal(Fatal::ReadOnly) => "make it writable, then start the broker again",
+        StoreError::Fatal(Fatal::SyncFailed) => "check the disk (dmesg), then start the broker again",
         StoreError::Fatal(Fatal::BadRequest) => "check that it supports conditional puts, and its address",
         _ => return None,
     };

@@ -189,6 +189,8 @@ pub enum Fatal {
     NoSpace,
     /// The store is read-only.
     ReadOnly,
+    /// A sync failed: what the store holds may be gone after a power failure, and asking again can't tell.
+    SyncFailed,
     /// The store calls the request malformed.
     BadRequest,
 }
@@ -212,6 +214,7 @@ impl fmt::Display for StoreError {
             Self::Fatal(Fatal::NoBucket) => "the bucket or directory does not exist",
             Self::Fatal(Fatal::NoSpace) => "no space is left behind the object store",
             Self::Fatal(Fatal::ReadOnly) => "the object store is read-only",
+            Self::Fatal(Fatal::SyncFailed) => "the disk behind the object store failed to sync",
             Self::Fatal(Fatal::BadRequest) => "the store calls the request malformed",
         })
     }

@@ -248,6 +248,7 @@ fn hopeless(id: ObjectId, error: StoreError) -> Halt {
             "restore the bucket or directory, or correct its name"
         }
         StoreError::Fatal(Fatal::ReadOnly) => "make the store writable",
+        StoreError::Fatal(Fatal::SyncFailed) => "check the disk (dmesg)",
         _ => "check that the store supports conditional puts and objects of this size",
     };
     let key = data_object::key(id);

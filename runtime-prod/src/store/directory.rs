@@ -14,6 +14,7 @@
 //! tells versions apart and is never good for a swap.
 
 use super::Backend;
+use super::body;
 use super::content_hash::ContentHash;
 use super::durability::{Durability, Failure};
 use super::key_path::file_of;
@@ -22,8 +23,8 @@ use crate::lock::{LockError, LockFile};
 use bytes::{Bytes, BytesMut};
 use karst_core::machine::Rope;
 use karst_core::store::{Cause, ETag, Fatal, Key, Precondition, Span, StoreDone, StoreError, StoreOp, StoreResult};
-use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, ErrorKind, IoSlice, Write};
+use std::fs::{File, Metadata};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -190,9 +191,7 @@ impl Directory {
     fn write_aside(&self, body: &Rope) -> io::Result<Aside> {
         let number = self.next_aside.fetch_add(1, Ordering::Relaxed);
         let aside = Aside(self.aside.join(number.to_string()));
-        let mut file = OpenOptions::new().write(true).create_new(true).open(&aside.0)?;
-        write_all(&mut file, body)?;
-        file.sync_all()?;
+        body::write_new(&aside.0, body)?;
         Ok(aside)
     }
 
@@ -253,6 +252,9 @@ impl Directory {
 
 impl Backend for Directory {
     fn perform(&self, op: &StoreOp) -> StoreResult {
+        if self.durability.has_failed() {
+            return Err(StoreError::Fatal(Fatal::SyncFailed));
+        }
         match op {
             StoreOp::Put { key, body, only_if } => self.put(key, body, only_if),
             StoreOp::Get { key, span } => self.get(key, *span),
@@ -290,20 +292,6 @@ fn scrub(aside: &Path) -> io::Result<()> {
     }
     if left_over > 0 {
         info!(left_over, "removed half-written objects of an earlier run");
-    }
-    Ok(())
-}
-
-fn write_all(file: &mut File, body: &Rope) -> io::Result<()> {
-    let mut slices: Vec<IoSlice<'_>> = body.pieces().iter().map(|piece| IoSlice::new(piece)).collect();
-    let mut left = slices.as_mut_slice();
-    while !left.is_empty() {
-        match file.write_vectored(left) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(written) => IoSlice::advance_slices(&mut left, written),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
     }
     Ok(())
 }

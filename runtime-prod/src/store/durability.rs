@@ -78,6 +78,11 @@ impl Durability {
         Ok(())
     }
 
+    /// Whether a sync failed, ever: from then on nothing here can be trusted to last.
+    pub(super) fn has_failed(&self) -> bool {
+        !self.known().broken.is_empty()
+    }
+
     fn sync(&self, dir: &Path) -> io::Result<()> {
         if self.known().broken.contains(dir) {
             return Err(io::Error::other("an earlier sync of the directory failed: restart the broker"));
