@@ -21,6 +21,10 @@ pub struct Limits {
     pub fetch: u32,
     /// Credit for requests with records, from socket to answer.
     pub produce_credit: u64,
+    /// A request with records above this length is paid from a pool of its own.
+    pub large_request: u32,
+    /// That pool.
+    pub large_produce_credit: u64,
     /// Credit for all other requests.
     pub control_credit: u64,
     /// Credit that each connection holds without asking.
@@ -76,7 +80,9 @@ impl Default for Limits {
             connections: 10_000,
             partitions_per_topic: 10_000,
             fetch: 55 * MIB,
-            produce_credit: 256 * u64::from(MIB),
+            produce_credit: 128 * u64::from(MIB),
+            large_request: 8 * MIB,
+            large_produce_credit: 128 * u64::from(MIB),
             control_credit: 64 * u64::from(MIB),
             idle_credit: 4 * KIB,
             answer_credit: 256 * u64::from(MIB),
@@ -129,6 +135,18 @@ impl Limits {
             return Err(format!(
                 "a request without records ({} bytes) must fit into the credit for such ({} bytes)",
                 self.control_request, self.control_credit
+            ));
+        }
+        if u64::from(self.large_request) > self.produce_credit / 4 {
+            return Err(format!(
+                "requests of up to {} bytes count as small: four must fit into the credit for such ({} bytes)",
+                self.large_request, self.produce_credit
+            ));
+        }
+        if u64::from(self.batch) > self.answer_credit {
+            return Err(format!(
+                "a record batch ({} bytes) must fit into the credit for answers ({} bytes)",
+                self.batch, self.answer_credit
             ));
         }
         let idle = self.idle_credit;

@@ -7,7 +7,7 @@ use karst::config::{self, Command, Config};
 use karst::exit::{self, Code, PanicGuard};
 use karst_core::limits::Limits;
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -59,7 +59,7 @@ fn measure(bench: &Bench) -> Code {
 }
 
 fn log(what: Targets) {
-    let to = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let to = tracing_subscriber::fmt::layer().with_ansi(io::stderr().is_terminal()).with_writer(io::stderr);
     tracing_subscriber::registry().with(to).with(what).init();
 }
 

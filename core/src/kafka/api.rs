@@ -17,6 +17,8 @@ pub enum Api {
     ListOffsets = 2,
     /// Tells who serves what.
     Metadata = 3,
+    /// Tells who coordinates a group.
+    FindCoordinator = 10,
     /// Tells this table.
     ApiVersions = 18,
     /// Creates topics.
@@ -39,11 +41,12 @@ struct Line {
 
 /// Where advertised and served differ, it is because librdkafka before 2.11.1 takes a Produce that does not begin at
 /// version 0 for a broker without compression, and sends everything uncompressed without a word.
-const TABLE: [Line; 7] = [
+const TABLE: [Line; 8] = [
     Line { api: Api::Produce, advertised: (0, 13), served: (3, 13), flexible: 9 },
     Line { api: Api::Fetch, advertised: (4, 18), served: (4, 18), flexible: 12 },
     Line { api: Api::ListOffsets, advertised: (1, 10), served: (1, 10), flexible: 6 },
     Line { api: Api::Metadata, advertised: (0, 13), served: (0, 13), flexible: 9 },
+    Line { api: Api::FindCoordinator, advertised: (0, 6), served: (0, 6), flexible: 3 },
     Line { api: Api::ApiVersions, advertised: (0, 4), served: (0, 4), flexible: 3 },
     Line { api: Api::CreateTopics, advertised: (2, 7), served: (2, 7), flexible: 5 },
     Line { api: Api::DeleteTopics, advertised: (1, 6), served: (1, 6), flexible: 4 },
@@ -123,6 +126,7 @@ mod tests {
             Api::Fetch,
             Api::ListOffsets,
             Api::Metadata,
+            Api::FindCoordinator,
             Api::ApiVersions,
             Api::CreateTopics,
             Api::DeleteTopics,

@@ -248,7 +248,6 @@ fn check_header(header: &BatchHeader) -> Result<(), ErrorCode> {
         || header.count <= 0
         || header.count as usize > most
         || !counts_agree
-        || header.base_offset != 0
     {
         return Err(ErrorCode::InvalidRecord);
     }

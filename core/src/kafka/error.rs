@@ -47,6 +47,8 @@ codes! {
     BrokerNotAvailable = 8 "BROKER_NOT_AVAILABLE",
     /// A record batch is larger than the broker takes.
     MessageTooLarge = 10 "MESSAGE_TOO_LARGE",
+    /// Nobody coordinates the group at this moment.
+    CoordinatorNotAvailable = 15 "COORDINATOR_NOT_AVAILABLE",
     /// A topic's name that Kafka does not allow.
     InvalidTopicException = 17 "INVALID_TOPIC_EXCEPTION",
     /// Acks other than -1, 0 and 1.
@@ -75,6 +77,8 @@ codes! {
     PolicyViolation = 44 "POLICY_VIOLATION",
     /// Transactional records outside a transaction that the broker knows.
     InvalidTxnState = 48 "INVALID_TXN_STATE",
+    /// The producer may not use the transactional id; final for it.
+    TransactionalIdAuthorizationFailed = 53 "TRANSACTIONAL_ID_AUTHORIZATION_FAILED",
     /// The log can't be written or read.
     KafkaStorageError = 56 "KAFKA_STORAGE_ERROR",
     /// The broker does not know the fetch session; the client begins a full fetch.

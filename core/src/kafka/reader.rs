@@ -22,8 +22,6 @@ pub enum Fault {
     Number,
     /// A tagged field's value is not as long as announced.
     Tag(u32),
-    /// Bytes are left after the last field.
-    Trailing(usize),
     /// Decoded, it would take a multiple of the frame's length in memory.
     Memory,
     /// An API that is not served.
@@ -43,7 +41,6 @@ impl core::fmt::Display for Malformed {
             Fault::Count(count) => write!(f, "{field} can't have {count} elements in a request of this length"),
             Fault::Number => write!(f, "a number in {field} has more than 32 bits"),
             Fault::Tag(tag) => write!(f, "the tagged field {tag} of {field} has another length than it says"),
-            Fault::Trailing(left) => write!(f, "{left} bytes are left after {field}"),
             Fault::Memory => write!(f, "{field} would take too much memory for a request of this length"),
             Fault::Api(key) => write!(f, "{field} {key} is not served"),
             Fault::Version(version) => write!(f, "version {version} of {field} is not served"),

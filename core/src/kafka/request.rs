@@ -14,8 +14,8 @@ use bytes::Bytes;
 use core::hash::{Hash, Hasher};
 use core::time::Duration;
 use kafka_protocol::messages::{
-    ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest,
-    ProduceRequest,
+    ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, FindCoordinatorRequest,
+    ListOffsetsRequest, MetadataRequest, ProduceRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -51,6 +51,8 @@ pub enum RequestBody {
     ListOffsets(ListOffsetsRequest),
     /// Describe topics.
     Metadata(MetadataRequest),
+    /// Find who coordinates a group.
+    FindCoordinator(FindCoordinatorRequest),
     /// Create topics.
     CreateTopics(CreateTopicsRequest),
     /// Delete topics.
@@ -148,6 +150,7 @@ fn decode_body(api: Api, version: i16, body: &Bytes) -> Result<Option<RequestBod
         Api::Fetch => RequestBody::Fetch(Box::new(shape::decode(version, body)?)),
         Api::ListOffsets => RequestBody::ListOffsets(shape::decode(version, body)?),
         Api::Metadata => RequestBody::Metadata(shape::decode(version, body)?),
+        Api::FindCoordinator => RequestBody::FindCoordinator(shape::decode(version, body)?),
         Api::CreateTopics => RequestBody::CreateTopics(shape::decode(version, body)?),
         Api::DeleteTopics => RequestBody::DeleteTopics(shape::decode(version, body)?),
         Api::ApiVersions => {
@@ -201,6 +204,7 @@ fn name(api: Api) -> &'static str {
         Api::ListOffsets => "ListOffsets",
         Api::Metadata => "Metadata",
         Api::ApiVersions => "ApiVersions",
+        Api::FindCoordinator => "FindCoordinator",
         Api::CreateTopics => "CreateTopics",
         Api::DeleteTopics => "DeleteTopics",
     }

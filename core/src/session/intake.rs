@@ -18,6 +18,8 @@ pub(super) struct Intake {
     framer: Framer,
     /// The largest frame of a request without records.
     control_request: u32,
+    /// The largest frame with records that is not large.
+    large_request: u32,
     state: State,
     patience: Duration,
     /// Since when the client owes bytes, and how many times [`PROGRESS`] it had sent by then.
@@ -41,9 +43,19 @@ impl Intake {
         Self {
             framer: Framer::new(limits.request),
             control_request: limits.control_request,
+            large_request: limits.large_request,
             state: State::Empty,
             patience: limits.stalled_connection,
             owing: None,
+        }
+    }
+
+    /// From which pool a request is paid.
+    fn pool_of(&self, announced: Announced) -> Pool {
+        match Api::of_key(announced.api_key) {
+            Some(Api::Produce) if announced.len > self.large_request => Pool::LargeProduce,
+            Some(Api::Produce) => Pool::Produce,
+            _ => Pool::Control,
         }
     }
 
@@ -55,10 +67,11 @@ impl Intake {
     pub(super) fn next(&mut self, credit: &mut Credit, out: &mut Effects<Effect>) -> Result<Option<i16>, Malformed> {
         if matches!(self.state, State::Empty | State::Unpaid) {
             let Some(announced) = self.framer.announced()? else { return Ok(None) };
-            if pool_of(announced) == Pool::Control && announced.len > self.control_request {
+            let pool = self.pool_of(announced);
+            if pool == Pool::Control && announced.len > self.control_request {
                 return Err(Malformed { field: "the frame", fault: Fault::Length(announced.len.into()) });
             }
-            self.state = match credit.pay(pool_of(announced), u64::from(announced.len), out) {
+            self.state = match credit.pay(pool, u64::from(announced.len), out) {
                 Some(charge) => {
                     self.framer.begin(announced);
                     State::Begun(charge)
@@ -135,9 +148,4 @@ impl Intake {
             State::Empty | State::Unpaid => 0,
         }
     }
-}
-
-/// From which pool a request is paid.
-fn pool_of(announced: Announced) -> Pool {
-    if Api::of_key(announced.api_key) == Some(Api::Produce) { Pool::Produce } else { Pool::Control }
 }

@@ -20,6 +20,7 @@ pub(super) struct Grant {
 pub(super) struct Credit {
     idle: Purse,
     produce: Purse,
+    large_produce: Purse,
     control: Purse,
     answers: Purse,
 }
@@ -38,6 +39,7 @@ impl Credit {
         Self {
             idle: Purse::new(u64::from(limits.idle_credit) * u64::from(limits.connections)),
             produce: Purse::new(limits.produce_credit),
+            large_produce: Purse::new(limits.large_produce_credit),
             control: Purse::new(limits.control_credit),
             answers: Purse::new(limits.answer_credit),
         }
@@ -58,7 +60,7 @@ impl Credit {
     /// A session is gone: what it held is free again, and what it wished for is void.
     pub(super) fn close(&mut self, conn: ConnId) -> Vec<Grant> {
         let mut grants = Vec::new();
-        for pool in [Pool::Idle, Pool::Produce, Pool::Control, Pool::Answers] {
+        for pool in [Pool::Idle, Pool::Produce, Pool::LargeProduce, Pool::Control, Pool::Answers] {
             let purse = self.purse(pool);
             purse.waiting.retain(|(waiting, _)| *waiting != conn);
             let held = purse.held.get(&conn).copied().unwrap_or(0);
@@ -70,15 +72,21 @@ impl Credit {
         grants
     }
 
+    /// How much one answer may take now: a part of what is free, so that however many clients ask and don't read, there
+    /// is something left for those who do.
+    pub(super) fn share_of_answers(&self) -> u64 {
+        self.answers.free / 8
+    }
+
     /// Whether all credit is back.
     pub(super) fn is_whole(&self) -> bool {
-        [&self.idle, &self.produce, &self.control, &self.answers]
+        [&self.idle, &self.produce, &self.large_produce, &self.control, &self.answers]
             .iter()
             .all(|purse| purse.free == purse.total && purse.waiting.is_empty())
     }
 
     pub(super) fn invariants(&self) {
-        for purse in [&self.idle, &self.produce, &self.control, &self.answers] {
+        for purse in [&self.idle, &self.produce, &self.large_produce, &self.control, &self.answers] {
             let held: u64 = purse.held.values().sum();
             assert!(
                 purse.free == purse.total.saturating_sub(held),
@@ -94,6 +102,7 @@ impl Credit {
         match pool {
             Pool::Idle => &mut self.idle,
             Pool::Produce => &mut self.produce,
+            Pool::LargeProduce => &mut self.large_produce,
             Pool::Control => &mut self.control,
             Pool::Answers => &mut self.answers,
         }

@@ -1,7 +1,7 @@
 //! Fetches that are not answered yet: some wait for records, some for objects being read.
 
 use super::joins::Asked;
-use crate::data_object::{ReadError, ReadId, StoredBatch};
+use crate::data_object::{Read, ReadError, ReadId, StoredBatch};
 use crate::id::{ConnId, Offset, StreamId, TopicId};
 use crate::kafka::ErrorCode;
 use crate::machine::{Deadline, Instant, Rope};
@@ -22,6 +22,10 @@ pub(super) struct Fetch {
     pub(super) max_bytes: u64,
     /// When it is answered with what there is.
     pub(super) due: Instant,
+    /// What it may return by the credit that there was when it was tried.
+    pub(super) allowed: u64,
+    /// Credit for answers that it holds.
+    pub(super) held: u64,
     /// How often it was begun again since an object that it wanted was gone.
     pub(super) restarts: u32,
 }
@@ -46,6 +50,12 @@ impl Fetch {
     pub(super) fn partitions(&self) -> impl Iterator<Item = &WantedPartition> {
         self.topics.iter().flat_map(|topic| &topic.partitions)
     }
+
+    /// At least what its answer takes besides records.
+    pub(super) fn overhead(&self) -> u64 {
+        let topic = |topic: &WantedTopic| 64 + topic.name.len() + 96 * topic.partitions.len();
+        128 + self.topics.iter().map(topic).sum::<usize>() as u64
+    }
 }
 
 /// What one partition of a fetch came to.
@@ -55,13 +65,23 @@ pub(super) enum Got {
     Failed(ErrorCode),
 }
 
+impl Got {
+    /// Length of its records.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Records { records, .. } => records.len() as u64,
+            Self::Failed(_) => 0,
+        }
+    }
+}
+
 /// What one partition of a fetch needs.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Known(Got),
     /// Records of an object; the high watermark and start are as of the plan.
     Reading {
-        read: ReadId,
+        read: Read,
         high_watermark: Offset,
         start: Offset,
     },
@@ -117,7 +137,7 @@ impl Fetches {
         let mut missing = 0;
         for (at, step) in steps.iter().enumerate() {
             if let Step::Reading { read, .. } = step {
-                self.reading.insert(*read, (id, at));
+                self.reading.insert(read.id, (id, at));
                 missing += 1;
             }
         }
@@ -175,16 +195,19 @@ impl Fetches {
         (*missing == 0).then(|| self.complete(id)).flatten()
     }
 
-    /// The connection is gone: nobody waits any more. Reads under way end unheard.
-    pub(super) fn forget(&mut self, conn: ConnId) {
+    /// The connection is gone: nobody waits any more. Returns the reads to be given up.
+    pub(super) fn forget(&mut self, conn: ConnId) -> Vec<ReadId> {
+        let mut reads = Vec::new();
         let gone: Vec<FetchId> =
             self.open.iter().filter(|(_, (fetch, _))| fetch.asked.conn == conn).map(|(id, _)| *id).collect();
         for id in gone {
             if self.unpark(id).is_none() {
                 self.open.remove(&id);
-                self.reading.retain(|_, (reading, _)| *reading != id);
+                let of_it = self.reading.extract_if(.., |_, (reading, _)| *reading == id);
+                reads.extend(of_it.map(|(read, _)| read));
             }
         }
+        reads
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {

@@ -37,6 +37,8 @@ pub enum Pool {
     Idle,
     /// For requests with records.
     Produce,
+    /// For those of them that are large: a few that are announced and do not come must not hold up all the others.
+    LargeProduce,
     /// For all others.
     Control,
     /// For records on their way out. Taken by the shard when a fetch has found them; the session gives back

@@ -47,7 +47,7 @@ use alloc::vec::Vec;
 use api::{ProduceOutcome, Produced};
 use appends::Appends;
 use credit::{Credit, Grant};
-use fetches::Fetches;
+use fetches::{Fetch, Fetches};
 use joins::{Asked, Joins};
 use partition::Partition;
 use topics::{TopicRequest, Topics};
@@ -69,8 +69,8 @@ pub struct Shard {
     reader: ObjectReader,
     ops: OpIds,
     credit: Credit,
-    /// Fetched records that wait for credit to leave; a connection has one such answer at most.
-    unpaid: BTreeMap<ConnId, (Asked, Rope)>,
+    /// What waits for credit for answers; a connection has one such at most.
+    unpaid: BTreeMap<ConnId, Unpaid>,
     /// The last cut that was made.
     cut: CutNumber,
     /// Whether a marker was asked for that has not come yet.
@@ -82,6 +82,15 @@ pub struct Shard {
 struct Me {
     node: NodeId,
     epoch: NodeEpoch,
+}
+
+/// What waits for credit for answers.
+#[derive(Debug)]
+enum Unpaid {
+    /// Records that were found, to leave.
+    Answer(Asked, Rope),
+    /// A fetch that has to read objects.
+    Fetch(Fetch),
 }
 
 /// Whether records are taken.
@@ -156,23 +165,25 @@ impl Shard {
             Mail::Opened(conn) => {
                 let idle = u64::from(self.limits.idle_credit);
                 let grants = self.credit.want(conn, Pool::Idle, idle);
-                self.take_grants(grants, out);
+                self.take_grants(now, grants, out);
             }
             Mail::Request(conn, numbered) => self.handle_request(now, conn, numbered, out),
             Mail::CreditWanted(conn, pool, bytes) => {
                 let grants = self.credit.want(conn, pool, bytes);
-                self.take_grants(grants, out);
+                self.take_grants(now, grants, out);
             }
             Mail::CreditBack(conn, pool, bytes) => {
                 let grants = self.credit.give_back(conn, pool, bytes);
-                self.take_grants(grants, out);
+                self.take_grants(now, grants, out);
             }
             Mail::Closed(conn) => {
-                self.fetches.forget(conn);
+                for read in self.fetches.forget(conn) {
+                    self.reader.cancel(read);
+                }
                 self.forget_appends(conn, out);
                 self.unpaid.remove(&conn);
                 let grants = self.credit.close(conn);
-                self.take_grants(grants, out);
+                self.take_grants(now, grants, out);
             }
             Mail::Granted(bytes) => {
                 self.appends.grant(bytes);
@@ -203,6 +214,7 @@ impl Shard {
         match body {
             RequestBody::Produce(request) => self.handle_produce(asked, request, out),
             RequestBody::Fetch(request) => self.handle_fetch(now, asked, &request, out),
+            RequestBody::FindCoordinator(request) => self.handle_find_coordinator(asked, &request, out),
             RequestBody::ListOffsets(request) => self.handle_list_offsets(asked, &request, out),
             RequestBody::Metadata(request) => self.handle_metadata(now, asked, request, out),
             RequestBody::CreateTopics(request) => self.handle_create_topics(now, asked, request, out),
@@ -281,22 +293,34 @@ impl Shard {
     }
 
     /// Answers with records, once there is credit for them.
-    fn answer_paid(&mut self, asked: Asked, body: Rope, out: &mut Effects<Effect>) {
+    fn answer_paid(&mut self, now: Now, asked: Asked, body: Rope, out: &mut Effects<Effect>) {
         let bytes = body.len() as u64;
-        let other = self.unpaid.insert(asked.conn, (asked, body));
-        assert!(other.is_none(), "a connection's fetch starts when the answer before has left");
-        let grants = self.credit.want(asked.conn, Pool::Answers, bytes);
-        self.take_grants(grants, out);
+        self.want_answer_credit(now, asked.conn, bytes, Unpaid::Answer(asked, body), out);
     }
 
-    fn take_grants(&mut self, grants: Vec<Grant>, out: &mut Effects<Effect>) {
+    fn want_answer_credit(&mut self, now: Now, conn: ConnId, bytes: u64, unpaid: Unpaid, out: &mut Effects<Effect>) {
+        let other = self.unpaid.insert(conn, unpaid);
+        assert!(other.is_none(), "a connection's fetch starts when the answer before has left");
+        let grants = self.credit.want(conn, Pool::Answers, bytes);
+        self.take_grants(now, grants, out);
+    }
+
+    fn give_back_answer_credit(&mut self, now: Now, conn: ConnId, bytes: u64, out: &mut Effects<Effect>) {
+        if bytes > 0 {
+            let grants = self.credit.give_back(conn, Pool::Answers, bytes);
+            self.take_grants(now, grants, out);
+        }
+    }
+
+    fn take_grants(&mut self, now: Now, grants: Vec<Grant>, out: &mut Effects<Effect>) {
         for Grant { conn, pool, bytes } in grants {
-            if pool == Pool::Answers {
-                let (asked, body) =
-                    self.unpaid.remove(&conn).expect("credit for an answer is wanted by one that waits");
-                self.send_answer(asked, Answer::Paid(body), out);
-            } else {
+            if pool != Pool::Answers {
                 out.push(to(To::Session(conn, session::Mail::Credit(pool, bytes))));
+                continue;
+            }
+            match self.unpaid.remove(&conn).expect("credit for an answer is wanted by one that waits") {
+                Unpaid::Answer(asked, body) => self.send_answer(asked, Answer::Paid(body), out),
+                Unpaid::Fetch(fetch) => self.try_fetch(now, Fetch { held: bytes, ..fetch }, out),
             }
         }
     }

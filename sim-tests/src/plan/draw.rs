@@ -97,7 +97,7 @@ fn limits(n: &mut Numbers, rng: &mut Rng) {
     n.ring = 8_192 + 4_096 * log_uniform(rng, 10, 64);
     n.window = log_uniform(rng, 24_576, 131_072);
     n.produce_credit = log_uniform(rng, 16_384, 262_144);
-    n.answer_credit = log_uniform(rng, 4_096, 262_144);
+    n.answer_credit = log_uniform(rng, n.batch, 262_144);
     n.idle_credit = log_uniform(rng, 128, 8_192);
     n.control_credit = n.idle_credit * rng.between(12, 40);
     n.cut_bytes = log_uniform(rng, 2_048, 65_536);

@@ -20,6 +20,8 @@ impl Numbers {
             control_request: u32_of(self.control_credit),
             connections: 64,
             produce_credit: self.produce_credit,
+            large_request: u32_of(self.produce_credit / 8),
+            large_produce_credit: self.produce_credit / 2,
             control_credit: self.control_credit,
             answer_credit: self.answer_credit,
             idle_credit: u32_of(self.idle_credit),

@@ -82,7 +82,8 @@ impl Judge {
 
     fn accuse(&self, world: &World, violation: &Violation) {
         // The rotten end of a log is lost, and its offsets are given again.
-        let is_loss = ["lost-write", "high-watermark-goes-back", "inconsistent-offsets"].contains(&violation.invariant);
+        let is_loss = ["lost-write", "offsets-dense", "high-watermark-goes-back", "inconsistent-offsets"]
+            .contains(&violation.invariant);
         if self.is_damaged() && is_loss {
             world.count("rot.loss-that-is-legal");
             return;

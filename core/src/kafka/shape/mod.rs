@@ -68,11 +68,12 @@ struct Element {
     kind: Kind,
 }
 
-/// Walks over the body of a request that is about to be decoded.
+/// Walks over the body of a request that is about to be decoded. Returns how many bytes are left behind it: Kafka ignores
+/// them, and librdkafka 2.16 sends some with Metadata version 13.
 ///
 /// # Errors
 /// The first thing that is wrong with it.
-pub(super) fn check(api: Api, version: i16, body: &[u8]) -> Result<(), Malformed> {
+pub(super) fn check(api: Api, version: i16, body: &[u8]) -> Result<usize, Malformed> {
     let mut walk = Walk {
         reader: Reader::new(body),
         version,
@@ -80,10 +81,7 @@ pub(super) fn check(api: Api, version: i16, body: &[u8]) -> Result<(), Malformed
         allowance: body.len().saturating_mul(FACTOR).saturating_add(SMALL),
     };
     walk.fields(tables::of(api))?;
-    match walk.reader.left() {
-        0 => Ok(()),
-        left => Err(Malformed { field: "the request", fault: Fault::Trailing(left) }),
-    }
+    Ok(walk.reader.left())
 }
 
 /// Decodes a body. `check` has passed, so that what the decoder allocates is bounded.
@@ -92,8 +90,7 @@ pub(super) fn check(api: Api, version: i16, body: &[u8]) -> Result<(), Malformed
 /// When it is not a request all the same, such as text that is not UTF-8.
 pub(super) fn decode<R: Decodable>(version: i16, body: &bytes::Bytes) -> Result<R, Malformed> {
     let mut left = body.clone();
-    let decoded = R::decode(&mut left, version);
-    decoded.ok().filter(|_| left.is_empty()).ok_or(Malformed { field: "the request", fault: Fault::Content })
+    R::decode(&mut left, version).ok().ok_or(Malformed { field: "the request", fault: Fault::Content })
 }
 
 struct Walk<'a> {

@@ -13,6 +13,7 @@ use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListO
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{BrokerId, TopicName};
+use kafka_protocol::protocol::StrBytes;
 
 const LAST: i16 = i16::MAX;
 const BOOL: Kind = Kind::Fixed(1);
@@ -31,11 +32,19 @@ pub(super) const fn of(api: Api) -> &'static Shape {
         Api::Fetch => &FETCH,
         Api::ListOffsets => &LIST_OFFSETS,
         Api::Metadata => &METADATA,
+        Api::FindCoordinator => &FIND_COORDINATOR,
         Api::ApiVersions => &API_VERSIONS,
         Api::CreateTopics => &CREATE_TOPICS,
         Api::DeleteTopics => &DELETE_TOPICS,
     }
 }
+
+static FIND_COORDINATOR: Shape = message(&[
+    field(0, 3, "key", TEXT),
+    field(1, LAST, "key_type", I8),
+    field(4, LAST, "coordinator_keys", Kind::Array(&COORDINATOR_KEYS)),
+]);
+static COORDINATOR_KEYS: Element = Element { size: size_of::<StrBytes>(), kind: TEXT };
 
 // Decoded produce requests are rebuilt as Karst's own, so for a moment there are both.
 static PRODUCE: Shape = message(&[

@@ -8,7 +8,7 @@ use crate::machine::{Effects, Now, OpId, Rope};
 use crate::session::Answer;
 use crate::shard::fetches::{Ended, Fetch, Got, Step, WantedPartition, WantedTopic};
 use crate::shard::joins::Asked;
-use crate::shard::{Effect, Shard};
+use crate::shard::{Effect, Shard, Unpaid};
 use crate::store::StoreResult;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -44,6 +44,8 @@ impl Shard {
             max_bytes: bytes(request.max_bytes).min(u64::from(self.limits.fetch)),
             // A client that vanished while it waits is noticed only when it is answered.
             due: now.mono.after(millis(request.max_wait_ms).min(self.limits.stalled_connection)),
+            allowed: 0,
+            held: 0,
             restarts: 0,
         };
         self.try_fetch(now, fetch, out);
@@ -83,55 +85,69 @@ impl Shard {
     }
 
     /// Answers if there is enough, or an error, or no time left; reads objects if it must; else waits for records.
-    fn try_fetch(&mut self, now: Now, fetch: Fetch, out: &mut Effects<Effect>) {
-        let mut outcome = Outcome::default();
-        let mut left = fetch.max_bytes;
-        let mut found = 0;
-        let mut reads = false;
-        let mut failed = false;
+    pub(in crate::shard) fn try_fetch(&mut self, now: Now, mut fetch: Fetch, out: &mut Effects<Effect>) {
+        if fetch.held == 0 {
+            let share = self.credit.share_of_answers().max(u64::from(self.limits.batch));
+            fetch.allowed = fetch.max_bytes.min(share);
+        }
+        let steps = self.plan_fetch(&fetch);
+        let known = |step: &Step| if let Step::Known(got) = step { Some(got.clone()) } else { None };
+        let got: Vec<Got> = steps.iter().filter_map(known).collect();
+        if got.len() < steps.len() {
+            return self.read_for(now, fetch, steps, out);
+        }
+        let found: u64 = got.iter().map(Got::bytes).sum();
+        let failed = got.iter().any(|got| matches!(got, Got::Failed(_)));
+        if found >= fetch.min_bytes || failed || fetch.due <= now.mono || got.is_empty() {
+            self.answer_fetched(now, &fetch, got, out);
+        } else {
+            let held = core::mem::take(&mut fetch.held);
+            let conn = fetch.asked.conn;
+            self.fetches.park(fetch);
+            self.give_back_answer_credit(now, conn, held, out);
+        }
+    }
+
+    /// What each partition gives, or needs.
+    fn plan_fetch(&mut self, fetch: &Fetch) -> Vec<Step> {
+        let mut left = fetch.allowed;
+        let mut must_fit = false;
         let mut steps = Vec::new();
-        let wanted: Vec<WantedPartition> = fetch.partitions().copied().collect();
-        for wanted in &wanted {
+        for wanted in fetch.partitions() {
             // The first partition that has records gives at least one batch, however large, so that every consumer
             // gets on; later ones only what fits.
-            let step = self.plan_partition(now, wanted, left, found > 0 || reads, &mut outcome);
-            match &step {
-                Step::Known(Got::Records { records, .. }) => {
-                    found += records.len() as u64;
-                    left = left.saturating_sub(records.len() as u64);
-                }
-                Step::Known(Got::Failed(_)) => failed = true,
-                Step::Reading { .. } => {
-                    reads = true;
-                    // A read returns at least one batch, however little is asked for.
-                    left = left.saturating_sub(wanted.max_bytes.max(u64::from(self.limits.batch)));
-                }
-            }
+            let step = self.plan_partition(wanted, left, must_fit);
+            left = left.saturating_sub(match &step {
+                Step::Known(got) => got.bytes(),
+                // A read returns at least one batch, however little is asked for.
+                Step::Reading { read, .. } => read.max_bytes.max(u64::from(self.limits.batch)),
+            });
+            must_fit |= !matches!(&step, Step::Known(got) if got.bytes() == 0);
             steps.push(step);
         }
-        if reads {
-            self.fetches.read(fetch, steps);
-        } else if found >= fetch.min_bytes || failed || fetch.due <= now.mono || wanted.is_empty() {
-            let got = steps.into_iter().filter_map(|step| match step {
-                Step::Known(got) => Some(got),
-                Step::Reading { .. } => None,
-            });
-            let got = got.collect();
-            self.answer_fetched(&fetch, got, out);
-        } else {
-            self.fetches.park(fetch);
+        steps
+    }
+
+    /// Reads what the steps want, once there is credit for all that they may bring.
+    fn read_for(&mut self, now: Now, fetch: Fetch, steps: Vec<Step>, out: &mut Effects<Effect>) {
+        if fetch.held == 0 {
+            let bytes = fetch.allowed + u64::from(self.limits.batch) + fetch.overhead();
+            let conn = fetch.asked.conn;
+            return self.want_answer_credit(now, conn, bytes, Unpaid::Fetch(fetch), out);
+        }
+        let mut outcome = Outcome::default();
+        let reads: Vec<Read> = steps
+            .iter()
+            .filter_map(|step| if let Step::Reading { read, .. } = step { Some(*read) } else { None })
+            .collect();
+        self.fetches.read(fetch, steps);
+        for read in reads {
+            self.reader.read(now, read, &mut self.ops, &mut outcome);
         }
         self.take_outcome(now, outcome, out);
     }
 
-    fn plan_partition(
-        &mut self,
-        now: Now,
-        wanted: &WantedPartition,
-        left: u64,
-        must_fit: bool,
-        outcome: &mut Outcome,
-    ) -> Step {
+    fn plan_partition(&mut self, wanted: &WantedPartition, left: u64, must_fit: bool) -> Step {
         let fail = |code| Step::Known(Got::Failed(code));
         let stream = match wanted.stream {
             Ok(stream) => stream,
@@ -166,9 +182,7 @@ impl Shard {
             tracing::error!(%stream, %offset, "neither the log cache nor the metadata knows these records");
             return fail(ErrorCode::KafkaStorageError);
         };
-        let read = self.fetches.next_read();
-        let read_of = Read { id: read, object: range.object, stream, offset, max_bytes };
-        self.reader.read(now, read_of, &mut self.ops, outcome);
+        let read = Read { id: self.fetches.next_read(), object: range.object, stream, offset, max_bytes };
         Step::Reading { read, high_watermark, start }
     }
 
@@ -178,19 +192,19 @@ impl Shard {
         }
         for finished in outcome.finished {
             match self.fetches.finish(finished.id, finished.result) {
-                Some(Ended::Complete(fetch, got)) => self.answer_fetched(&fetch, got, out),
+                Some(Ended::Complete(fetch, got)) => self.answer_fetched(now, &fetch, got, out),
                 Some(Ended::Again(fetch)) if fetch.restarts <= RESTARTS => self.try_fetch(now, fetch, out),
                 Some(Ended::Again(fetch)) => {
                     let got = fetch.partitions().map(|_| Got::Failed(ErrorCode::KafkaStorageError)).collect();
-                    self.answer_fetched(&fetch, got, out);
+                    self.answer_fetched(now, &fetch, got, out);
                 }
                 None => {}
             }
         }
     }
 
-    fn answer_fetched(&mut self, fetch: &Fetch, mut got: Vec<Got>, out: &mut Effects<Effect>) {
-        drop_what_does_not_fit(&mut got, fetch.max_bytes);
+    fn answer_fetched(&mut self, now: Now, fetch: &Fetch, mut got: Vec<Got>, out: &mut Effects<Effect>) {
+        drop_what_does_not_fit(&mut got, fetch.allowed);
         let mut got = got.into_iter();
         let topics = fetch.topics.iter().map(|topic| FetchedTopic {
             name: topic.name.clone(),
@@ -199,7 +213,17 @@ impl Shard {
         });
         let answer = FetchAnswer { topics: topics.collect(), ..FetchAnswer::default() };
         let body = answer.encode(fetch.asked.version).expect("names come from a request of the same version");
-        self.answer_paid(fetch.asked, body, out);
+        let bytes = body.len() as u64;
+        match fetch.held.checked_sub(bytes) {
+            Some(surplus) if fetch.held > 0 => {
+                self.send_answer(fetch.asked, Answer::Paid(body), out);
+                self.give_back_answer_credit(now, fetch.asked.conn, surplus, out);
+            }
+            _ => {
+                self.give_back_answer_credit(now, fetch.asked.conn, fetch.held, out);
+                self.answer_paid(now, fetch.asked, body, out);
+            }
+        }
     }
 
     fn wanted_topic(&self, version: i16, topic: &FetchTopic) -> WantedTopic {

@@ -3,6 +3,7 @@
 mod create_topics;
 mod delete_topics;
 mod fetch;
+mod find_coordinator;
 mod list_offsets;
 mod metadata;
 mod produce;
