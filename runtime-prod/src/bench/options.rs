@@ -12,7 +12,7 @@ pub(super) const HELP: &str = "\
 karst bench: what a broker reaches and costs, beside what its disk can do
 
 Figures of different runs can't be compared on a shared machine: use the ratios within one run. Nothing that was there
-before is touched; what a benchmark writes is removed when it ends.
+before is touched; what a benchmark writes is removed when it ends by itself.
 
 karst bench disk [--dir DIR]
   The disk alone: O_DIRECT and O_DSYNC writes into a pre-written file.
