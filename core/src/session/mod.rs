@@ -20,7 +20,7 @@
 //!   [`Limits::stalled_connection`]; then the connection is closed. Time in which the broker does not listen doesn't
 //!   count. A connection on which nothing is under way is closed after [`Limits::idle_connection`];
 //! - **credit**: an answer that has left gives back what its request cost beyond the idle credit. When the connection
-//!   is gone, [`shard::Mail::Closed`](crate::shard::Mail::Closed) frees all of it at the shard, at once; answers and
+//!   is gone, [`shard::Mail::Closed`] frees all of it at the shard, at once; answers and
 //!   grants that come later are dropped.
 //!
 //! It answers ApiVersions by itself. Inputs and effects: [`Input`], [`Effect`].

@@ -18,7 +18,7 @@
 //!                | (u8) | (u32)  | record          |
 //!                +------+--------+- - - - - - - - -+
 //! ```
-//! The first 16 bytes are the [envelope](crate::envelope)'s; the CRC covers everything but magic, CRC and padding. A
+//! The first 16 bytes are those of [`crate::envelope`]; the CRC covers everything but magic, CRC and padding. A
 //! block's length is that of envelope and body rounded up. A reader refuses must-understand bits that it does not know
 //! and passes over may-skip bytes. Durable and trim LSN are what the writer knew: facts that later blocks only exceed.
 
