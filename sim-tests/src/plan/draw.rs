@@ -31,9 +31,10 @@ impl Profile {
 }
 
 /// Classes of faults that are on or off together.
-const CLASSES: [fn(&mut Numbers, &mut Rng); 13] = [
+const CLASSES: [fn(&mut Numbers, &mut Rng); 14] = [
     |n, _| n.crash_any = 1_000_000,
     |n, rng| n.disk_write_error = rng.between(50, 2_000),
+    |n, rng| n.disk_no_space = rng.between(50, 1_000),
     |n, rng| n.disk_read_error = rng.between(1_000, 50_000),
     |n, rng| n.disk_stall = rng.between(100, 5_000),
     |n, rng| {
@@ -165,6 +166,10 @@ fn disturbances(n: &Numbers, profile: Profile, rng: &mut Rng) -> Vec<(Duration, 
     if rng.chance(1, 4) {
         let lasts = micros(log_uniform(rng, 50_000, 3_000_000));
         at(rng, Disturbance::Outage { lasts });
+    }
+    if rng.chance(1, 6) {
+        let lasts = micros(log_uniform(rng, 50_000, 3_000_000));
+        at(rng, Disturbance::Full { lasts });
     }
     if rng.chance(1, 4) {
         let by_ms = rng.between(0, 20_000_000).cast_signed() - 10_000_000;

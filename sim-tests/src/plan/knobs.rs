@@ -73,6 +73,7 @@ impl Numbers {
         DiskKnobs {
             write: Latency::uniform(micros(self.disk_low), micros(self.disk_high.max(self.disk_low))),
             write_error: chance(self.disk_write_error),
+            no_space: chance(self.disk_no_space),
             read_error: chance(self.disk_read_error),
             stall: chance(self.disk_stall),
             stall_for: Latency::uniform(Duration::from_millis(1), Duration::from_millis(500)),

@@ -133,6 +133,8 @@ numbers! {
     disk_high = "disk.latency.high", 300;
     /// A write fails for good.
     disk_write_error = "disk.write-error", 0;
+    /// A write finds no space.
+    disk_no_space = "disk.no-space", 0;
     /// A read fails once.
     disk_read_error = "disk.read-error", 0;
     /// The disk stalls.
@@ -203,6 +205,11 @@ pub enum Disturbance {
     },
     /// The object store answers nothing.
     Outage {
+        /// For so long.
+        lasts: Duration,
+    },
+    /// The object store has no space left.
+    Full {
         /// For so long.
         lasts: Duration,
     },

@@ -86,6 +86,7 @@ fn disturbance_text(what: &Disturbance) -> String {
         Disturbance::Stop { down } => format!("stop down={}", down.as_micros()),
         Disturbance::Pause { lasts } => format!("pause lasts={}", lasts.as_micros()),
         Disturbance::Outage { lasts } => format!("outage lasts={}", lasts.as_micros()),
+        Disturbance::Full { lasts } => format!("full lasts={}", lasts.as_micros()),
         Disturbance::ClockJump { by_ms } => format!("clock-jump by-ms={by_ms}"),
         Disturbance::Rot { at } => format!("rot at={at}"),
     }
@@ -102,6 +103,7 @@ fn parse_disturbance(text: &str) -> Option<(Duration, Disturbance)> {
         ("stop", "down") => Disturbance::Stop { down: micros()? },
         ("pause", "lasts") => Disturbance::Pause { lasts: micros()? },
         ("outage", "lasts") => Disturbance::Outage { lasts: micros()? },
+        ("full", "lasts") => Disturbance::Full { lasts: micros()? },
         ("clock-jump", "by-ms") => Disturbance::ClockJump { by_ms: value.parse().ok()? },
         ("rot", "at") => Disturbance::Rot { at: value.parse().ok()? },
         _ => return None,

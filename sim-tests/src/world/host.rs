@@ -176,7 +176,7 @@ impl Host {
 
     fn disk_errors(&self) -> u64 {
         let model = self.disk.model();
-        model.fired().get("disk.read_error") + model.fired().get("disk.write_error")
+        ["disk.read_error", "disk.write_error", "disk.no_space"].iter().map(|kind| model.fired().get(kind)).sum()
     }
 
     fn after_death(&mut self) {
@@ -209,6 +209,12 @@ impl Host {
         self.had_outage = true;
         self.store.model().set_mode(Mode::Outage);
         self.world.count("store.outage");
+    }
+
+    pub(super) fn fill_store(&mut self) {
+        self.had_outage = true;
+        self.store.model().set_mode(Mode::NoSpace);
+        self.world.count("store.full");
     }
 
     pub(super) fn end_outage(&self) {

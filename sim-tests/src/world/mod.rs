@@ -194,6 +194,12 @@ impl Run {
                 self.watch_until(end).await;
                 self.host.end_outage();
             }
+            Disturbance::Full { lasts } => {
+                self.host.fill_store();
+                let end = self.world.now().after(lasts);
+                self.watch_until(end).await;
+                self.host.end_outage();
+            }
             Disturbance::ClockJump { by_ms } => self.host.jump_clock(by_ms),
             Disturbance::Rot { at } => {
                 self.host.kill();
