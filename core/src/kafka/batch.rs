@@ -16,6 +16,8 @@
 //! the broker may write base offset and leader epoch without touching it. Attributes: bits 0 to 2 codec, 3 timestamp
 //! type (1: the broker's), 4 transactional, 5 control.
 
+mod records;
+
 use super::error::ErrorCode;
 use crate::id::{Offset, StreamEpoch};
 use crate::machine::{Payload, WallTime};
@@ -210,7 +212,7 @@ impl CheckedBatch {
     /// # Errors
     /// Kafka's own for the defect:
     /// - `INVALID_RECORD`: no batch, more than one, an older format, an unknown codec, a count or base offset that
-    ///   can't be, or a control batch;
+    ///   can't be, a control batch, or uncompressed records that don't fill the batch one behind the other;
     /// - `CORRUPT_MESSAGE`: a length or CRC that does not match;
     /// - `INVALID_TIMESTAMP`: the times claim to be the broker's;
     /// - `INVALID_TXN_STATE`: a transaction, of which there are none;
@@ -232,6 +234,10 @@ impl CheckedBatch {
             return Err(ErrorCode::InvalidRecord);
         }
         check_header(&header)?;
+        let is_plain = header.attributes.codec() == Some(Codec::None);
+        if is_plain && !records::are_whole(&records[HEADER..], header.record_count()) {
+            return Err(ErrorCode::InvalidRecord);
+        }
         Ok(Self { header, bytes: Payload(records.clone()) })
     }
 }

@@ -213,7 +213,7 @@ fn name(api: Api) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::batch::tests::batch;
+    use crate::kafka::batch::tests::{batch, records};
     use crate::kafka::frame::CorrelationId;
     use crate::kafka::testing::{Client, frame};
     use kafka_protocol::messages::TopicName;
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_produce_comes_with_checked_batches_that_are_slices_of_the_frame() {
-        let sound = Bytes::from(batch(2, b"two short records"));
+        let sound = Bytes::from(batch(2, &records(2)));
         for version in 3..=13 {
             let produce = produce(version, -1, Some(sound.clone()));
             assert_eq!((produce.acks, produce.timeout), (Acks::All, Duration::from_millis(1500)));

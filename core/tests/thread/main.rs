@@ -86,7 +86,7 @@ fn fetch_all(world: &mut World) -> Vec<u32> {
         while !records.is_empty() {
             let one = records.split_to(batch(0).len());
             assert_eq!(i64::from_be_bytes(one[..8].try_into().unwrap()), values.len() as i64);
-            values.push(u32::from_be_bytes(one[66..70].try_into().unwrap()));
+            values.push(u32::from_be_bytes(one[67..71].try_into().unwrap()));
         }
     }
 }
@@ -122,7 +122,7 @@ fn batch(value: u32) -> Bytes {
     covered.put_i32(-1);
     covered.put_u32(1);
     // Length, attributes, timestamp, offset, null key, value length, value, no headers; varints are zig-zag.
-    covered.put_slice(&[20, 0, 0, 0, 1]);
+    covered.put_slice(&[20, 0, 0, 0, 1, 8]);
     covered.put_u32(value);
     covered.put_slice(&[0]);
     let mut batch = BytesMut::new();

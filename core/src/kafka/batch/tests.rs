@@ -3,7 +3,12 @@
 use super::*;
 use alloc::vec::Vec;
 
-/// A sound batch of `count` records whose content nobody looks at.
+/// So many records with an empty value each.
+pub(crate) fn records(count: u8) -> Vec<u8> {
+    (0..count).flat_map(|delta| [12, 0, 0, delta << 1, 1, 0, 0]).collect()
+}
+
+/// A batch that says it has `count` records.
 pub(crate) fn batch(count: i32, content: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     bytes.extend_from_slice(&0_i64.to_be_bytes());
@@ -33,7 +38,7 @@ fn seal(bytes: &mut [u8]) {
 
 /// What a sound batch is refused with after this change and a new CRC.
 fn after(change: impl FnOnce(&mut Vec<u8>)) -> Result<CheckedBatch, ErrorCode> {
-    let mut bytes = batch(3, b"room for three records");
+    let mut bytes = batch(3, &records(3));
     change(&mut bytes);
     seal(&mut bytes);
     CheckedBatch::check(&bytes.into())
@@ -45,7 +50,7 @@ fn a_sound_batch_passes_with_its_header() {
     assert_eq!((checked.header.record_count(), checked.header.max_timestamp()), (3, WallTime(2_000)));
     assert_eq!((checked.header.base(), checked.header.end()), (Some(Offset(0)), Some(Offset(3))));
     assert_eq!(checked.header.attributes.codec(), Some(Codec::None));
-    assert_eq!(checked.bytes.len(), HEADER + 22);
+    assert_eq!(checked.bytes.len(), HEADER + 21);
 }
 
 #[test]
@@ -103,7 +108,7 @@ fn what_is_no_batch_or_more_than_one_is_refused() {
 
 #[test]
 fn a_stamp_changes_offset_and_epoch_and_nothing_else() {
-    let mut bytes = batch(3, b"some records");
+    let mut bytes = batch(3, &records(3));
     let before = bytes.clone();
     stamp(&mut bytes, Offset(77), StreamEpoch(5));
     assert!(crc_matches(&bytes));
