@@ -93,8 +93,8 @@ pub fn explain(halt: &Halt) -> (Code, String) {
         Halt::Bucket(why) => (
             Code::BUCKET,
             format!(
-                "the object store is unusable: {why}\nAcknowledged records are safe in the WAL. Check its free space \
-                 and permissions, then start again."
+                "the object store is unusable: {why}\nNothing was deleted. Keep both the bucket and the WAL: what is \
+                 acknowledged is in one of them. Mend the store, then start again."
             ),
         ),
     }

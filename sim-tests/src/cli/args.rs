@@ -57,10 +57,14 @@ impl Args {
     pub(super) fn seeds(&mut self) -> Result<Range<u64>, UsageError> {
         let text = self.value::<String>("--seeds")?.ok_or_else(|| UsageError("--seeds is missing".into()))?;
         let number = |text: &str| text.parse::<u64>().map_err(|_| UsageError(format!("'{text}' is no seed")));
-        match text.split_once("..") {
-            Some((from, to)) => Ok(number(from)?..number(to)?),
-            None => Ok(0..number(&text)?),
+        let seeds = match text.split_once("..") {
+            Some((from, to)) => number(from)?..number(to)?,
+            None => 0..number(&text)?,
+        };
+        if seeds.is_empty() {
+            return Err(UsageError(format!("'{text}' holds no seed: nothing would be tried")));
         }
+        Ok(seeds)
     }
 
     /// Nothing may be left.

@@ -6,9 +6,9 @@ use crate::plan::{Plan, Profile};
 use crate::world::{self, Options, Report};
 use karst_runtime_sim::seed::Seed;
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -30,16 +30,21 @@ pub(super) fn main(mut args: Args) -> Result<ExitCode, UsageError> {
     };
     let began = Instant::now();
     let cpu = cpu_time();
+    let mut unsaved: Option<String> = None;
     let mut summary = Summary::default();
     let mut shown = Instant::now();
     let total = seeds.end.saturating_sub(seeds.start);
     for_each(seeds, profile, jobs, stop, |seed, report| {
         if report.failure.is_some() {
             show_failure(seed, profile, &report);
-            save_plan(plans.as_deref(), seed, profile);
+            if let Err(error) = save_plan(plans.as_deref(), seed, profile) {
+                unsaved.get_or_insert(format!("--plans: {error}"));
+            }
         }
-        if let Some(json) = &mut json {
-            let _ = writeln!(json, "{}", report.to_json(seed));
+        if let Some(json) = &mut json
+            && let Err(error) = writeln!(json, "{}", report.to_json(seed))
+        {
+            unsaved.get_or_insert(format!("--json: {error}"));
         }
         summary.add(seed, &report);
         if shown.elapsed() >= Duration::from_secs(2) {
@@ -48,6 +53,9 @@ pub(super) fn main(mut args: Args) -> Result<ExitCode, UsageError> {
         }
     });
     print!("{}", summary.text(began.elapsed(), cpu_time().saturating_sub(cpu)));
+    if let Some(why) = unsaved {
+        return Err(UsageError(why));
+    }
     Ok(if summary.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -108,13 +116,11 @@ fn show_failure(seed: u64, profile: Profile, report: &Report) {
     println!("     again: cargo run --release --bin karst-sim -- replay {seed}{profile} --log");
 }
 
-fn save_plan(folder: Option<&std::path::Path>, seed: u64, profile: Profile) {
-    let Some(folder) = folder else { return };
+fn save_plan(folder: Option<&Path>, seed: u64, profile: Profile) -> io::Result<()> {
+    let Some(folder) = folder else { return Ok(()) };
     let file = folder.join(format!("seed-{seed}.plan"));
     let text = Plan::from_seed(Seed(seed), profile).to_text();
-    if let Err(error) = fs::create_dir_all(folder).and_then(|()| fs::write(&file, text)) {
-        eprintln!("karst-sim: could not save {}: {error}", file.display());
-    }
+    fs::create_dir_all(folder).and_then(|()| fs::write(file, text))
 }
 
 /// CPU time of this process so far, user and system. Zero where the system does not tell.

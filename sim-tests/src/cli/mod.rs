@@ -21,8 +21,13 @@ USAGE
       The same run again: the same trace hash, and its story.
   karst-sim plan SEED [--profile P]
       Prints the plan of a seed, as a file that can be edited and replayed.
+  karst-sim hashes --seeds N | A..B [--profile P]
+      Prints the trace hash of each seed, to compare machines and builds.
   karst-sim determinism --seeds N | A..B [--profile P]
       Runs each seed twice in this process on several threads and once in another process: all hashes must be equal.
+
+PROFILES
+  swarm (each seed turns a random subset of the faults off), calm (latency only), storm (all faults)
 
 EXIT CODES
   0 all passed    1 a seed failed    2 wrong usage    3 two runs of one seed differ

@@ -69,10 +69,28 @@ impl Plan {
             let (name, value) = line.split_once('=').ok_or_else(|| fail(at, format!("'{line}' names no number")))?;
             let (name, value) = (name.trim(), value.trim());
             let number = plan.numbers.find(name).ok_or_else(|| fail(at, format!("there is no number '{name}'")))?;
-            *number = value.parse().map_err(|_| fail(at, format!("'{value}' is not a number")))?;
+            let value: u64 = value.parse().map_err(|_| fail(at, format!("'{value}' is not a number")))?;
+            let (least, most) = bounds(name);
+            if !(least..=most).contains(&value) {
+                return Err(fail(at, format!("{name} must lie between {least} and {most}")));
+            }
+            *number = value;
         }
         plan.disturbances.sort_by_key(|(at, _)| *at);
         Ok(plan)
+    }
+}
+
+/// What a number may be, so that a world can be built of it and comes to an end.
+fn bounds(name: &str) -> (u64, u64) {
+    match name {
+        "root" => (0, u64::MAX),
+        "clients" | "client.in-flight" | "client.records" => (1, 1_000),
+        "client.partitions" | "store.page" | "wal.depth" | "cut.uploads" | "metadata.lease" => (1, 1_000),
+        "client.value" => (8, 1 << 20),
+        "wal.device" => (24_576, 1 << 30),
+        _ if name.starts_with("phases.") => (1, 100_000_000_000),
+        _ => (0, 1 << 40),
     }
 }
 
@@ -97,7 +115,8 @@ fn parse_disturbance(text: &str) -> Option<(Duration, Disturbance)> {
     let at = Duration::from_micros(words.next()?.parse().ok()?);
     let kind = words.next()?;
     let (key, value) = words.next()?.split_once('=')?;
-    let micros = || value.parse().ok().map(Duration::from_micros);
+    let longest = Duration::from_secs(24 * 3600);
+    let micros = || value.parse().ok().map(Duration::from_micros).filter(|time| *time <= longest);
     let what = match (kind, key) {
         ("kill", "down") => Disturbance::Kill { down: micros()? },
         ("stop", "down") => Disturbance::Stop { down: micros()? },
@@ -105,10 +124,10 @@ fn parse_disturbance(text: &str) -> Option<(Duration, Disturbance)> {
         ("outage", "lasts") => Disturbance::Outage { lasts: micros()? },
         ("full", "lasts") => Disturbance::Full { lasts: micros()? },
         ("clock-jump", "by-ms") => Disturbance::ClockJump { by_ms: value.parse().ok()? },
-        ("rot", "at") => Disturbance::Rot { at: value.parse().ok()? },
+        ("rot", "at") => Disturbance::Rot { at: value.parse().ok().filter(|at| *at < 1_000_000)? },
         _ => return None,
     };
-    words.next().is_none().then_some((at, what))
+    (words.next().is_none() && at <= longest).then_some((at, what))
 }
 
 #[cfg(test)]
@@ -131,6 +150,7 @@ mod tests {
         assert_eq!(error("karst-plan 9\n"), "line 1: 'karst-plan 9' is not 'karst-plan 1'");
         assert_eq!(error("karst-plan 1\n\nclints = 3\n"), "line 3: there is no number 'clints'");
         assert_eq!(error("karst-plan 1\nclients = many\n"), "line 2: 'many' is not a number");
+        assert_eq!(error("karst-plan 1\nstore.page = 0\n"), "line 2: store.page must lie between 1 and 1000");
         assert_eq!(error("karst-plan 1\nat noon kill down=3\n"), "line 2: 'at noon kill down=3' is no event");
     }
 }

@@ -141,11 +141,13 @@ impl Report {
         let failure = match &self.failure {
             None => "null".to_owned(),
             Some(failure) => format!(
-                "{{\"invariant\":{:?},\"component\":{:?},\"message\":{:?},\"event\":{},\"fingerprint\":\"{}\"}}",
-                failure.invariant,
-                failure.component,
-                failure.message,
+                "{{\"invariant\":{},\"component\":{},\"message\":{},\"event\":{},\"at_ns\":{},\
+                 \"fingerprint\":\"{}\",\"replay\":\"karst-sim replay {seed}\"}}",
+                json_text(&failure.invariant),
+                json_text(&failure.component),
+                json_text(&failure.message),
                 failure.event,
+                failure.at.0,
                 failure.fingerprint()
             ),
         };
@@ -160,5 +162,31 @@ impl Report {
             counts(&self.marks),
             counts(&self.faults),
         )
+    }
+}
+
+/// A JSON string (RFC 8259).
+fn json_text(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c < ' ' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::json_text;
+
+    #[test]
+    fn control_characters_and_quotes_are_escaped() {
+        assert_eq!(json_text("a\"b\\c\n\0"), "\"a\\\"b\\\\c\\u000a\\u0000\"");
     }
 }

@@ -68,7 +68,10 @@ impl Geometry {
     pub fn of_device(len: u64) -> Result<Self, String> {
         let ring = (len - len % SECTOR).saturating_sub(RING_START);
         if ring == 0 || ring > LARGEST_NUMBER {
-            return Err(format!("a WAL device of {len} bytes leaves no room for a ring"));
+            return Err(format!(
+                "a WAL device of {len} bytes leaves no room for a ring: give it some MiB at least, or \
+                 remove an empty file"
+            ));
         }
         Ok(Self { ring })
     }
