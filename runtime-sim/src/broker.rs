@@ -11,6 +11,7 @@
 use crate::exec::{Address, Connection, Disk, NetHost, Owner, Process, Store};
 use crate::net::{NetEvent, SendTag};
 use crate::store::Caller;
+use crate::time::SimTime;
 use karst_core::controller::{self, Controller};
 use karst_core::disk::{DiskOp, SECTOR};
 use karst_core::id::{ConnId, CutNumber, Incarnation, NodeId};
@@ -75,6 +76,9 @@ struct Inner {
     connections: Cell<u64>,
     last_write: Cell<u64>,
     uploading: RefCell<BTreeSet<CutNumber>>,
+    /// Until when each mailbox's last mail is on its way, and how long the next one takes.
+    lanes: RefCell<(BTreeMap<u64, SimTime>, Rng)>,
+    is_slow: bool,
     is_ready: Cell<bool>,
     halted: RefCell<Option<Halt>>,
 }
@@ -101,6 +105,8 @@ impl Broker {
             connections: Cell::new(0),
             last_write: Cell::new(0),
             uploading: RefCell::default(),
+            is_slow: rng.child("is-slow").chance(1, 2),
+            lanes: RefCell::new((BTreeMap::new(), rng.child("lanes"))),
             is_ready: Cell::new(false),
             halted: RefCell::default(),
         }));
@@ -165,7 +171,31 @@ impl Wires {
         self.0.process.drive(address, machine, move |effect| perform(&wires, effect))
     }
 
+    /// Between threads mail takes its time: each mailbox gets its mail in order, and no two are in step.
     fn carry(&self, mail: Mail) {
+        let inner = &self.0;
+        if !inner.is_slow {
+            return self.deliver(mail);
+        }
+        let lane = match &mail {
+            Mail::Session(conn, _) => 10 + conn.0,
+            Mail::Shard(_) => 0,
+            Mail::Wal(_) => 1,
+            Mail::Uploader(_) => 2,
+            Mail::Controller(_) => 3,
+            Mail::Node(_) => 4,
+        };
+        let world = inner.process.world();
+        let (lanes, rng) = &mut *inner.lanes.borrow_mut();
+        let takes = if rng.chance(1, 20) { rng.between(1_000, 20_000) } else { rng.below(200) };
+        let free = lanes.get(&lane).copied().unwrap_or(SimTime::ZERO);
+        let at = free.max(world.now().after(std::time::Duration::from_micros(takes)));
+        lanes.insert(lane, at);
+        let wires = self.clone();
+        world.at(at, move || wires.deliver(mail));
+    }
+
+    fn deliver(&self, mail: Mail) {
         let inner = &self.0;
         match mail {
             Mail::Session(conn, mail) => {

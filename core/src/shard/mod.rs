@@ -273,6 +273,10 @@ impl Machine for Shard {
             if let Some(end) = self.cache.end(*stream) {
                 assert_eq!(end, partition.high_watermark(), "the log cache ends where the partition does");
             }
+            let cached = self.cache.first(*stream).unwrap_or(partition.high_watermark());
+            if let Some(stream) = self.image.as_ref().and_then(|image| image.streams.get(stream)) {
+                assert!(cached <= stream.end, "durable records are in the log cache or in objects");
+            }
         }
     }
 }

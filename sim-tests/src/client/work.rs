@@ -88,11 +88,11 @@ impl Client {
     }
 
     fn draw_batch(&mut self, write: WriteId, now: Now) -> (Bytes, Quality) {
-        let mut shape = Shape {
-            records: self.rng.between(1, u64::from(self.habits.records)) as u32,
-            value: self.rng.between(8, u64::from(self.habits.value)) as u32,
-            timestamp: now.wall.0,
-        };
+        let records = self.rng.between(1, u64::from(self.habits.records));
+        // Within the limit on batches.
+        let most = (8_000 / records - 20).min(u64::from(self.habits.value));
+        let mut shape =
+            Shape { records: records as u32, value: self.rng.between(8, most.max(8)) as u32, timestamp: now.wall.0 };
         match self.rng.below(60) {
             0 => {
                 shape.value = self.habits.largest;

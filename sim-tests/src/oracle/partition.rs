@@ -109,6 +109,8 @@ impl PartitionModel {
                 format!("{}: the high watermark is {hw}, but {known} was known before the question", self.name);
             return Err(Violation::new("high-watermark-goes-back", message));
         }
+        // What was told is durable: nobody may hear of less from now on.
+        self.known_end = known.max(self.known_end).max(hw);
         Ok(())
     }
 

@@ -82,7 +82,7 @@ fn shape(n: &mut Numbers, rng: &mut Rng) {
     n.in_flight = rng.between(1, 6);
     n.timeout = log_uniform(rng, 500_000, 10_000_000);
     n.records = rng.between(1, 8);
-    n.value = log_uniform(rng, 16, 900);
+    n.value = log_uniform(rng, 16, 8_000);
     n.topics = rng.between(1, 3);
     n.partitions = rng.between(1, 4);
     n.produce = rng.between(20, 80);

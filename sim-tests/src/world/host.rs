@@ -253,6 +253,10 @@ impl Host {
         self.broker.as_ref().is_some_and(|broker| broker.process.is_alive())
     }
 
+    pub(super) fn is_ready(&self) -> bool {
+        self.broker.as_ref().is_some_and(Broker::is_ready)
+    }
+
     pub(super) fn halted(&self) -> Option<Halt> {
         self.broker.as_ref().and_then(Broker::halted)
     }

@@ -266,18 +266,36 @@ impl Run {
     }
 
     async fn stop(&mut self) {
+        if let Some(Halt::WalPoisoned(_)) = self.stop_once().await {
+            // A write that was doomed before the healing failed only now. The next incarnation has none such.
+            self.host.supervise();
+            while !self.host.is_ready() && !self.world.is_stopped() {
+                self.world.sleep(LOOK).await;
+            }
+            if let Some(other) = self.stop_once().await {
+                self.world.fail("clean-stop", "world", format!("the healed broker ended with {other:?}"));
+            }
+        }
+    }
+
+    /// Stops the broker. Returns how it ended, unless cleanly.
+    async fn stop_once(&mut self) -> Option<Halt> {
         self.host.stop();
         let due = self.world.now().after(Duration::from_secs(60));
         while self.host.is_up() {
             if self.world.now() > due {
                 self.world.fail("liveness", "world", "the broker does not stop");
-                return;
+                return None;
             }
             self.world.sleep(LOOK).await;
         }
         match self.host.halted() {
-            Some(Halt::Clean) => {}
-            other => self.world.fail("clean-stop", "world", format!("the healed broker ended with {other:?}")),
+            Some(Halt::Clean) => None,
+            poisoned @ Some(Halt::WalPoisoned(_)) => poisoned,
+            other => {
+                self.world.fail("clean-stop", "world", format!("the healed broker ended with {other:?}"));
+                None
+            }
         }
     }
 
