@@ -113,8 +113,9 @@ impl Client {
         let mut garbage: Vec<u8> = (0..self.rng.between(5, 60)).map(|_| self.rng.next_u64() as u8).collect();
         let length = u32::try_from(garbage.len() - 4).unwrap_or(u32::MAX);
         if self.rng.chance(1, 2) {
-            // A sound length, so that what follows is looked at.
+            // A sound length, so that what follows is looked at; but no API that there is, which might be answered.
             garbage[..4].copy_from_slice(&length.to_be_bytes());
+            garbage[4] = 0x7f;
         }
         out.push(Effect::Send(Bytes::from(garbage).into()));
     }
