@@ -5,6 +5,7 @@ use crate::plan::{Plan, Profile};
 use crate::world::{self, Options};
 use karst_runtime_sim::seed::Seed;
 use karst_runtime_sim::trace::LogOptions;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -19,10 +20,10 @@ pub(super) fn main(mut args: Args) -> Result<ExitCode, UsageError> {
     args.end()?;
     let log = lines.map_or(LogOptions::OFF, |keep| LogOptions { keep, ..LogOptions::LAST });
     let report = world::run(plan, Options { log, until });
-    for line in &report.lines {
-        println!("{line}");
-    }
-    println!("{}", report.story());
+    let mut out = std::io::stdout().lock();
+    let lines = report.lines.iter().try_for_each(|line| writeln!(out, "{line}"));
+    // Whoever reads this may have seen enough.
+    let _ = lines.and_then(|()| writeln!(out, "{}", report.story()));
     Ok(if report.failure.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
