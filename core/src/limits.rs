@@ -13,6 +13,11 @@ pub struct Limits {
     pub control_request: u32,
     /// A record batch, its header included (Kafka's message.max.bytes).
     pub batch: u32,
+    /// What the records of a batch may take once decompressed.
+    pub inflated: u32,
+    /// Compressed batches of a request that together are so long, and hold little more, are looked into at once; for
+    /// others that happens elsewhere, and others are served meanwhile.
+    pub compute_inline: u32,
     /// Connections at once.
     pub connections: u32,
     /// Partitions of one topic.
@@ -31,6 +36,8 @@ pub struct Limits {
     pub idle_credit: u32,
     /// Credit for answers on their way out.
     pub answer_credit: u64,
+    /// Records that a fetch finds in one place are copied into its answer if they are shorter than this.
+    pub copied_records: u32,
     /// A half-received frame or an answer that nobody reads lives so long.
     pub stalled_connection: Duration,
     /// A connection on which nothing is under way lives so long (Kafka's connections.max.idle.ms).
@@ -77,6 +84,8 @@ impl Default for Limits {
             request: 100 * MIB,
             control_request: 16 * MIB,
             batch: MIB + 12,
+            inflated: 64 * MIB,
+            compute_inline: 32 * KIB,
             connections: 10_000,
             partitions_per_topic: 10_000,
             fetch: 55 * MIB,
@@ -86,6 +95,7 @@ impl Default for Limits {
             control_credit: 64 * u64::from(MIB),
             idle_credit: 4 * KIB,
             answer_credit: 256 * u64::from(MIB),
+            copied_records: 16 * KIB,
             stalled_connection: Duration::from_secs(60),
             idle_connection: Duration::from_secs(600),
             wal_block: MIB,
@@ -126,6 +136,12 @@ impl Limits {
             return Err(format!(
                 "a record batch ({} bytes) must fit into a request ({} bytes)",
                 self.batch, self.request
+            ));
+        }
+        if self.inflated < self.batch {
+            return Err(format!(
+                "records may take no less decompressed ({} bytes) than as a batch ({} bytes)",
+                self.inflated, self.batch
             ));
         }
         if !self.wal_block.is_multiple_of(4096) || self.wal_block < 4096 {

@@ -11,11 +11,13 @@
 
 use crate::clock::Clock;
 use crate::config::{Config, Endpoint};
+use crate::data_dir;
 use crate::disk::{self, Device, DiskQueue};
 use crate::exit::Code;
-use crate::lock::{LockError, LockFile};
+use crate::lock::LockFile;
 use crate::net::{self, Net, Open, Rules, SessionOutbox, Sessions};
 use crate::owner::{self, Address, Outbox, Perform};
+use crate::signals::GiveUp;
 use crate::store::{Directory, OpenError, Workers};
 use karst_core::controller::{self, Controller};
 use karst_core::id::{ClusterId, ConnId, Incarnation};
@@ -84,21 +86,32 @@ pub struct StartError {
     pub what: String,
 }
 
+impl StartError {
+    pub(crate) fn new(code: Code, what: impl ToString) -> Self {
+        Self { code, what: what.to_string() }
+    }
+}
+
 impl Broker {
     /// Takes the data directory, the address and the WAL, and starts all owners. Clients are let in once the node is
-    /// ready.
+    /// ready. A start takes long where a WAL is made: that can be given up.
     ///
     /// # Errors
     /// Says what could not be had.
-    pub fn start(config: &Config, limits: &Limits, events: UnboundedSender<Event>) -> Result<Self, StartError> {
-        let lock = claim(config)?;
-        let listener = net::bind(&config.listen).map_err(|error| failed(Code::ADDRESS, error))?;
-        let listening = listener.local_addr().map_err(|error| failed(Code::ADDRESS, error))?;
-        let advertised = config.advertised(listening).map_err(|error| failed(Code::USAGE, error))?;
-        let device = open_wal(config, limits)?;
-        let wal = Wal::new(device.len(), limits).map_err(|error| failed(Code::WAL_REFUSED, error))?;
+    pub fn start(
+        config: &Config,
+        limits: &Limits,
+        give_up: &GiveUp,
+        events: UnboundedSender<Event>,
+    ) -> Result<Self, StartError> {
+        let lock = data_dir::claim(&config.data_dir)?;
+        let listener = net::bind(&config.listen).map_err(|error| StartError::new(Code::ADDRESS, error))?;
+        let listening = listener.local_addr().map_err(|error| StartError::new(Code::ADDRESS, error))?;
+        let advertised = config.advertised(listening).map_err(|error| StartError::new(Code::USAGE, error))?;
+        let device = open_wal(config, limits, give_up)?;
+        let wal = Wal::new(device.len(), limits).map_err(|error| StartError::new(Code::WAL_REFUSED, error))?;
         let store = open_store(config)?;
-        let rng = Rng::new(entropy().map_err(|error| failed(Code::BUCKET, error))?);
+        let rng = Rng::new(entropy().map_err(|error| StartError::new(Code::BUCKET, error))?);
 
         let check = if config.check_invariants { Check::Invariants } else { Check::Nothing };
         let rules = Rules {
@@ -121,7 +134,7 @@ impl Broker {
         };
         let (net, node) = machines
             .start(rules, limits, listener, (device, store), events)
-            .map_err(|error| failed(Code::ADDRESS, error))?;
+            .map_err(|error| StartError::new(Code::ADDRESS, error))?;
         node.send(node::Input::Start);
         Ok(Self { net, node, listening, advertised, _lock: lock })
     }
@@ -400,33 +413,20 @@ impl Recovered {
     }
 }
 
-/// Makes the data directory and takes its lock.
-fn claim(config: &Config) -> Result<LockFile, StartError> {
-    let dir = config.data_dir.display();
-    std::fs::create_dir_all(&config.data_dir)
-        .map_err(|error| failed(Code::BUCKET, format!("the data directory {dir} cannot be made: {error}")))?;
-    LockFile::acquire(&config.data_dir.join("lock")).map_err(|refused| match refused {
-        LockError::Held(_) => failed(
-            Code::IN_USE,
-            format!("the data directory {dir} is {refused}: stop that one, or give this one its own --data-dir"),
-        ),
-        LockError::Io(error) => failed(Code::BUCKET, format!("the data directory {dir} cannot be locked: {error}")),
-    })
-}
-
-fn open_wal(config: &Config, limits: &Limits) -> Result<Device, StartError> {
+fn open_wal(config: &Config, limits: &Limits, give_up: &GiveUp) -> Result<Device, StartError> {
     let len = config.wal_size.unwrap_or(crate::config::WAL_SIZE);
     if !config.wal().exists() {
         // Before a file is made that would be in the way of a better try.
-        Wal::new(len, limits).map_err(|error| failed(Code::USAGE, error))?;
+        Wal::new(len, limits).map_err(|error| StartError::new(Code::USAGE, error))?;
     }
-    let device = Device::open(&config.wal(), len).map_err(|error| {
+    let device = Device::open(&config.wal(), len, give_up).map_err(|error| {
         let code = match error {
             disk::OpenError::Held(_) => Code::IN_USE,
             disk::OpenError::NoSpace(_) => Code::BUCKET,
+            disk::OpenError::GivenUp(_) => Code::NOT_STARTED,
             disk::OpenError::Unusable(_) => Code::WAL_REFUSED,
         };
-        failed(code, error)
+        StartError::new(code, error)
     })?;
     if let Some(asked) = config.wal_size.filter(|asked| asked.div_ceil(4096) * 4096 != device.len()) {
         warn!(
@@ -445,7 +445,7 @@ fn open_store(config: &Config) -> Result<Directory, StartError> {
             OpenError::Held(_) => Code::IN_USE,
             OpenError::Unusable(_) => Code::BUCKET,
         };
-        failed(code, error)
+        StartError::new(code, error)
     })
 }
 
@@ -465,8 +465,4 @@ fn connections(limits: &Limits) -> usize {
 
 fn entropy() -> io::Result<u64> {
     OsRng.try_next_u64().map_err(io::Error::other)
-}
-
-fn failed(code: Code, what: impl ToString) -> StartError {
-    StartError { code, what: what.to_string() }
 }

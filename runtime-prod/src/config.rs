@@ -6,7 +6,7 @@ use crate::flags::Flags;
 use karst_core::id::NodeId;
 use std::ffi::OsString;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -180,7 +180,7 @@ Options:
   --help, -h              say this
 
 SIGTERM and SIGINT (Ctrl-C) stop the broker in order; a second one stops it at once, which is safe too: the next start
-reads the write-ahead log back.
+reads the write-ahead log back. SIGHUP changes nothing: there is no configuration to reload.
 
 Exit codes:
 {codes}",
@@ -196,12 +196,25 @@ pub(crate) fn not_empty(flag: &str, value: String) -> Result<String, UsageError>
 pub(crate) fn endpoint(flag: &str, value: &str) -> Result<Endpoint, UsageError> {
     let bad = || UsageError(format!("{flag} {value:?} is not HOST:PORT, such as localhost:9092 or [::1]:9092"));
     let (host, port) = value.rsplit_once(':').ok_or_else(bad)?;
+    let port = port.parse().map_err(|_| bad())?;
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let host = bare.unwrap_or(host);
-    if host.is_empty() || (bare.is_none() && host.contains([':', '[', ']'])) {
-        return Err(bad());
-    }
-    Ok(Endpoint { host: host.into(), port: port.parse().map_err(|_| bad())? })
+    let is_host = bare.map_or_else(|| is_name(host), is_ip6);
+    if is_host { Ok(Endpoint { host: bare.unwrap_or(host).into(), port }) } else { Err(bad()) }
+}
+
+/// A host name or an IPv4 address: labels of letters, digits, hyphens and, as many have them, underscores.
+fn is_name(host: &str) -> bool {
+    let is_label = |label: &str| {
+        let legal = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        legal && (1..=63).contains(&label.len()) && !label.starts_with('-')
+    };
+    host.len() <= 253 && host.strip_suffix('.').unwrap_or(host).split('.').all(is_label)
+}
+
+/// An IPv6 address, perhaps with the zone of a link-local one.
+fn is_ip6(host: &str) -> bool {
+    let (address, zone) = host.split_once('%').map_or((host, None), |(address, zone)| (address, Some(zone)));
+    address.parse::<Ipv6Addr>().is_ok() && zone.is_none_or(|zone| !zone.is_empty() && is_name(zone))
 }
 
 fn advertised(flag: &str, value: &str) -> Result<Endpoint, UsageError> {
@@ -234,8 +247,18 @@ fn node_id(flag: &str, value: &str) -> Result<u32, UsageError> {
     id.ok_or_else(|| UsageError(format!("{flag} {value:?} is not a number from 0 to {}", i32::MAX)))
 }
 
+/// Levels, alone or of a module. A bare word that is no level would be a module of which everything is logged, and of
+/// others nothing: a typing error, which would leave the operator without a log.
 fn filter(flag: &str, value: &str) -> Result<Targets, UsageError> {
-    value.parse().map_err(|error| UsageError(format!("{flag} {value:?} is not a log filter: {error}")))
+    let is_level = |text: &str| !text.is_empty() && text.parse::<LevelFilter>().is_ok();
+    let is_legal = |part: &str| is_level(part.rsplit_once('=').map_or(part, |(_, level)| level));
+    let filter = value.split(',').all(is_legal).then(|| value.parse().ok()).flatten();
+    filter.ok_or_else(|| {
+        UsageError(format!(
+            "{flag} {value:?} is not a log filter: use error, warn, info, debug, trace or off, alone or for a module, such \
+             as info,karst_core::wal=debug"
+        ))
+    })
 }
 
 #[cfg(test)]
@@ -262,6 +285,8 @@ mod tests {
         assert_eq!(config.listen, "[::1]:1");
         assert_eq!(config.advertise, Some(Endpoint { host: "h".into(), port: 2 }));
         assert_eq!((config.wal_size, config.node), (Some(2 << 30), NodeId(7)));
+        run("--log off").expect("no log at all");
+        run("--log warn,karst_core::wal=trace,karst=DEBUG").expect("levels by module");
         assert!(config.check_invariants);
     }
 
@@ -275,15 +300,41 @@ mod tests {
             ("--listen ::1:9092", "not HOST:PORT"),
             ("--listen h:99999", "not HOST:PORT"),
             ("--advertise 0.0.0.0:9092", "not an address that a client"),
+            ("--advertise h:0", "not an address that a client"),
+            ("--advertise a_b..c:1", "not HOST:PORT"),
+            ("--advertise kafka://h:1", "not HOST:PORT"),
+            ("--advertise [::1.2]:1", "not HOST:PORT"),
+            ("--advertise [h]:1", "not HOST:PORT"),
+            ("--listen h:-1", "not HOST:PORT"),
+            ("--data-dir --listen", "--data-dir needs a value"),
+            ("--data-dir=", "--data-dir needs a value"),
+            ("--wal-size -1", "not a size"),
+            ("--wal-size 1.5GiB", "not a size"),
+            ("--node-id -1", "not a number"),
             ("--wal-size 512MB", "not a size"),
             ("--wal-size 0", "not a size"),
             ("--wal-size 99999999999999TiB", "not a size"),
             ("--node-id 4294967295", "not a number"),
             ("--log a=b=c", "not a log filter"),
+            ("--log inof", "not a log filter"),
+            ("--log debug=", "not a log filter"),
+            ("--log info,", "not a log filter"),
+            ("--log=", "not a log filter"),
             ("--check-invariants=yes", "takes no value"),
         ] {
             let error = run(line).expect_err(line);
             assert!(error.contains(named), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address() {
+        for good in ["h:1", "a-b.c_d.example.:1", "127.0.0.1:1", "[::1]:1", "[fe80::1%eth0]:1"] {
+            assert!(endpoint("--listen", good).is_ok(), "{good}");
+        }
+        let long = format!("{}:1", "a.".repeat(127));
+        for bad in ["a b:1", " h:1", "h/x:1", "-h:1", "h\n:1", "h\u{e9}:1", "[::1%]:1", ".:1", ":1", &long] {
+            assert!(endpoint("--listen", bad).is_err(), "{bad:?}");
         }
     }
 

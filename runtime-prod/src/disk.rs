@@ -12,6 +12,7 @@ mod io;
 
 use crate::exit::PanicGuard;
 use crate::lock::{LockError, lock};
+use crate::signals::GiveUp;
 use karst_core::disk::{DiskOp, DiskResult, SECTOR};
 use karst_core::machine::OpId;
 use rustix::fs::{Mode, OFlags};
@@ -37,6 +38,8 @@ pub enum OpenError {
     Held(String),
     /// There is no room to create it.
     NoSpace(String),
+    /// That was asked before it was made; nothing is left of it.
+    GivenUp(String),
     /// It is not a regular file, or can't be opened, read or written.
     Unusable(String),
 }
@@ -44,18 +47,19 @@ pub enum OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Held(what) | Self::NoSpace(what) | Self::Unusable(what) => f.write_str(what),
+            Self::Held(what) | Self::NoSpace(what) | Self::GivenUp(what) | Self::Unusable(what) => f.write_str(what),
         }
     }
 }
 
 impl Device {
     /// Opens the file at `path`, creating it with `len` zeros if nothing is there, and locks it for as long as the
-    /// device lives. A file that exists keeps its length. `len` is rounded up to whole sectors.
+    /// device lives. A file that exists keeps its length. `len` is rounded up to whole sectors. Creating it takes a
+    /// while, in which it can be given up.
     ///
     /// # Errors
     /// Says what is wrong with it and what to do.
-    pub fn open(path: &Path, len: u64) -> Result<Self, OpenError> {
+    pub fn open(path: &Path, len: u64, give_up: &GiveUp) -> Result<Self, OpenError> {
         match std::fs::metadata(path) {
             Ok(found) if !found.is_file() => {
                 return Err(OpenError::Unusable(format!(
@@ -65,11 +69,11 @@ impl Device {
             }
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                create::prewritten(path, len.next_multiple_of(SECTOR))?;
+                create::prewritten(path, len.next_multiple_of(SECTOR), give_up)?;
             }
             Err(error) => return Err(unusable(path, "found", &error)),
         }
-        let file = open_direct(path)?;
+        let file = open_direct(path, OFlags::RDWR | OFlags::DSYNC).map_err(|error| unusable(path, "opened", &error))?;
         lock(&file).map_err(|refused| match refused {
             LockError::Held(_) => OpenError::Held(format!("the WAL {} is {refused}", path.display())),
             LockError::Io(error) => unusable(path, "locked", &error),
@@ -173,17 +177,17 @@ impl Shared {
     }
 }
 
-/// O_DSYNC is a must; O_DIRECT is worth having.
-fn open_direct(path: &Path) -> Result<File, OpenError> {
-    let flags = OFlags::RDWR | OFlags::DSYNC | OFlags::CLOEXEC;
-    match rustix::fs::open(path, flags | OFlags::DIRECT, Mode::empty()) {
+/// With O_DIRECT where the file system has it.
+fn open_direct(path: &Path, flags: OFlags) -> std::io::Result<File> {
+    let flags = flags | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(0o666);
+    match rustix::fs::open(path, flags | OFlags::DIRECT, mode) {
         Ok(file) => Ok(file.into()),
         Err(rustix::io::Errno::INVAL) => {
             warn!(wal = %path.display(), "the file system has no O_DIRECT: the WAL goes through the page cache, slower");
-            let file = rustix::fs::open(path, flags, Mode::empty());
-            file.map(File::from).map_err(|error| unusable(path, "opened", &error.into()))
+            Ok(rustix::fs::open(path, flags, mode)?.into())
         }
-        Err(error) => Err(unusable(path, "opened", &error.into())),
+        Err(error) => Err(error.into()),
     }
 }
 

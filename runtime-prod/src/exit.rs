@@ -42,7 +42,7 @@ impl Code {
     65  the listen address is taken or cannot be bound
     66  the WAL is refused: not this node's, damaged, or unreadable
     67  a write to the WAL failed
-    68  the object store is unusable or full
+    68  the object store is unusable, lost or full
     69  fenced: a newer broker with this node id took over
     70  internal error (panic)
     71  stopped as asked before it served: the WAL may hold records

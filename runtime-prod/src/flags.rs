@@ -34,8 +34,11 @@ impl<I: Iterator<Item = OsString>> Flags<I> {
 
     /// The value of the one that was returned last.
     pub(crate) fn value(&mut self) -> Result<String, UsageError> {
-        let next = || self.arguments.next().map(text).transpose();
-        let value = self.given.take().map_or_else(next, |given| Ok(Some(given)))?;
+        let value = match self.given.take() {
+            Some(given) => Some(given),
+            // What looks like an option is one: its value was forgotten.
+            None => self.arguments.next().map(text).transpose()?.filter(|next| !next.starts_with("--")),
+        };
         value.ok_or_else(|| UsageError(format!("{} needs a value", self.flag)))
     }
 

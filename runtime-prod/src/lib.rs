@@ -8,12 +8,14 @@ pub mod bench;
 pub mod broker;
 pub mod clock;
 pub mod config;
+mod data_dir;
 pub mod disk;
 pub mod exit;
 mod flags;
 pub mod lock;
 pub mod net;
 pub mod owner;
+pub mod signals;
 pub mod store;
 
 #[cfg(test)]

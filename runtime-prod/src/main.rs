@@ -2,15 +2,15 @@
 #![forbid(unsafe_code)]
 
 use karst::bench::Bench;
-use karst::broker::{Broker, Event, Report};
+use karst::broker::{Broker, Event, Report, StartError};
 use karst::config::{self, Command, Config};
 use karst::exit::{self, Code, PanicGuard};
+use karst::signals::{GiveUp, Signals};
 use karst_core::limits::Limits;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::info;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -35,19 +35,16 @@ fn main() {
 fn run(config: &Config) -> Code {
     let begun = Instant::now();
     log(config.log.clone());
-    let (tell, mut events) = mpsc::unbounded_channel();
-    let broker = match Broker::start(config, &Limits::default(), tell) {
-        Ok(broker) => broker,
-        Err(error) => return complain(error.code, error.what),
-    };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return complain(Code::PANIC, error),
     };
-    match runtime.block_on(supervise(&broker, &mut events, begun)) {
-        Ok(code) => code,
-        Err(error) => complain(Code::PANIC, format_args!("cannot wait for signals: {error}")),
-    }
+    runtime.block_on(async {
+        match Signals::listen() {
+            Ok(signals) => serve(config, signals, begun).await,
+            Err(error) => complain(Code::PANIC, format_args!("cannot wait for signals: {error}")),
+        }
+    })
 }
 
 fn measure(bench: &Bench) -> Code {
@@ -60,18 +57,62 @@ fn measure(bench: &Bench) -> Code {
 
 fn log(what: Targets) {
     let to = tracing_subscriber::fmt::layer().with_ansi(io::stderr().is_terminal()).with_writer(io::stderr);
+    // It would tell standard error, by a macro that panics: the broker outlives whoever read its log.
+    let to = to.log_internal_errors(false);
     tracing_subscriber::registry().with(to).with(what).init();
 }
 
+async fn serve(config: &Config, mut signals: Signals, begun: Instant) -> Code {
+    let (tell, events) = mpsc::unbounded_channel();
+    let give_up = GiveUp::default();
+    let broker = tokio::select! {
+        biased;
+        () = impatience(&mut signals, &give_up) => return Code::IMPATIENT,
+        started = start(config.clone(), give_up.clone(), tell) => match started {
+            Ok(broker) => broker,
+            Err(error) => return complain(error.code, error.what),
+        },
+    };
+    supervise(&broker, events, signals, give_up.is_asked(), begun).await
+}
+
+/// Starts the broker on a thread of its own, so that signals are heard meanwhile.
+async fn start(config: Config, give_up: GiveUp, tell: mpsc::UnboundedSender<Event>) -> Result<Broker, StartError> {
+    let (done, started) = oneshot::channel();
+    let begin = move || {
+        let _guard = PanicGuard::new("the start");
+        // Nobody waits for it only when a second signal ends the process.
+        let _ = done.send(Broker::start(&config, &Limits::default(), &give_up, tell));
+    };
+    std::thread::Builder::new().name("start".into()).spawn(begin).expect("without a thread there is no broker");
+    started.await.expect("the thread answers, or its guard ends the process")
+}
+
+/// Ends when the operator has asked twice to stop a start.
+async fn impatience(signals: &mut Signals, give_up: &GiveUp) {
+    signals.stop().await;
+    info!("stopping before it serves; a second signal stops at once");
+    give_up.ask();
+    signals.stop().await;
+}
+
 /// Passes on what the broker says and what the operator asks, until one of them ends it.
-async fn supervise(broker: &Broker, events: &mut mpsc::UnboundedReceiver<Event>, begun: Instant) -> io::Result<Code> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut stopping = false;
+async fn supervise(
+    broker: &Broker,
+    mut events: mpsc::UnboundedReceiver<Event>,
+    mut signals: Signals,
+    mut stopping: bool,
+    begun: Instant,
+) -> Code {
+    if stopping {
+        broker.stop();
+    }
     loop {
         tokio::select! {
             biased;
             event = events.recv() => match event {
+                // It became ready while the request to stop was on its way.
+                Some(Event::Ready(_)) if stopping => {}
                 Some(Event::Ready(report)) => {
                     broker.admit();
                     announce(broker, &report, begun);
@@ -79,28 +120,20 @@ async fn supervise(broker: &Broker, events: &mut mpsc::UnboundedReceiver<Event>,
                 Some(Event::Halt(halt)) => {
                     broker.part(PARTING);
                     let (code, what) = exit::explain(&halt);
-                    return Ok(if code == Code::CLEAN { said(code, &what) } else { complain(code, what) });
+                    return if code == Code::CLEAN { said(code, &what) } else { complain(code, what) };
                 }
-                None => return Ok(complain(Code::PANIC, "the node is gone without a word")),
+                None => return complain(Code::PANIC, "the node is gone without a word"),
             },
-            _ = terminate.recv() => {
-                if asked_to_stop(broker, &mut stopping) { return Ok(Code::IMPATIENT) }
-            }
-            _ = interrupt.recv() => {
-                if asked_to_stop(broker, &mut stopping) { return Ok(Code::IMPATIENT) }
+            () = signals.stop() => {
+                if stopping {
+                    return Code::IMPATIENT;
+                }
+                stopping = true;
+                info!("stopping: uploading what is in the WAL; a second signal stops at once");
+                broker.stop();
             }
         }
     }
-}
-
-/// Whether this is not the first time.
-fn asked_to_stop(broker: &Broker, stopping: &mut bool) -> bool {
-    if !std::mem::replace(stopping, true) {
-        info!("stopping: uploading what is in the WAL; a second signal stops at once");
-        broker.stop();
-        return false;
-    }
-    true
 }
 
 fn announce(broker: &Broker, report: &Report, begun: Instant) {

@@ -10,6 +10,7 @@
 //! second broker could take the same port unnoticed.
 
 mod acceptor;
+mod complaint;
 mod connection;
 mod io_thread;
 mod outgoing;
@@ -97,7 +98,9 @@ impl fmt::Display for BindError {
 /// Says what is wrong with it and what to do.
 pub fn bind(address: &str) -> Result<TcpListener, BindError> {
     let resolved = address.to_socket_addrs().map_err(|error| {
-        BindError(format!("the listen address {address} cannot be resolved ({error}): use HOST:PORT"))
+        BindError(format!(
+            "the listen address {address} cannot be resolved ({error}): use HOST:PORT with a host that is known here"
+        ))
     })?;
     TcpListener::bind(&*resolved.collect::<Vec<_>>()).map_err(|error| {
         BindError(match error.kind() {
@@ -107,6 +110,10 @@ pub fn bind(address: &str) -> Result<TcpListener, BindError> {
             io::ErrorKind::PermissionDenied => {
                 format!("no permission to listen on {address}: ports below 1024 are reserved, choose another --listen")
             }
+            io::ErrorKind::AddrNotAvailable => format!(
+                "cannot listen on {address}: no network interface here has that address. Choose another --listen, such as \
+                 0.0.0.0:9092, and say by --advertise under which name clients reach this host"
+            ),
             _ => format!("cannot listen on {address}: {error}"),
         })
     })

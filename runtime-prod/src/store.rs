@@ -6,7 +6,6 @@
 //! ```
 
 mod body;
-mod content_hash;
 mod directory;
 mod durability;
 mod key_path;

@@ -46,22 +46,23 @@ fn refused(command: &mut Command) -> (Option<i32>, String) {
 /// A broker that is ready.
 struct Running {
     child: Child,
-    log: BufReader<std::process::ChildStderr>,
+    log: Option<BufReader<std::process::ChildStderr>>,
     ready: String,
 }
 
 impl Running {
     fn start(command: &mut Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary starts");
-        let log = BufReader::new(child.stderr.take().expect("piped"));
-        let mut running = Self { child, log, ready: String::new() };
+        let mut log = BufReader::new(child.stderr.take().expect("piped"));
+        let mut running = Self { child, log: None, ready: String::new() };
         let mut all = String::new();
         while !running.ready.contains("ready: listening on") {
             running.ready.clear();
-            let more = running.log.read_line(&mut running.ready).expect("text");
+            let more = log.read_line(&mut running.ready).expect("text");
             assert!(more > 0, "it ended before it was ready: {:?}\n{all}", running.child.wait());
             all += &running.ready;
         }
+        running.log = Some(log);
         running
     }
 
@@ -88,7 +89,7 @@ impl Running {
     /// Its exit code, and what it said since it was ready.
     fn end(mut self) -> (Option<i32>, String) {
         let mut said = String::new();
-        self.log.read_to_string(&mut said).expect("text");
+        self.log.take().expect("piped").read_to_string(&mut said).expect("text");
         (self.child.wait().expect("ours").code(), said)
     }
 
@@ -242,6 +243,109 @@ fn a_bucket_that_is_not_one_is_refused_also_when_it_goes_away() {
     let (code, said) = broker.end();
     assert_eq!(code, Some(68), "{said}");
     assert!(said.contains("the object store is unusable"), "{said}");
+}
+
+#[test]
+fn a_broker_that_lost_its_bucket_makes_no_new_cluster() {
+    for signal in ["-TERM", "-KILL"] {
+        let dir = Scratch::new();
+        let (objects, kept) = (dir.join("data/objects"), dir.join("kept"));
+        let broker = Running::start(&mut karst(&dir.join("data")));
+        let cluster = broker.cluster();
+        broker.signal(signal);
+        broker.end();
+        std::fs::rename(&objects, &kept).expect("ours");
+        let wal = std::fs::read(dir.join("data/wal")).expect("there");
+
+        let (code, said) = refused(&mut karst(&dir.join("data")));
+        assert_eq!(code, Some(68), "{said}");
+        assert!(said.contains("the bucket is empty") && said.contains(&cluster), "{said}");
+        assert!(!said.contains("initialising"), "{said}");
+        assert!(!objects.join("meta").exists(), "something was created in the bucket");
+        assert!(std::fs::read(dir.join("data/wal")).expect("there") == wal, "the WAL was changed");
+
+        std::fs::remove_dir_all(&objects).expect("ours");
+        std::fs::rename(&kept, &objects).expect("ours");
+        assert_eq!(Running::start(&mut karst(&dir.join("data"))).cluster(), cluster);
+    }
+}
+
+#[test]
+fn the_bucket_of_another_cluster_is_left_alone() {
+    let dir = Scratch::new();
+    for data in ["one", "other"] {
+        let broker = Running::start(&mut karst(&dir.join(data)));
+        broker.signal("-TERM");
+        assert_eq!(broker.end().0, Some(0));
+    }
+    std::fs::remove_dir_all(dir.join("one/objects")).expect("ours");
+    std::fs::rename(dir.join("other/objects"), dir.join("one/objects")).expect("ours");
+    let head = std::fs::read(dir.join("one/objects/meta/head")).expect("there");
+    let (code, said) = refused(&mut karst(&dir.join("one")));
+    assert_eq!(code, Some(66), "{said}");
+    assert!(said.contains("belong together"), "{said}");
+    assert!(std::fs::read(dir.join("one/objects/meta/head")).expect("there") == head, "the head was changed");
+}
+
+#[test]
+fn a_stop_while_the_wal_is_made_leaves_nothing() {
+    let dir = Scratch::new();
+    let mut slow = karst(&dir.join("data"));
+    slow.args(["--wal-size", "2GiB"]);
+    let mut child = slow.stderr(Stdio::piped()).spawn().expect("the binary starts");
+    let creating = dir.join("data/wal.creating");
+    while !creating.exists() {
+        assert!(child.try_wait().expect("ours").is_none(), "it ended before it made a WAL");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("there is a kill").success());
+    let ended = child.wait_with_output().expect("ours");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(71), "{said}");
+    assert!(said.contains("stopped before the WAL was made"), "{said}");
+    assert!(!creating.exists() && !dir.join("data/wal").exists());
+    Running::start(&mut karst(&dir.join("data")));
+}
+
+#[test]
+fn a_hangup_and_a_log_that_nobody_reads_end_nothing() {
+    let dir = Scratch::new();
+    let mut broker = Running::start(&mut karst(&dir.join("data")));
+    broker.signal("-HUP");
+    let mut said = String::new();
+    broker.log.as_mut().expect("piped").read_line(&mut said).expect("text");
+    assert!(said.contains("nothing to reload"), "{said}");
+
+    // Now nobody reads: what it logs from here on meets a broken pipe.
+    broker.log = None;
+    broker.signal("-HUP");
+    let mut client = broker.connect();
+    client.write_all(&[0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff]).expect("open");
+    client.read_exact(&mut [0; 10]).expect("an answer");
+    drop(client);
+    broker.signal("-TERM");
+    assert_eq!(broker.child.wait().expect("ours").code(), Some(0));
+}
+
+#[test]
+fn a_data_directory_inside_another_brokers_is_refused() {
+    let dir = Scratch::new();
+    let broker = Running::start(&mut karst(&dir.join("data")));
+    for inside in ["data/second", "data/objects", "data/objects/second"] {
+        let (code, said) = refused(&mut karst(&dir.join(inside)));
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("another broker's"), "{said}");
+    }
+    assert!(!dir.join("data/second").exists() && !dir.join("data/objects/wal").exists());
+    drop(broker);
+}
+
+#[test]
+fn an_address_that_is_not_ours_is_refused_with_advice() {
+    let dir = Scratch::new();
+    let (code, said) = refused(karst(&dir.join("data")).args(["--listen", "192.0.2.1:9092"]));
+    assert_eq!(code, Some(65), "{said}");
+    assert!(said.contains("no network interface here") && said.contains("--advertise"), "{said}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::spill::{Spill, Spilled};
 use super::swap::{Stored, Swap, Verdict};
 use super::trash::Trash;
 use super::{Me, Rules};
-use crate::id::Seq;
+use crate::id::{Seq, Term};
 use crate::machine::{Deadline, OpId};
 use crate::mail::Halt;
 use crate::metadata::{Entry, Image};
@@ -56,6 +56,11 @@ impl Leading {
     /// The state as it is durable.
     pub(super) fn image(&self) -> &Image {
         &self.image
+    }
+
+    /// Which leadership this is.
+    pub(super) fn term(&self) -> Term {
+        self.stored.head.term
     }
 
     /// Appends what waits, if nothing is on its way.

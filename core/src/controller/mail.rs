@@ -1,6 +1,6 @@
 //! What the controller hears and says.
 
-use crate::id::{CommandSeq, Incarnation, NodeEpoch, NodeId};
+use crate::id::{ClusterId, CommandSeq, Incarnation, NodeEpoch, NodeId};
 use crate::machine::OpId;
 use crate::metadata::Command;
 use crate::store::{StoreCall, StoreResult};
@@ -29,9 +29,13 @@ pub enum Effect {
 /// What others tell the controller.
 #[derive(Clone, Debug, Hash)]
 pub enum Mail {
-    /// From the node, first of all: read the head (or initialise an empty bucket) and claim the next term. Answered by
-    /// [`crate::node::Mail::Image`], then [`crate::node::Mail::Entries`] as they become durable.
-    Start,
+    /// From the node, first of all: read the head and claim the next term. Answered by [`crate::node::Mail::Image`],
+    /// then [`crate::node::Mail::Entries`] as they become durable.
+    Start {
+        /// The cluster that this broker's WAL belongs to: the bucket must be that cluster's. A broker whose WAL is
+        /// blank takes any bucket, and initialises an empty one.
+        cluster: Option<ClusterId>,
+    },
     /// From a node: append this. Each becomes an entry, refusals included.
     Command(NodeCommand),
 }

@@ -3,6 +3,7 @@
 //! It owns `meta/head` (replaced by compare-and-swap alone), `meta/segment/` and `meta/snapshot/`.
 //!
 //! It promises:
+//! - a bucket that is not the cluster's to which this broker's WAL belongs is left as it is, an empty one included;
 //! - an entry that it mails is durable: part of every later head's fold, at its SEQ, for ever;
 //! - entries reach the node in order, without a gap after the image, and their times never go back;
 //! - a command becomes an entry as often as it is sent, except while one with its number is on its way;
@@ -21,6 +22,7 @@
 //! a failure), and store calls on its own keys. Errors that may pass are retried for ever, with back-off, while commands
 //! wait; lost rights, a lost bucket or a lost head end it.
 
+mod audit;
 mod call;
 mod leading;
 mod log;
@@ -34,16 +36,18 @@ mod swap;
 mod tests;
 mod trash;
 
+pub use audit::Audit;
 pub use mail::{Effect, Input, Mail, NodeCommand};
 
 use crate::id::{ClusterId, Incarnation, NodeId, Term};
 use crate::limits::Limits;
-use crate::machine::{Backoff, Deadline, Effects, Machine, Now, OpId, OpIds, Rng};
+use crate::machine::{Backoff, Deadline, Effects, Machine, Mark, Now, OpId, OpIds, Rng, sometimes};
 use crate::mail::Halt;
 use crate::metadata::Image;
 use crate::node;
 use crate::store::StoreResult;
 use alloc::boxed::Box;
+use alloc::format;
 use call::{Desk, Io};
 use core::mem;
 use core::time::Duration;
@@ -66,6 +70,8 @@ pub struct Controller {
 struct Role {
     me: Me,
     rules: Rules,
+    /// The cluster that the bucket must be of; any will do without one.
+    cluster: Option<ClusterId>,
     queue: Queue,
     /// Between claims that somebody else's swap made void.
     contest: Backoff,
@@ -111,6 +117,7 @@ impl Controller {
         let role = Role {
             me: Me { node, incarnation },
             rules,
+            cluster: None,
             queue: Queue::default(),
             contest: Backoff::new(Duration::from_millis(100), Duration::from_secs(10)),
             state: State::Asleep,
@@ -126,11 +133,21 @@ impl Controller {
             _ => None,
         }
     }
+
+    /// The term that it leads.
+    #[must_use]
+    pub fn term(&self) -> Option<Term> {
+        match &self.role.state {
+            State::Leading(leading) => Some(leading.term()),
+            _ => None,
+        }
+    }
 }
 
 impl Role {
-    fn start(&mut self, io: &mut Io<'_>) {
+    fn start(&mut self, io: &mut Io<'_>, cluster: Option<ClusterId>) {
         assert!(matches!(self.state, State::Asleep), "a controller starts once");
+        self.cluster = cluster;
         let mut opening = Opening::start(io, Duration::ZERO);
         opening.tick(io);
         self.state = State::Opening(opening);
@@ -162,7 +179,11 @@ impl Role {
         };
     }
 
+    /// There is nothing in the bucket.
     fn initialise(&mut self, io: &mut Io<'_>) -> State {
+        if let Some(lost) = self.cluster {
+            return fail(io, bucket_is_lost(lost));
+        }
         let cluster = ClusterId::draw(&mut io.desk.rng);
         info!(%cluster, "initialising an empty bucket");
         let image = Image::new(cluster, crate::metadata::FEATURE_LEVEL);
@@ -172,6 +193,9 @@ impl Role {
 
     fn claim(&mut self, io: &mut Io<'_>, loaded: Loaded) -> State {
         let Loaded { stored, image } = loaded;
+        if let Some(expected) = self.cluster.filter(|expected| *expected != image.cluster) {
+            return fail(io, clusters_differ(expected, image.cluster));
+        }
         let mut head = stored.head.clone();
         head.term = Term(head.term.0 + 1);
         head.writer = self.me.writer(io, &image);
@@ -188,6 +212,7 @@ impl Role {
             }
             // The claim was derived from a head that is no more, and can't take effect. Nothing was promised under it.
             Verdict::Lost(_) => {
+                sometimes!(Mark::ClaimLost);
                 let pause = self.contest.wait(&mut io.desk.rng);
                 State::Opening(Opening::start(io, pause))
             }
@@ -221,7 +246,7 @@ impl Machine for Controller {
     fn handle(&mut self, now: Now, input: Input, out: &mut Effects<Effect>) {
         let io = &mut Io { now, desk: &mut self.desk, out };
         match input {
-            Input::Mail(Mail::Start) => self.role.start(io),
+            Input::Mail(Mail::Start { cluster }) => self.role.start(io, cluster),
             Input::Mail(Mail::Command(command)) => self.role.queue.add(command),
             Input::Store(id, result) => self.role.completed(io, id, result),
             Input::Tick => self.role.tick(io),
@@ -248,6 +273,21 @@ impl Machine for Controller {
             State::Asleep | State::Opening(_) | State::Claiming(..) | State::Failed => self.role.queue.invariants(0),
         }
     }
+}
+
+fn bucket_is_lost(cluster: ClusterId) -> Halt {
+    Halt::Bucket(format!(
+        "the bucket is empty, but the WAL belongs to cluster {cluster}, whose records and metadata were in its bucket: \
+         name that bucket, or restore it from a backup; nothing was written to this one. To begin a new cluster, and \
+         give up all that the old one held, remove the WAL"
+    ))
+}
+
+fn clusters_differ(wal: ClusterId, bucket: ClusterId) -> Halt {
+    Halt::WalRefused(format!(
+        "the WAL belongs to cluster {wal}, the bucket to cluster {bucket}: start with the WAL and the bucket that \
+         belong together"
+    ))
 }
 
 fn fail(io: &mut Io<'_>, halt: Halt) -> State {

@@ -18,7 +18,7 @@ use super::call::{Call, Io, get, hopeless};
 use super::log::{DATA, HEAD, Head, META, Name, Segment, Snapshot, WAL, fold};
 use super::swap::Stored;
 use crate::envelope::DecodeError;
-use crate::machine::{Deadline, OpId};
+use crate::machine::{Deadline, Mark, OpId, sometimes};
 use crate::mail::Halt;
 use crate::metadata::Image;
 use crate::store::{Key, StoreDone, StoreError, StoreOp, StoreResult};
@@ -150,8 +150,9 @@ fn head_read(mut call: Call, look: Look, io: &mut Io<'_>, result: StoreResult) -
             Progress::Reading(Opening { call, step: Step::Survey(OURS) })
         }
         (Err(StoreError::Missing), Look::Stray(key) | Look::Lost(_, key)) => Progress::Refused(Halt::Bucket(format!(
-            "the bucket holds objects of a Karst cluster (such as {key}) but no meta/head: restore that object, or \
-                 use an empty bucket; it is not initialised, since that would give up everything in it"
+            "the bucket holds objects of a Karst cluster (such as {key}) but no meta/head: restore that object; the \
+             bucket is not initialised again, since that would give up everything in it. A new cluster needs an empty \
+             bucket and a blank WAL"
         ))),
         (other, _) => unreachable!("a get was answered with {other:?}"),
     }
@@ -207,6 +208,9 @@ fn load(mut call: Call, mut loaded: Box<Loaded>, parts: VecDeque<Part>, io: &mut
         call.next(io, get(part.key()));
         return Progress::Reading(Opening { call, step: Step::Load(loaded, parts) });
     }
+    let head = &loaded.stored.head;
+    let parts = [head.snapshot.is_some(), !head.segments.is_empty(), !head.inline.is_empty()];
+    sometimes!(Mark::OpenedFromAllParts, parts == [true; 3]);
     match fold(&mut loaded.image, &loaded.stored.head.inline) {
         Ok(()) => Progress::Loaded(loaded),
         Err(error) => Progress::Refused(unreadable(HEAD, error)),

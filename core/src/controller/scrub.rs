@@ -9,7 +9,7 @@
 use super::call::{Call, Io, get};
 use super::log::{HEAD, Head, Name, SEGMENTS, SNAPSHOTS};
 use crate::id::Term;
-use crate::machine::{Deadline, Instant, OpId};
+use crate::machine::{Deadline, Instant, Mark, OpId, sometimes};
 use crate::store::{Found, Key, StoreDone, StoreOp, StoreResult};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -135,6 +135,7 @@ fn orphans(head: &Head, found: Vec<(Term, Key)>) -> Vec<Key> {
     let dead = |(term, key): &(Term, Key)| *term < head.term && !live.contains(key);
     let orphans: Vec<Key> = found.into_iter().filter(dead).map(|(_, key)| key).collect();
     if !orphans.is_empty() {
+        sometimes!(Mark::OrphanedMetadata);
         info!(objects = orphans.len(), "found metadata that no head refers to");
     }
     orphans

@@ -2,7 +2,7 @@
 
 use super::call::{Call, Io, hopeless, put};
 use super::log::{Head, Name, Segment, Snapshot};
-use crate::machine::{Deadline, OpId};
+use crate::machine::{Deadline, Mark, OpId, sometimes};
 use crate::mail::Halt;
 use crate::metadata::Image;
 use crate::store::{Precondition, StoreDone, StoreError, StoreResult};
@@ -58,8 +58,12 @@ impl Spill {
         assert_eq!(self.name.seq, head.last, "nothing was appended meanwhile");
         head.inline = Vec::new();
         match self.kind {
-            Kind::Segment => head.segments.push(self.name),
+            Kind::Segment => {
+                sometimes!(Mark::SegmentSpilled);
+                head.segments.push(self.name);
+            }
             Kind::Snapshot => {
+                sometimes!(Mark::SnapshotWritten);
                 head.segments = Vec::new();
                 head.snapshot = Some(self.name);
             }
@@ -74,6 +78,7 @@ impl Spill {
     /// Goes on after a completion. A name is only ever put by the leader of its term, with the same bytes: if it is
     /// taken, then by an earlier attempt.
     pub(super) fn completed(mut self, io: &mut Io<'_>, result: StoreResult) -> Spilled {
+        sometimes!(Mark::SpillWasThere, result == Err(StoreError::Exists));
         match result {
             Ok(StoreDone::Put { .. }) | Err(StoreError::Exists) => Spilled::Done(self),
             Ok(other) => unreachable!("a put was answered with {other:?}"),

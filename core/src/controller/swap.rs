@@ -12,7 +12,7 @@
 
 use super::call::{Call, Io, get, hopeless, put};
 use super::log::{HEAD, Head};
-use crate::machine::{Deadline, OpId};
+use crate::machine::{Deadline, Mark, OpId, sometimes};
 use crate::mail::Halt;
 use crate::store::{ETag, Precondition, StoreDone, StoreError, StoreOp, StoreResult};
 use bytes::Bytes;
@@ -97,7 +97,10 @@ impl Swap {
             Ok(StoreDone::Put { etag }) => return self.won(etag),
             Ok(other) => unreachable!("a put was answered with {other:?}"),
             Err(StoreError::Exists) => self.call.next(io, get(HEAD)),
-            Err(StoreError::Conflict) => self.call.again(io),
+            Err(StoreError::Conflict) => {
+                sometimes!(Mark::SwapConflict);
+                self.call.again(io);
+            }
             Err(error) if hopeless("writing", HEAD, error).is_some() => {
                 return Verdict::Hopeless(hopeless("writing", HEAD, error).expect("just seen"));
             }
@@ -114,11 +117,14 @@ impl Swap {
     }
 
     fn read(mut self, io: &mut Io<'_>, result: StoreResult) -> Verdict {
+        let is_own = |got: &StoreDone| matches!(got, StoreDone::Got { body, .. } if **body == self.bytes);
+        sometimes!(Mark::OwnSwapRecognised, result.as_ref().is_ok_and(is_own));
         match result {
             Ok(StoreDone::Got { body, etag, .. }) if *body == self.bytes => return self.won(etag),
             Ok(StoreDone::Got { body, etag, .. }) => match &mut self.base {
                 Some((base, named)) if *base == *body => {
                     *named = etag;
+                    sometimes!(Mark::SwapTriedAgain);
                     self.put_again(io);
                 }
                 _ => return Verdict::Lost(body.0),

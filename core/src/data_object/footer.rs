@@ -2,7 +2,7 @@
 
 use super::VERSION;
 use crate::envelope::{self, DecodeError, Fields, HEAD, Kind};
-use crate::id::ObjectId;
+use crate::id::{ClusterId, ObjectId};
 use alloc::vec::Vec;
 use bytes::{BufMut, Bytes};
 
@@ -19,12 +19,13 @@ impl Footer {
     /// Its own length in bytes.
     pub const LEN: usize = HEAD + BODY;
 
-    pub(super) fn encode(self, object: ObjectId) -> Vec<u8> {
+    pub(super) fn encode(self, cluster: ClusterId, object: ObjectId) -> Vec<u8> {
         let mut body = Vec::with_capacity(BODY);
         body.put_u64(object.0);
         body.put_u64(self.index_at);
         body.put_u32(self.index_len);
         body.put_u32(0);
+        body.put_slice(&cluster.0);
         body.put_bytes(0, ROOM);
         envelope::seal(Kind::Footer, VERSION, &body)
     }
@@ -32,8 +33,8 @@ impl Footer {
     /// Decodes it from the end of `bytes`, the last bytes of an object that is `total` bytes long.
     ///
     /// # Errors
-    /// `Foreign` if it is another object's; `Malformed` if index and footer don't end the object; else what is wrong.
-    pub fn decode(object: ObjectId, total: u64, bytes: &Bytes) -> Result<Self, DecodeError> {
+    /// `Foreign` if it is another object's or another cluster's; `Malformed` if index and footer don't end the object; else what is wrong.
+    pub fn decode(cluster: ClusterId, object: ObjectId, total: u64, bytes: &Bytes) -> Result<Self, DecodeError> {
         let at = bytes.len().checked_sub(Self::LEN).ok_or(DecodeError::Short)?;
         let (_, body) = envelope::open(Kind::Footer, VERSION, &bytes.slice(at..))?;
         if body.len() != BODY {
@@ -46,6 +47,9 @@ impl Footer {
         let footer = Self { index_at: body.u64()?, index_len: body.u32()? };
         if body.u32()? != 0 {
             return Err(DecodeError::Unsupported);
+        }
+        if ClusterId(body.array()?) != cluster {
+            return Err(DecodeError::Foreign);
         }
         let tail = u64::from(footer.index_len) + Self::LEN as u64;
         if footer.index_at.checked_add(tail) != Some(total) {
@@ -61,7 +65,7 @@ impl Footer {
     }
 }
 
-/// The cluster's UUID and eight bytes that may be skipped.
-const ROOM: usize = 24;
+/// Bytes at the end that may be skipped.
+const ROOM: usize = 8;
 
-const BODY: usize = 24 + ROOM;
+const BODY: usize = 40 + ROOM;

@@ -54,8 +54,8 @@
 //! ```text
 //!   0              16        24         32       36        40               56               64
 //!  +--------------+---------+----------+--------+---------+----------------+----------------+
-//!  | envelope     | object  | position | length | must be | room for the   | room: zeros,   |
-//!  | (Footer)     | id      | of index | of it  | zero    | cluster's UUID | may be skipped |
+//!  | envelope     | object  | position | length | must be | cluster's UUID | room: zeros,   |
+//!  | (Footer)     | id      | of index | of it  | zero    |                | may be skipped |
 //!  +--------------+---------+----------+--------+---------+----------------+----------------+
 //! ```
 //! Index and footer end the object: position + length + 64 is the object's length. A reader of version 1 refuses a
@@ -89,11 +89,11 @@ mod writer;
 pub use block::{StoredBatch, decode_block};
 pub use footer::Footer;
 pub use index::{BlockEntry, Index, Plan};
-pub use reader::{Finished, ObjectReader, Outcome, Read, ReadError, ReadId};
+pub use reader::{Finished, ObjectReader, Outcome, Read, ReadBatches, ReadError, ReadId};
 pub use writer::{Built, ObjectWriter, build};
 
 use crate::envelope::DecodeError;
-use crate::id::ObjectId;
+use crate::id::{ClusterId, ObjectId};
 use crate::store::Key;
 use alloc::format;
 use alloc::vec::Vec;
@@ -123,12 +123,16 @@ pub fn parse_key(key: &Key) -> Option<ObjectId> {
     (u8::from_str_radix(prefix, 16).ok()? == spread(id)).then_some(id)
 }
 
-/// Decodes all of an object.
+/// Decodes all of an object of that cluster.
 ///
 /// # Errors
 /// Whatever is wrong with the first part that is wrong.
-pub fn decode(object: ObjectId, bytes: &Bytes) -> Result<Vec<(BlockEntry, Vec<StoredBatch>)>, DecodeError> {
-    let footer = Footer::decode(object, bytes.len() as u64, bytes)?;
+pub fn decode(
+    cluster: ClusterId,
+    object: ObjectId,
+    bytes: &Bytes,
+) -> Result<Vec<(BlockEntry, Vec<StoredBatch>)>, DecodeError> {
+    let footer = Footer::decode(cluster, object, bytes.len() as u64, bytes)?;
     let index = Index::decode(object, &footer, &footer.index_in(0, bytes).ok_or(DecodeError::Short)?)?;
     let block = |entry: &BlockEntry| {
         let bytes = entry.block_in(0, bytes).ok_or(DecodeError::Short)?;

@@ -1,11 +1,14 @@
 //! Record batches for tests: real ones, as Kafka's format has them.
 
-use crate::id::{Offset, StreamEpoch, StreamId};
+use crate::id::{ClusterId, Offset, StreamEpoch, StreamId};
 use crate::machine::{Rng, WallTime};
 use crate::upload::CutRange;
 use crate::wal::Appended;
 use alloc::vec::Vec;
 use bytes::BufMut;
+
+/// The cluster that objects of tests are of.
+pub(crate) const CLUSTER: ClusterId = ClusterId([0xc1; 16]);
 
 /// A batch of `records` records with values of `len` bytes drawn from `rng`.
 pub(crate) fn batch(stream: u64, epoch: u32, base: u64, records: u32, len: usize, rng: &mut Rng) -> Appended {

@@ -1,6 +1,6 @@
 //! The format: what is written is read, and nothing else is.
 
-use super::sample::{batch, range, range_of};
+use super::sample::{CLUSTER, batch, range, range_of};
 use super::*;
 use crate::envelope::{HEAD, Kind, open, seal};
 use crate::id::{Offset, StreamId};
@@ -48,10 +48,10 @@ fn what_is_written_is_read() {
         let mut rng = Rng::new(seed);
         let ranges = ranges(&mut rng);
         let data_block = rng.between(1, 600) as u32;
-        let built = build(OBJECT, data_block, &ranges);
+        let built = build(CLUSTER, OBJECT, data_block, &ranges);
         let bytes = built.body.to_bytes();
         assert!(bytes.ends_with(&built.tail));
-        let decoded = decode(OBJECT, &bytes).expect("it was just written");
+        let decoded = decode(CLUSTER, OBJECT, &bytes).expect("it was just written");
         assert_eq!(flat(&decoded), expected(&ranges), "seed {seed}");
         for (entry, batches) in &decoded {
             let lens: Vec<usize> = batches.iter().map(|batch| batch.batch.len()).collect();
@@ -72,7 +72,7 @@ fn what_is_written_is_read() {
 fn batches_are_not_copied() {
     let mut rng = Rng::new(1);
     let ranges = vec![range(7, 100, 9, &mut rng)];
-    let built = build(OBJECT, 200, &ranges);
+    let built = build(CLUSTER, OBJECT, 200, &ranges);
     for batch in &ranges[0].batches {
         let is_it = |piece: &Bytes| piece.as_ptr() == batch.batch.as_ptr() && piece.len() == batch.batch.len();
         assert!(built.body.pieces().iter().any(is_it), "the batch is a piece of the rope as it is");
@@ -84,7 +84,7 @@ fn batches_are_not_copied() {
 fn streams_out_of_order_are_refused() {
     let mut rng = Rng::new(1);
     let ranges = [range(8, 0, 1, &mut rng), range(7, 0, 1, &mut rng)];
-    let _ = build(OBJECT, 100, &ranges);
+    let _ = build(CLUSTER, OBJECT, 100, &ranges);
 }
 
 #[test]
@@ -92,15 +92,15 @@ fn streams_out_of_order_are_refused() {
 fn a_gap_is_refused() {
     let mut rng = Rng::new(1);
     let batches = vec![batch(7, 1, 0, 2, 5, &mut rng), batch(7, 1, 3, 2, 5, &mut rng)];
-    let _ = build(OBJECT, 100, &[range_of(batches)]);
+    let _ = build(CLUSTER, OBJECT, 100, &[range_of(batches)]);
 }
 
 #[test]
 fn plans_begin_at_the_offset_and_end_at_the_limit() {
     let mut rng = Rng::new(5);
     let ranges = vec![range(1, 0, 5, &mut rng), range(4, 50, 40, &mut rng), range(9, 7, 5, &mut rng)];
-    let bytes = build(OBJECT, 200, &ranges).body.to_bytes();
-    let footer = Footer::decode(OBJECT, bytes.len() as u64, &bytes).unwrap();
+    let bytes = build(CLUSTER, OBJECT, 200, &ranges).body.to_bytes();
+    let footer = Footer::decode(CLUSTER, OBJECT, bytes.len() as u64, &bytes).unwrap();
     let index = Index::decode(OBJECT, &footer, &footer.index_in(0, &bytes).unwrap()).unwrap();
     let stream = StreamId(4);
     assert!(index.of(stream).len() > 5);
@@ -143,15 +143,15 @@ fn names_are_spread_and_unmistakable() {
 #[test]
 fn every_changed_byte_is_noticed() {
     let mut rng = Rng::new(3);
-    let bytes = build(OBJECT, 150, &[range(1, 5, 3, &mut rng), range(2, 9, 2, &mut rng)]).body.to_bytes();
-    assert!(decode(OBJECT, &bytes).is_ok());
-    assert_eq!(Footer::decode(OBJECT, bytes.len() as u64 + 1, &bytes), Err(DecodeError::Malformed));
+    let bytes = build(CLUSTER, OBJECT, 150, &[range(1, 5, 3, &mut rng), range(2, 9, 2, &mut rng)]).body.to_bytes();
+    assert!(decode(CLUSTER, OBJECT, &bytes).is_ok());
+    assert_eq!(Footer::decode(CLUSTER, OBJECT, bytes.len() as u64 + 1, &bytes), Err(DecodeError::Malformed));
     for at in 0..bytes.len() {
         let mut changed = bytes.to_vec();
         changed[at] ^= 1 << rng.below(8);
-        assert!(decode(OBJECT, &changed.into()).is_err(), "byte {at}");
-        assert!(decode(OBJECT, &bytes.slice(..at)).is_err(), "cut at {at}");
-        assert!(decode(OBJECT, &bytes.slice(at + 1..)).is_err(), "begun after {at}");
+        assert!(decode(CLUSTER, OBJECT, &changed.into()).is_err(), "byte {at}");
+        assert!(decode(CLUSTER, OBJECT, &bytes.slice(..at)).is_err(), "cut at {at}");
+        assert!(decode(CLUSTER, OBJECT, &bytes.slice(at + 1..)).is_err(), "begun after {at}");
     }
 }
 
@@ -159,13 +159,17 @@ fn every_changed_byte_is_noticed() {
 fn another_objects_parts_are_foreign() {
     let mut rng = Rng::new(3);
     let range = range(1, 5, 3, &mut rng);
-    let mine = build(OBJECT, 150, [&range]).body.to_bytes();
-    let other = build(OBJECT.next(), 150, [&range]).body.to_bytes();
+    let mine = build(CLUSTER, OBJECT, 150, [&range]).body.to_bytes();
+    let other = build(CLUSTER, OBJECT.next(), 150, [&range]).body.to_bytes();
     assert_eq!(mine.len(), other.len());
-    assert_eq!(decode(OBJECT, &other), Err(DecodeError::Foreign));
-    let footer = Footer::decode(OBJECT, mine.len() as u64, &mine).unwrap();
+    assert_eq!(decode(CLUSTER, OBJECT, &other), Err(DecodeError::Foreign));
+    let theirs = build(ClusterId([7; 16]), OBJECT, 150, [&range]).body.to_bytes();
+    assert_eq!(theirs.len(), mine.len());
+    assert_eq!(decode(CLUSTER, OBJECT, &theirs), Err(DecodeError::Foreign));
+    assert_eq!(decode(ClusterId([7; 16]), OBJECT, &mine), Err(DecodeError::Foreign));
+    let footer = Footer::decode(CLUSTER, OBJECT, mine.len() as u64, &mine).unwrap();
     assert_eq!(Index::decode(OBJECT, &footer, &footer.index_in(0, &other).unwrap()), Err(DecodeError::Foreign));
-    let entry = decode(OBJECT, &mine).unwrap()[0].0;
+    let entry = decode(CLUSTER, OBJECT, &mine).unwrap()[0].0;
     assert_eq!(decode_block(OBJECT, &entry, &entry.block_in(0, &other).unwrap()), Err(DecodeError::Foreign));
     // The same object and offsets, other records: what a reused id would look like.
     let other = BlockEntry { crc: entry.crc ^ 1, ..entry };
@@ -196,9 +200,9 @@ fn resealed(kind: Kind, part: &Bytes, rng: &mut Rng) -> Bytes {
 #[test]
 fn no_bytes_make_a_decoder_panic() {
     let mut rng = Rng::new(11);
-    let bytes = build(OBJECT, 1000, &[range(1, 5, 4, &mut rng), range(2, 9, 4, &mut rng)]).body.to_bytes();
+    let bytes = build(CLUSTER, OBJECT, 1000, &[range(1, 5, 4, &mut rng), range(2, 9, 4, &mut rng)]).body.to_bytes();
     let total = bytes.len() as u64;
-    let footer = Footer::decode(OBJECT, total, &bytes).unwrap();
+    let footer = Footer::decode(CLUSTER, OBJECT, total, &bytes).unwrap();
     let index = footer.index_in(0, &bytes).unwrap();
     let entry = Index::decode(OBJECT, &footer, &index).unwrap().entries()[1];
     assert_eq!(entry.batches, 4);
@@ -207,7 +211,7 @@ fn no_bytes_make_a_decoder_panic() {
     let mut accepted = 0;
     for _ in 0..20_000 {
         let odd = resealed(Kind::Footer, &tail, &mut rng);
-        if let Ok(footer) = Footer::decode(OBJECT, total, &odd) {
+        if let Ok(footer) = Footer::decode(CLUSTER, OBJECT, total, &odd) {
             assert_eq!(footer.index_at + u64::from(footer.index_len) + Footer::LEN as u64, total);
             let _ = footer.index_in(0, &bytes).map(|index| Index::decode(OBJECT, &footer, &index));
         }
@@ -243,7 +247,7 @@ fn noise_is_refused() {
     let mut rng = Rng::new(12);
     for _ in 0..2_000 {
         let noise: Vec<u8> = (0..rng.below(300)).map(|_| rng.next_u64() as u8).collect();
-        assert!(decode(OBJECT, &noise.into()).is_err());
+        assert!(decode(CLUSTER, OBJECT, &noise.into()).is_err());
     }
 }
 
@@ -259,8 +263,8 @@ fn with_fields(kind: Kind, part: &Bytes, len_at: usize, fields: &[u8]) -> Bytes 
 #[test]
 fn unknown_fields_are_skipped_unless_they_must_be_understood() {
     let mut rng = Rng::new(3);
-    let bytes = build(OBJECT, 150, &[range(1, 5, 3, &mut rng)]).body.to_bytes();
-    let footer = Footer::decode(OBJECT, bytes.len() as u64, &bytes).unwrap();
+    let bytes = build(CLUSTER, OBJECT, 150, &[range(1, 5, 3, &mut rng)]).body.to_bytes();
+    let footer = Footer::decode(CLUSTER, OBJECT, bytes.len() as u64, &bytes).unwrap();
     let index = footer.index_in(0, &bytes).unwrap();
     let entry = Index::decode(OBJECT, &footer, &index).unwrap().entries()[0];
     let block = entry.block_in(0, &bytes).unwrap();
@@ -293,9 +297,12 @@ fn the_golden_object_is_read_and_written_the_same() {
     let golden = Bytes::from_static(golden);
     let object = ObjectId(42);
     let ranges = golden_ranges();
-    let decoded = decode(object, &golden).expect("objects of version 1 are readable for ever");
+    let decoded = decode(CLUSTER, object, &golden).expect("objects of version 1 are readable for ever");
     assert_eq!(flat(&decoded), expected(&ranges));
     let blocks: Vec<_> = decoded.iter().map(|(entry, _)| (entry.stream.0, entry.start.0, entry.end.0)).collect();
     assert_eq!(blocks, [(5, 0, 4), (5, 4, 6), (0x1_0000_0007, 5_000_000_000, 5_000_000_002)]);
-    assert!(build(object, 256, &ranges).body.to_bytes() == golden, "what is written of version 1 does not change");
+    assert!(
+        build(CLUSTER, object, 256, &ranges).body.to_bytes() == golden,
+        "what is written of version 1 does not change"
+    );
 }

@@ -2,7 +2,7 @@
 
 use super::block::{BlockHead, encode_head};
 use super::{BlockEntry, Footer, Index};
-use crate::id::{ObjectId, Offset, StreamId};
+use crate::id::{ClusterId, ObjectId, Offset, StreamId};
 use crate::machine::{Rope, WallTime};
 use crate::metadata::CommitRange;
 use crate::upload::CutRange;
@@ -21,12 +21,17 @@ pub struct Built {
     pub ranges: Vec<CommitRange>,
 }
 
-/// Builds an object of these ranges, which must be by stream, ascending.
+/// Builds an object of these ranges of a cluster's streams, which must be by stream, ascending.
 ///
 /// # Panics
 /// When the ranges are out of order, empty or have gaps: they are our own.
-pub fn build<'a>(object: ObjectId, data_block: u32, ranges: impl IntoIterator<Item = &'a CutRange>) -> Built {
-    let mut writer = ObjectWriter::new(object, data_block);
+pub fn build<'a>(
+    cluster: ClusterId,
+    object: ObjectId,
+    data_block: u32,
+    ranges: impl IntoIterator<Item = &'a CutRange>,
+) -> Built {
+    let mut writer = ObjectWriter::new(cluster, object, data_block);
     for range in ranges {
         writer.add(range);
     }
@@ -36,6 +41,7 @@ pub fn build<'a>(object: ObjectId, data_block: u32, ranges: impl IntoIterator<It
 /// Writes one object, range by range.
 #[derive(Debug)]
 pub struct ObjectWriter {
+    cluster: ClusterId,
     object: ObjectId,
     data_block: usize,
     body: Rope,
@@ -44,10 +50,17 @@ pub struct ObjectWriter {
 }
 
 impl ObjectWriter {
-    /// An empty object, whose data blocks are closed at `data_block` bytes.
+    /// An empty object of a cluster, whose data blocks are closed at `data_block` bytes.
     #[must_use]
-    pub fn new(object: ObjectId, data_block: u32) -> Self {
-        Self { object, data_block: data_block as usize, body: Rope::default(), entries: Vec::new(), ranges: Vec::new() }
+    pub fn new(cluster: ClusterId, object: ObjectId, data_block: u32) -> Self {
+        Self {
+            cluster,
+            object,
+            data_block: data_block as usize,
+            body: Rope::default(),
+            entries: Vec::new(),
+            ranges: Vec::new(),
+        }
     }
 
     /// Adds a range; its stream is larger than all before.
@@ -97,7 +110,7 @@ impl ObjectWriter {
         let mut tail = Index::encode(self.object, &self.entries);
         let index_len = u32::try_from(tail.len()).expect("an index is far below 4 GiB");
         let footer = Footer { index_at: self.body.len() as u64, index_len };
-        tail.extend_from_slice(&footer.encode(self.object));
+        tail.extend_from_slice(&footer.encode(self.cluster, self.object));
         let tail = Bytes::from(tail);
         self.body.push(tail.clone());
         Built { body: self.body, tail, ranges: self.ranges }

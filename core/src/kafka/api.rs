@@ -25,6 +25,10 @@ pub enum Api {
     CreateTopics = 19,
     /// Deletes topics.
     DeleteTopics = 20,
+    /// Moves the start of partitions up.
+    DeleteRecords = 21,
+    /// Adds partitions to topics.
+    CreatePartitions = 37,
 }
 
 /// One line of the table.
@@ -41,7 +45,7 @@ struct Line {
 
 /// Where advertised and served differ, it is because librdkafka before 2.11.1 takes a Produce that does not begin at
 /// version 0 for a broker without compression, and sends everything uncompressed without a word.
-const TABLE: [Line; 8] = [
+const TABLE: [Line; 10] = [
     Line { api: Api::Produce, advertised: (0, 13), served: (3, 13), flexible: 9 },
     Line { api: Api::Fetch, advertised: (4, 18), served: (4, 18), flexible: 12 },
     Line { api: Api::ListOffsets, advertised: (1, 10), served: (1, 10), flexible: 6 },
@@ -50,6 +54,8 @@ const TABLE: [Line; 8] = [
     Line { api: Api::ApiVersions, advertised: (0, 4), served: (0, 4), flexible: 3 },
     Line { api: Api::CreateTopics, advertised: (2, 7), served: (2, 7), flexible: 5 },
     Line { api: Api::DeleteTopics, advertised: (1, 6), served: (1, 6), flexible: 4 },
+    Line { api: Api::DeleteRecords, advertised: (0, 2), served: (0, 2), flexible: 2 },
+    Line { api: Api::CreatePartitions, advertised: (0, 3), served: (0, 3), flexible: 2 },
 ];
 
 impl Api {
@@ -130,6 +136,8 @@ mod tests {
             Api::ApiVersions,
             Api::CreateTopics,
             Api::DeleteTopics,
+            Api::DeleteRecords,
+            Api::CreatePartitions,
         ] {
             let schema = ApiKey::try_from(api.key()).expect("a key of Kafka's");
             let (first, last) = api.served();

@@ -18,7 +18,9 @@
 
 mod records;
 
-use super::error::ErrorCode;
+pub(crate) use records::Flaw;
+
+use super::error::{ErrorCode, Refusal};
 use crate::id::{Offset, StreamEpoch};
 use crate::machine::{Payload, WallTime};
 use bytes::Bytes;
@@ -35,8 +37,6 @@ const COVERED: usize = 21;
 const MAGIC: u8 = 2;
 /// Length, attributes, two deltas, two lengths and a count of headers: a byte each at least.
 const SMALLEST_RECORD: usize = 7;
-/// What a compressed batch may claim without being looked into: offsets then last for ever at any rate.
-const MOST_COMPRESSED: usize = 1 << 24;
 
 /// A batch's header, as it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -197,7 +197,8 @@ pub fn stamp(batch: &mut [u8], base: Offset, epoch: StreamEpoch) {
     batch[12..16].copy_from_slice(&epoch.to_be_bytes());
 }
 
-/// One batch of a producer that may be appended: complete, of the current format, its CRC verified.
+/// One batch of a producer: complete, of the current format, its CRC verified. It may be appended once
+/// [`CheckedBatch::check_records`] finds no flaw, too.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CheckedBatch {
     /// Its header.
@@ -207,7 +208,7 @@ pub struct CheckedBatch {
 }
 
 impl CheckedBatch {
-    /// Checks the records of one partition of a produce request.
+    /// Checks the records of one partition of a produce request, but for what is compressed.
     ///
     /// # Errors
     /// Kafka's own for the defect:
@@ -218,53 +219,76 @@ impl CheckedBatch {
     /// - `INVALID_TXN_STATE`: a transaction, of which there are none;
     /// - `UNSUPPORTED_VERSION`: an idempotent producer. Its sequences are not checked, so its batches are refused by
     ///   the one error that Java's idempotent producer takes as final for itself, not only for the batch.
-    pub fn check(records: &Bytes) -> Result<Self, ErrorCode> {
+    pub fn check(records: &Bytes) -> Result<Self, Refusal> {
         match records.get(MAGIC_AT) {
-            None if records.is_empty() => return Err(ErrorCode::InvalidRecord),
-            None => return Err(ErrorCode::CorruptMessage),
+            None if records.is_empty() => return Err(ErrorCode::InvalidRecord.because("there are no records")),
+            None => return Err(ErrorCode::CorruptMessage.because("the batch is cut short")),
             Some(&MAGIC) => {}
-            Some(_) => return Err(ErrorCode::InvalidRecord),
+            Some(_) => return Err(ErrorCode::InvalidRecord.because("the batch is not of magic 2")),
         }
-        let header = BatchHeader::parse(records).ok_or(ErrorCode::CorruptMessage)?;
-        let size = header.size().ok_or(ErrorCode::CorruptMessage)?;
+        let corrupt = ErrorCode::CorruptMessage.because("the batch's length or CRC does not match");
+        let header = BatchHeader::parse(records).ok_or(corrupt)?;
+        let size = header.size().ok_or(corrupt)?;
         if records.len() < size || !crc_matches(records) {
-            return Err(ErrorCode::CorruptMessage);
+            return Err(corrupt);
         }
         if records.len() > size {
-            return Err(ErrorCode::InvalidRecord);
+            return Err(ErrorCode::InvalidRecord.because("something follows the batch"));
         }
         check_header(&header)?;
-        let is_plain = header.attributes.codec() == Some(Codec::None);
-        if is_plain && !records::are_whole(&records[HEADER..], header.record_count()) {
-            return Err(ErrorCode::InvalidRecord);
+        let checked = Self { header, bytes: Payload(records.clone()) };
+        if !checked.is_compressed() {
+            checked.check_records(u64::MAX).map_err(Flaw::refusal)?;
         }
-        Ok(Self { header, bytes: Payload(records.clone()) })
+        Ok(checked)
+    }
+
+    /// Whether its records are still to be looked into.
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.header.attributes.codec() != Some(Codec::None)
+    }
+
+    /// Looks into the records, which may take `limit` bytes once decompressed. Returns how many they take.
+    pub(crate) fn check_records(&self, limit: u64) -> Result<u64, Flaw> {
+        let codec = self.header.attributes.codec().expect("the header was checked");
+        records::check(codec, &self.bytes[HEADER..], self.header.record_count(), limit)
     }
 }
 
-fn check_header(header: &BatchHeader) -> Result<(), ErrorCode> {
-    let counts_agree = i64::from(header.count) == i64::from(header.last_offset_delta) + 1;
+impl Flaw {
+    /// What the producer is told. The CRC matches, so the records are what the producer made of them, and
+    /// `CORRUPT_MESSAGE`, by which clients send the same again, would be of no use: also what can't be decompressed gets
+    /// `INVALID_RECORD`.
+    pub(crate) const fn refusal(self) -> Refusal {
+        match self {
+            Self::Unreadable(why) => ErrorCode::InvalidRecord.because(why),
+            Self::TooLarge => ErrorCode::MessageTooLarge.because("the records are too large once decompressed"),
+        }
+    }
+}
+
+fn check_header(header: &BatchHeader) -> Result<(), Refusal> {
+    let invalid = |why| Err(ErrorCode::InvalidRecord.because(why));
+    if header.attributes.is_control() {
+        return invalid("clients may not write control records");
+    }
+    let Some(codec) = header.attributes.codec() else { return invalid("the codec is unknown") };
     let body = header.size().unwrap_or(0).saturating_sub(HEADER);
-    let most = match header.attributes.codec() {
-        Some(Codec::None) => body / SMALLEST_RECORD,
-        _ => MOST_COMPRESSED,
-    };
-    if header.attributes.is_control()
-        || header.attributes.codec().is_none()
-        || header.count <= 0
-        || header.count as usize > most
-        || !counts_agree
-    {
-        return Err(ErrorCode::InvalidRecord);
+    let is_crowded = codec == Codec::None && header.record_count() as usize > body / SMALLEST_RECORD;
+    if header.count <= 0 || is_crowded {
+        return invalid("the batch's count of records can't be");
+    }
+    if i64::from(header.count) != i64::from(header.last_offset_delta) + 1 {
+        return invalid("the batch's count of records and its last offset delta differ");
     }
     if header.attributes.is_transactional() {
-        return Err(ErrorCode::InvalidTxnState);
+        return Err(ErrorCode::InvalidTxnState.because("there is no such transaction"));
     }
     if header.producer_id >= 0 {
-        return Err(ErrorCode::UnsupportedVersion);
+        return Err(ErrorCode::UnsupportedVersion.because("idempotent producers are not served"));
     }
     if header.attributes.is_log_append_time() {
-        return Err(ErrorCode::InvalidTimestamp);
+        return Err(ErrorCode::InvalidTimestamp.because("the times claim to be the broker's"));
     }
     Ok(())
 }

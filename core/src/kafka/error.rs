@@ -103,7 +103,28 @@ codes! {
     InconsistentTopicId = 103 "INCONSISTENT_TOPIC_ID",
 }
 
+/// Why something is refused: for the client, and for the person who reads the client's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Refusal {
+    /// What the client acts by.
+    pub code: ErrorCode,
+    /// More about it than the code says, if there is more.
+    pub why: Option<&'static str>,
+}
+
+impl From<ErrorCode> for Refusal {
+    fn from(code: ErrorCode) -> Self {
+        Self { code, why: None }
+    }
+}
+
 impl ErrorCode {
+    /// A refusal by this code, for that reason.
+    #[must_use]
+    pub const fn because(self, why: &'static str) -> Refusal {
+        Refusal { code: self, why: Some(why) }
+    }
+
     /// The number on the wire.
     #[must_use]
     pub const fn code(self) -> i16 {

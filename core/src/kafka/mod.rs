@@ -3,10 +3,11 @@
 //! ```text
 //!  bytes -> frame -> header -> api (is it served?) -> shape (may it be decoded?) -> request -> batch (CRC, counts)
 //! ```
-//! Nothing in here panics on bytes from a client, allocates more than they pay for, or looks into records.
+//! Nothing in here panics on bytes from a client or allocates more than they pay for.
 
 pub mod api;
 pub mod batch;
+pub mod compression;
 pub mod error;
 pub mod frame;
 mod reader;
@@ -16,7 +17,8 @@ mod shape;
 
 pub use api::Api;
 pub use batch::{Attributes, Batch, BatchHeader, Batches, CheckedBatch, Codec};
-pub use error::ErrorCode;
+pub use error::{ErrorCode, Refusal};
+pub(crate) use batch::Flaw;
 pub use reader::{Fault, Malformed};
 pub use request::{Acks, Produce, ProducePartition, ProduceTopic, Request, RequestBody};
 pub use response::{EncodeError, FetchAnswer, FetchedPartition, FetchedTopic, encode};

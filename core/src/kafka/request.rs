@@ -2,7 +2,7 @@
 
 use super::api::Api;
 use super::batch::CheckedBatch;
-use super::error::ErrorCode;
+use super::error::{ErrorCode, Refusal};
 use super::frame::{Header, skip_header_rest};
 use super::reader::{Fault, Malformed, Reader};
 use super::shape;
@@ -14,8 +14,8 @@ use bytes::Bytes;
 use core::hash::{Hash, Hasher};
 use core::time::Duration;
 use kafka_protocol::messages::{
-    ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, FindCoordinatorRequest,
-    ListOffsetsRequest, MetadataRequest, ProduceRequest,
+    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    FetchRequest, FindCoordinatorRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -57,9 +57,13 @@ pub enum RequestBody {
     CreateTopics(CreateTopicsRequest),
     /// Delete topics.
     DeleteTopics(DeleteTopicsRequest),
+    /// Move the start of partitions up.
+    DeleteRecords(DeleteRecordsRequest),
+    /// Add partitions to topics.
+    CreatePartitions(CreatePartitionsRequest),
 }
 
-/// Records to append, each batch checked already.
+/// Records to append, each batch checked already, but for what is compressed.
 #[derive(Clone, Debug)]
 pub struct Produce {
     /// When to answer.
@@ -100,7 +104,7 @@ pub struct ProducePartition {
     /// Which.
     pub index: i32,
     /// One batch, or what is wrong with what was sent.
-    pub records: Result<CheckedBatch, ErrorCode>,
+    pub records: Result<CheckedBatch, Refusal>,
 }
 
 /// What a frame turned out to be.
@@ -153,6 +157,8 @@ fn decode_body(api: Api, version: i16, body: &Bytes) -> Result<Option<RequestBod
         Api::FindCoordinator => RequestBody::FindCoordinator(shape::decode(version, body)?),
         Api::CreateTopics => RequestBody::CreateTopics(shape::decode(version, body)?),
         Api::DeleteTopics => RequestBody::DeleteTopics(shape::decode(version, body)?),
+        Api::DeleteRecords => RequestBody::DeleteRecords(shape::decode(version, body)?),
+        Api::CreatePartitions => RequestBody::CreatePartitions(shape::decode(version, body)?),
         Api::ApiVersions => {
             shape::decode::<ApiVersionsRequest>(version, body)?;
             return Ok(None);
@@ -187,12 +193,12 @@ impl Produce {
     }
 }
 
-fn check_records(version: i16, records: Option<Bytes>) -> Result<CheckedBatch, ErrorCode> {
+fn check_records(version: i16, records: Option<Bytes>) -> Result<CheckedBatch, Refusal> {
     /// The first version of Produce in which a batch may be compressed by Zstandard.
     const ZSTD: i16 = 7;
     let checked = CheckedBatch::check(&records.unwrap_or_default())?;
     if version < ZSTD && checked.header.attributes.codec() == Some(super::batch::Codec::Zstd) {
-        return Err(ErrorCode::UnsupportedCompressionType);
+        return Err(ErrorCode::UnsupportedCompressionType.because("Zstandard needs version 7 of Produce"));
     }
     Ok(checked)
 }
@@ -207,6 +213,8 @@ fn name(api: Api) -> &'static str {
         Api::FindCoordinator => "FindCoordinator",
         Api::CreateTopics => "CreateTopics",
         Api::DeleteTopics => "DeleteTopics",
+        Api::DeleteRecords => "DeleteRecords",
+        Api::CreatePartitions => "CreatePartitions",
     }
 }
 
@@ -252,7 +260,7 @@ mod tests {
     fn defects_are_kept_for_the_answer() {
         let error = |version, acks, records| {
             let produce = produce(version, acks, records);
-            (produce.acks, produce.topics[0].partitions[0].records.clone().map(|_| ()).unwrap_err())
+            (produce.acks, produce.topics[0].partitions[0].records.clone().map(|_| ()).unwrap_err().code)
         };
         assert_eq!(error(9, 0, None), (Acks::None, ErrorCode::InvalidRecord));
         assert_eq!(error(3, 1, Some(Bytes::from_static(b"???"))), (Acks::Leader, ErrorCode::CorruptMessage));

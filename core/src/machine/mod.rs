@@ -11,25 +11,32 @@
 //! 3. **Effects are unordered**, but for sends to one connection and mail to one owner, which are FIFO. If B must
 //!    follow A, the machine emits B on A's completion.
 //! 4. **One effect, one completion.** Every fallible effect has an [`OpId`] and gets exactly one completion input, or
-//!    the process dies. Retries, timeouts and back-off are the machine's policy, hence simulated.
+//!    the process dies. Retries, timeouts and back-off are the machine's policy, hence simulated. Heavy pure work is an
+//!    effect, too: a [`Job`], which comes back as its [`Outcome`].
 //! 5. **The world's failures are inputs; our mistakes are panics** that stop the node. Bytes from a client, a disk or
 //!    the bucket are the world: no assertion may be reachable from them.
 
 mod backoff;
+mod compute;
 mod effects;
 mod inbox;
+mod marks;
 mod payload;
 mod rng;
 mod time;
 mod turn;
 
 pub use backoff::Backoff;
+pub use compute::{Job, Outcome};
 pub use effects::{Effects, OpId, OpIds};
 pub use inbox::Inbox;
+pub use marks::Mark;
 pub use payload::{Payload, Rope};
 pub use rng::Rng;
 pub use time::{Deadline, Instant, Now, WallTime};
-pub use turn::{Check, Seen, Turn, TurnBudget};
+pub use turn::{Check, Progress, Seen, Turn, TurnBudget};
+
+pub(crate) use marks::sometimes;
 
 use core::fmt::Debug;
 use core::hash::Hash;

@@ -1,7 +1,9 @@
 //! The laws that can be shown on one machine. That all machines keep them together is shown by every simulated run:
 //! the same seed gives the same trace, and each completion reaches its machine exactly once.
 
-use super::{Check, Deadline, Effects, Inbox, Instant, Machine, Now, OpId, OpIds, Rng, Turn, TurnBudget};
+use super::{Check, Deadline, Effects, Inbox, Instant, Job, Machine, Now, OpId, OpIds, Outcome, Rng, Turn, TurnBudget};
+use crate::kafka::batch::tests::{batch, compressed, records};
+use crate::kafka::{CheckedBatch, Codec, ErrorCode};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -99,6 +101,20 @@ fn story(seed: u64) -> Vec<Add> {
 fn law_1_the_same_inputs_give_the_same_effects() {
     assert_eq!(story(1), story(1));
     assert_ne!(story(1).len(), story(2).len());
+}
+
+#[test]
+fn law_1_a_job_means_the_same_wherever_and_whenever_it_runs() {
+    let sound = batch(2, &records(2));
+    let lying = compressed(Codec::Gzip, 3, &records(2));
+    let bomb = compressed(Codec::Zstd, 200, &records(200));
+    let batches = [sound, lying, bomb].map(|bytes| CheckedBatch::check(&bytes.into()).expect("its header is sound"));
+    let job = Job::CheckRecords { batches: batches.into(), inflated: 1_000 };
+    let outcome = job.run();
+    assert_eq!(job.clone().run(), outcome, "a job is not used up, and knows nothing but itself");
+    let Outcome::CheckedRecords(verdicts) = outcome;
+    let codes: Vec<_> = verdicts.into_iter().map(|verdict| verdict.map_err(|refusal| refusal.code)).collect();
+    assert_eq!(codes, [Ok(()), Err(ErrorCode::InvalidRecord), Err(ErrorCode::MessageTooLarge)]);
 }
 
 #[test]

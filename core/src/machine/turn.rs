@@ -26,6 +26,13 @@ impl Default for TurnBudget {
     }
 }
 
+/// How far a turn is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    handled: usize,
+    had_tick: bool,
+}
+
 /// Drives machines of one owner.
 #[derive(Clone, Copy, Debug)]
 pub struct Turn {
@@ -52,21 +59,40 @@ impl Turn {
         out: &mut Effects<M::Effect>,
         mut seen: impl FnMut(Seen<'_, M>),
     ) -> usize {
-        let mut handled = 0;
-        while handled < self.budget.inputs && out.as_slice().len() < self.budget.effects {
-            let Some(input) = inbox.pop() else { break };
-            self.step(machine, now, input, out, &mut seen);
-            handled += 1;
-        }
-        // After the inputs that waited: a late turn must not take silence for what is already in the inbox.
-        if inbox.is_empty() && machine.deadline().is_some_and(|due| due.at <= now.mono) {
-            self.step(machine, now, M::tick(), out, &mut seen);
-            handled += 1;
-        }
-        handled
+        let mut progress = Progress::default();
+        while self.step(&mut progress, machine, now, inbox, out, &mut seen) {}
+        progress.handled
     }
 
-    fn step<M: Machine>(
+    /// One step of [`Turn::run`], so that somebody can look at the machine between two inputs. Returns whether there was
+    /// something to do; when not, the turn is over.
+    pub fn step<M: Machine>(
+        &self,
+        progress: &mut Progress,
+        machine: &mut M,
+        now: Now,
+        inbox: &mut Inbox<M::Input>,
+        out: &mut Effects<M::Effect>,
+        mut seen: impl FnMut(Seen<'_, M>),
+    ) -> bool {
+        let may_go_on = progress.handled < self.budget.inputs && out.as_slice().len() < self.budget.effects;
+        if let Some(input) = may_go_on.then(|| inbox.pop()).flatten() {
+            self.handle(machine, now, input, out, &mut seen);
+            progress.handled += 1;
+            return true;
+        }
+        // After the inputs that waited: a late turn must not take silence for what is already in the inbox.
+        let is_due = inbox.is_empty() && machine.deadline().is_some_and(|due| due.at <= now.mono);
+        if progress.had_tick || !is_due {
+            return false;
+        }
+        self.handle(machine, now, M::tick(), out, &mut seen);
+        progress.handled += 1;
+        progress.had_tick = true;
+        true
+    }
+
+    fn handle<M: Machine>(
         &self,
         machine: &mut M,
         now: Now,

@@ -9,7 +9,7 @@ use super::{Effect, to_store};
 use crate::data_object;
 use crate::id::ObjectId;
 use crate::limits::Limits;
-use crate::machine::{Backoff, Deadline, Effects, Instant, Now, OpId, OpIds, Rng};
+use crate::machine::{Backoff, Deadline, Effects, Instant, Mark, Now, OpId, OpIds, Rng, sometimes};
 use crate::metadata::{Command, Image, ObjectState};
 use crate::store::{Found, Key, StoreDone, StoreOp, StoreResult};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -169,10 +169,12 @@ impl Janitor {
 
     fn handle_page(&mut self, now: Now, found: &[Found], more: bool, image: &Image) {
         self.backoff.reset();
+        sometimes!(Mark::ScrubbedInPages, more);
         for found in found {
             let Some(id) = data_object::parse_key(&found.key) else { continue };
             if id < image.next_object && !image.objects.contains_key(&id) {
                 tracing::info!(key = %found.key, "deleting an upload that was never committed");
+                sometimes!(Mark::OrphanDeleted);
                 self.queue.insert((found.key.clone(), Garbage::Orphan));
             }
         }

@@ -8,7 +8,7 @@
 //! left in the WAL.
 //!
 //! ```text
-//!  Start ─► Image ─► Inspect WAL ─► Register ─┬─► recover ─► EndRecovery ─┐
+//!  Start ─► Inspect WAL ─► Image ─► Register ─┬─► recover ─► EndRecovery ─┐
 //!                                             └───── nothing left ────────┤
 //!        Serving ◄─ OpenStreams ◄─ NameWal ◄─ format ◄────────────────────┘
 //!           │ Stop                                  │ WAL poisoned
@@ -26,7 +26,6 @@ mod stop;
 
 pub use mail::{Asker, Effect, Input, Mail};
 
-use crate::controller;
 use crate::id::{CutNumber, Incarnation, NodeEpoch, NodeId, WalUuid};
 use crate::limits::Limits;
 use crate::machine::{Deadline, Effects, Machine, Now, OpId, Rng};
@@ -73,10 +72,10 @@ pub struct Node {
 /// Where in its life the node is.
 #[derive(Debug)]
 enum Phase {
-    /// Not started, or waiting for the metadata.
+    /// Not started, or the WAL's header is being read.
     Starting,
-    /// The image is there; the WAL's header is being read.
-    Inspecting,
+    /// The controller reads the metadata and claims its term; this is the ring on the disk.
+    Joining(Option<wal::Found>),
     /// The registration is on its way, naming this ring.
     Registering(Option<wal::Found>),
     /// An earlier epoch's WAL is being read, uploaded and committed.
@@ -117,12 +116,6 @@ impl Node {
     #[must_use]
     pub fn image(&self) -> Option<&Image> {
         self.image.as_ref()
-    }
-
-    /// Whether clients are being served.
-    #[must_use]
-    pub fn is_serving(&self) -> bool {
-        matches!(self.phase, Phase::Serving)
     }
 
     fn handle_mail(&mut self, now: Now, mail: Mail, out: &mut Effects<Effect>) {
@@ -196,7 +189,7 @@ impl Machine for Node {
             return;
         }
         match input {
-            Input::Start => out.push(to(To::Controller(controller::Mail::Start))),
+            Input::Start => out.push(to(To::Wal(wal::Mail::Inspect))),
             Input::Stop => self.handle_stop(now, out),
             Input::Mail(mail) => self.handle_mail(now, mail, out),
             Input::Store(op, result) => self.janitor.handle_store(now, op, result, self.image.as_ref()),

@@ -3,7 +3,7 @@
 use super::startup::refused;
 use super::{Asker, Effect, Node, Phase, to};
 use crate::id::{CutNumber, NodeEpoch, Offset, StreamId, WalUuid};
-use crate::machine::Effects;
+use crate::machine::{Effects, Mark, sometimes};
 use crate::mail::{Halt, Mail as To};
 use crate::metadata::{Answer, Command, Image, Recovery, StreamState};
 use crate::upload::{self, Cut, CutRange};
@@ -76,6 +76,7 @@ impl Node {
         }
         current.cut = current.cut.next();
         out.push(to(To::Uploader(upload::Mail::Cut(Cut {
+            cluster: image.cluster,
             epoch: current.recovery.epoch,
             recovery: Some(current.recovery.number),
             number: current.cut,
@@ -115,10 +116,13 @@ fn select(
 ) -> Result<Vec<CutRange>, String> {
     let mut ranges: BTreeMap<StreamId, CutRange> = BTreeMap::new();
     for record in records {
-        let Some(stream) = image.streams.get(&record.stream) else { continue };
+        let stream = image.streams.get(&record.stream);
+        sometimes!(Mark::RecoveredOfDeletedTopic, stream.is_none());
+        let Some(stream) = stream else { continue };
         if stream.state != StreamState::Open(epoch) || stream.epoch != record.epoch {
             continue;
         }
+        sometimes!(Mark::RecoveredCommitted, record.end <= stream.end);
         let end = ends.entry(record.stream).or_insert(stream.end);
         if record.end <= *end {
             continue;

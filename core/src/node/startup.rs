@@ -6,33 +6,17 @@ use crate::id::{NodeEpoch, WalUuid};
 use crate::machine::{Effects, Now};
 use crate::mail::{Halt, Mail as To};
 use crate::metadata::{Answer, Command, Image, Refusal, RegisteredWal};
-use crate::{shard, wal};
+use crate::{controller, shard, wal};
 use alloc::boxed::Box;
 use alloc::format;
 
 impl Node {
-    pub(super) fn handle_image(&mut self, image: Image, out: &mut Effects<Effect>) {
-        assert!(self.image.is_none(), "the controller sends one image");
-        out.push(to(To::Shard(shard::Mail::Image(Box::new(image.clone())))));
-        self.image = Some(image);
-        self.phase = Phase::Inspecting;
-        out.push(to(To::Wal(wal::Mail::Inspect)));
-    }
-
+    /// The WAL comes before the bucket: only the disk can tell that an empty bucket is one that was lost.
     pub(super) fn handle_inspection(&mut self, inspection: wal::Inspection, out: &mut Effects<Effect>) {
-        let image = self.image.as_ref().expect("the WAL is inspected after the image arrived");
         let found = match inspection {
             wal::Inspection::Blank => None,
             wal::Inspection::Unreadable(why) => return self.halt(Halt::WalUnreadable(why), out),
             wal::Inspection::Refused(why) => return self.halt(Halt::WalRefused(why), out),
-            wal::Inspection::Ring(found) if found.life.cluster != image.cluster => {
-                let why = format!(
-                    "the WAL belongs to cluster {}, the bucket to cluster {}: start with the WAL and the bucket that \
-                     belong together",
-                    found.life.cluster, image.cluster
-                );
-                return self.halt(Halt::WalRefused(why), out);
-            }
             wal::Inspection::Ring(found) if found.life.node != self.config.node => {
                 let why = format!(
                     "the WAL belongs to node {}, this is node {}: start with that node id, or with another WAL",
@@ -42,6 +26,17 @@ impl Node {
             }
             wal::Inspection::Ring(found) => Some(found),
         };
+        self.phase = Phase::Joining(found);
+        let cluster = found.map(|found| found.life.cluster);
+        out.push(to(To::Controller(controller::Mail::Start { cluster })));
+    }
+
+    pub(super) fn handle_image(&mut self, image: Image, out: &mut Effects<Effect>) {
+        let Phase::Joining(found) = self.phase else { unreachable!("the controller sends one image, when started") };
+        let fits = found.is_none_or(|found| found.life.cluster == image.cluster);
+        assert!(fits, "the controller leads in no bucket but the WAL's");
+        out.push(to(To::Shard(shard::Mail::Image(Box::new(image.clone())))));
+        self.image = Some(image);
         self.phase = Phase::Registering(found);
         let wal = found.map(|found| RegisteredWal { uuid: found.life.uuid, epoch: found.life.epoch, trim: found.trim });
         let register = Command::Register { wal, host: self.config.host.clone(), port: self.config.port };

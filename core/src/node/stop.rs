@@ -3,7 +3,7 @@
 use super::startup::refused;
 use super::{Asker, Effect, Node, Phase, to};
 use crate::id::CutNumber;
-use crate::machine::{Deadline, Effects, Instant, Now};
+use crate::machine::{Deadline, Effects, Instant, Mark, Now, sometimes};
 use crate::mail::{Halt, Mail as To};
 use crate::metadata::{Answer, Command};
 use crate::{shard, wal};
@@ -45,6 +45,7 @@ impl Stopping {
 
     /// The halt when the deadline has passed. Nothing is lost: the WAL has what was not uploaded.
     pub(super) fn give_up(&self) -> Halt {
+        sometimes!(Mark::StopGivenUp);
         match &self.why {
             Why::Asked => Halt::Bucket(
                 "the last records could not be uploaded in time; they are safe in the WAL and will be uploaded at the \
@@ -62,14 +63,20 @@ impl Node {
             Phase::Serving => self.start_stopping(now, Why::Asked, out),
             Phase::Stopping(_) | Phase::Halted => {}
             // Nothing was acknowledged yet: the WAL is as the last run left it.
-            _ => self.halt(Halt::NotStarted, out),
+            _ => {
+                sometimes!(Mark::StoppedBeforeServing);
+                self.halt(Halt::NotStarted, out);
+            }
         }
     }
 
     pub(super) fn handle_poisoned(&mut self, now: Now, why: String, out: &mut Effects<Effect>) {
         match &mut self.phase {
             Phase::Serving => self.start_stopping(now, Why::Poisoned(why), out),
-            Phase::Stopping(stopping) if stopping.step == Step::Draining => stopping.why = Why::Poisoned(why),
+            Phase::Stopping(stopping) if stopping.step == Step::Draining => {
+                sometimes!(Mark::PoisonedWhileStopping);
+                stopping.why = Why::Poisoned(why);
+            }
             _ => self.halt(Halt::WalPoisoned(why), out),
         }
     }

@@ -5,7 +5,7 @@ use super::mail::{Answer, Effect, RequestNumber};
 use crate::kafka::Api;
 use crate::kafka::frame::CorrelationId;
 use crate::kafka::response;
-use crate::machine::{Deadline, Effects, Instant, OpId, OpIds, Rope};
+use crate::machine::{Deadline, Effects, Instant, Mark, OpId, OpIds, Rope, sometimes};
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -21,7 +21,6 @@ const SEND: usize = 1 << 20;
 pub(super) struct Answers {
     owed: VecDeque<Owed>,
     leaving: VecDeque<Leaving>,
-    ops: OpIds,
     patience: Duration,
     /// When the first of those that leave became the first.
     since: Instant,
@@ -55,7 +54,6 @@ impl Answers {
         Self {
             owed: VecDeque::new(),
             leaving: VecDeque::new(),
-            ops: OpIds::default(),
             patience,
             since: Instant::default(),
         }
@@ -82,6 +80,7 @@ impl Answers {
 
     /// The shard answers.
     pub(super) fn answer(&mut self, to: RequestNumber, answer: Answer) {
+        sometimes!(Mark::AnswerHeldBack, self.owed.front().is_some_and(|first| first.number != to));
         let owed = self.owed.iter_mut().find(|owed| owed.number == to);
         let owed = owed.expect("the shard answers what it was asked");
         assert!(owed.answer.is_none(), "the shard answers once");
@@ -92,7 +91,13 @@ impl Answers {
     ///
     /// # Errors
     /// When the turn is at one that says to close, with its reason.
-    pub(super) fn send(&mut self, now: Instant, credit: &mut Credit, out: &mut Effects<Effect>) -> Result<(), String> {
+    pub(super) fn send(
+        &mut self,
+        now: Instant,
+        ops: &mut OpIds,
+        credit: &mut Credit,
+        out: &mut Effects<Effect>,
+    ) -> Result<(), String> {
         while let Some(owed) = self.owed.front_mut() {
             match owed.answer.take() {
                 None => break,
@@ -103,12 +108,11 @@ impl Answers {
                 }
                 Some(Answer::Body(body)) => {
                     let owed = self.owed.pop_front().expect("it is the front");
-                    self.leave(now, owed, (body, 0), out);
+                    self.leave(now, owed, (body, 0), ops, out);
                 }
-                Some(Answer::Paid(body)) => {
+                Some(Answer::Paid(body, paid)) => {
                     let owed = self.owed.pop_front().expect("it is the front");
-                    let paid = body.len() as u64;
-                    self.leave(now, owed, (body, paid), out);
+                    self.leave(now, owed, (body, paid), ops, out);
                 }
             }
         }
@@ -149,13 +153,20 @@ impl Answers {
         assert!(self.owed.iter().zip(self.owed.iter().skip(1)).all(|(a, b)| a.number < b.number), "in order");
     }
 
-    fn leave(&mut self, now: Instant, owed: Owed, (body, paid): (Rope, u64), out: &mut Effects<Effect>) {
+    fn leave(
+        &mut self,
+        now: Instant,
+        owed: Owed,
+        (body, paid): (Rope, u64),
+        ops: &mut OpIds,
+        out: &mut Effects<Effect>,
+    ) {
         let Owed { api, version, correlation, charge, .. } = owed;
         if self.leaving.is_empty() {
             self.since = now;
         }
         for part in parts(&response::frame(api, version, correlation, body)) {
-            let op = self.ops.issue();
+            let op = ops.issue();
             self.leaving.push_back(Leaving { op, api, charge: None, paid: 0 });
             out.push(Effect::Send(op, part));
         }

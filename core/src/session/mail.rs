@@ -1,7 +1,7 @@
 //! What goes into a session and what comes out of it.
 
 use crate::kafka::Request;
-use crate::machine::{OpId, Payload, Rope};
+use crate::machine::{Job, OpId, Outcome, Payload, Rope};
 use alloc::string::String;
 
 /// All that can happen to a session.
@@ -11,6 +11,8 @@ pub enum Input {
     Received(Payload),
     /// A send has left: the socket took all of it.
     Sent(OpId),
+    /// What came of a job.
+    Computed(OpId, Outcome),
     /// The connection is gone, from either side.
     Closed,
     /// From another owner.
@@ -24,6 +26,8 @@ pub enum Input {
 pub enum Effect {
     /// To the client, in order.
     Send(OpId, Rope),
+    /// To be computed elsewhere.
+    Compute(OpId, Job),
     /// Stop reading the socket: back-pressure.
     Pause,
     /// Read it again.
@@ -65,8 +69,9 @@ pub struct RequestNumber(pub u64);
 pub enum Answer {
     /// The response's body; the session puts length and header before it.
     Body(Rope),
-    /// The same, its length taken from [`Pool::Answers`](crate::shard::Pool::Answers): that goes back when it has left.
-    Paid(Rope),
+    /// The same, with what was taken for it from [`Pool::Answers`](crate::shard::Pool::Answers): that goes back when it
+    /// has left.
+    Paid(Rope, u64),
     /// Nothing: `acks=0` and all went well.
     Nothing,
     /// Close the connection: `acks=0` and something failed, so the client must refresh its metadata.

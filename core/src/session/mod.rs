@@ -4,15 +4,17 @@
 //! them for the shard, and sends the shard's answers.
 //!
 //! ```text
-//!  Received -> frame -> pay -> assemble -> may it start? -> check, decode -> shard -> Answer -> in turn -> Send -> Sent
-//!                        |                     |                                                           |
-//!                      Pause                 Pause                                                  credit goes back
+//!  Received -> frame -> pay -> assemble -> may it start? -> decode, check -> shard -> Answer -> in turn -> Send -> Sent
+//!                        |                     |                |    ^                                     |
+//!                      Pause                 Pause           Compute -> Computed                    credit goes back
 //! ```
 //! It promises
 //! - **order**: answers leave in the order of their requests. A produce starts while produces are under way; any other
-//!   request starts only when all answers before it have left, and what follows it waits for its answer to leave;
+//!   request starts only when all answers before it have left, and what follows it waits for its answer to leave. The
+//!   shard gets produces in the order in which they came: while a job looks into one, those behind it don't start;
+//! - **soundness**: the shard gets a batch only if its records are what its header says, compressed or not;
 //! - **isolation**: bytes that are no request close this connection, with a reason, and do nothing else. Requests that
-//!   started before are carried out;
+//!   started before are carried out, also one that a job looks into when the connection ends;
 //! - **bounds**: a request is paid for by credit as soon as its first bytes say how long it is, before room is made for
 //!   it, and until its answer has left. One request is received at a time, and while that can't start or be paid the
 //!   socket is not read. At most 64 produces are under way;
@@ -20,8 +22,8 @@
 //!   [`Limits::stalled_connection`]; then the connection is closed. Time in which the broker does not listen doesn't
 //!   count. A connection on which nothing is under way is closed after [`Limits::idle_connection`];
 //! - **credit**: an answer that has left gives back what its request cost beyond the idle credit. When the connection
-//!   is gone, [`shard::Mail::Closed`] frees all of it at the shard, at once; answers and
-//!   grants that come later are dropped.
+//!   is gone, [`shard::Mail::Closed`] frees all of it at the shard, at once, or as soon as the job that is out has come
+//!   back; answers and grants that come later are dropped.
 //!
 //! It answers ApiVersions by itself. Inputs and effects: [`Input`], [`Effect`].
 //!
@@ -29,9 +31,12 @@
 //!  new -> opened -> OPEN -- Halt --> HALTING (no new request starts; the last answer has left)
 //!                     |                 |
 //!                     '---- Close ------'--> CLOSING (deaf) -- Closed --> OVER
+//!                                                                 |        ^
+//!                                                     a job is out '-> GONE -' Computed
 //! ```
 
 mod answers;
+mod checks;
 mod credit;
 mod intake;
 mod mail;
@@ -43,12 +48,13 @@ use crate::kafka::api;
 use crate::kafka::request::{self, Ask};
 use crate::kafka::{Api, encode};
 use crate::limits::Limits;
-use crate::machine::{Deadline, Effects, Instant, Machine, Now, Payload};
+use crate::machine::{Deadline, Effects, Instant, Machine, Mark, Now, OpId, OpIds, Outcome, Payload, sometimes};
 use crate::shard;
 use alloc::format;
 use alloc::string::{String, ToString};
 use answers::{Answers, Owed};
 use bytes::Bytes;
+use checks::Checks;
 use core::time::Duration;
 use credit::{Charge, Credit};
 use intake::Intake;
@@ -63,8 +69,10 @@ pub struct Session {
     /// When something last came from the client or left for it.
     active: Instant,
     idle: Duration,
+    ops: OpIds,
     credit: Credit,
     intake: Intake,
+    checks: Checks,
     answers: Answers,
 }
 
@@ -76,6 +84,8 @@ enum Phase {
     Halting,
     /// The connection is being closed.
     Closing,
+    /// It is gone, and a job is out.
+    Gone,
     /// It is gone, and so is the session.
     Over,
 }
@@ -98,8 +108,10 @@ impl Session {
             last: RequestNumber::default(),
             active: Instant::default(),
             idle: limits.idle_connection,
+            ops: OpIds::default(),
             credit: Credit::new(conn),
             intake: Intake::new(limits),
+            checks: Checks::new(limits),
             answers: Answers::new(limits.stalled_connection),
         }
     }
@@ -145,10 +157,11 @@ impl Session {
 
     /// Sends what may be sent and starts what may start.
     fn advance(&mut self, now: Now, out: &mut Effects<Effect>) {
-        if let Err(why) = self.answers.send(now.mono, &mut self.credit, out) {
+        if let Err(why) = self.answers.send(now.mono, &mut self.ops, &mut self.credit, out) {
             return self.close(why, out);
         }
         if let Err(why) = self.start_all(now, out) {
+            sometimes!(Mark::MalformedFrame);
             return self.close(why, out);
         }
         if self.phase == Phase::Halting && self.answers.is_idle() {
@@ -161,7 +174,7 @@ impl Session {
         while self.phase == Phase::Open {
             let next = self.intake.next(&mut self.credit, out).map_err(|malformed| malformed.to_string())?;
             let Some(key) = next else { break };
-            if !self.answers.allow(Api::of_key(key)) {
+            if self.checks.is_out() || !self.answers.allow(Api::of_key(key)) {
                 break;
             }
             let (frame, charge) = self.intake.take();
@@ -185,14 +198,32 @@ impl Session {
             Ask::Versions { version, error } => {
                 let body = encode(version, &api::api_versions(error)).expect("every version can say what is served");
                 self.answers.owe(owed(Api::ApiVersions, version, Some(Answer::Body(body))));
-                self.answers.send(now.mono, &mut self.credit, out)?;
+                self.answers.send(now.mono, &mut self.ops, &mut self.credit, out)?;
             }
             Ask::Handle(request) => {
                 self.answers.owe(owed(request.api, request.version, None));
-                out.push(shard::Mail::Request(self.conn, Numbered { number: self.last, request }));
+                let numbered = Numbered { number: self.last, request };
+                let checked = self.checks.begin(numbered, &mut self.ops, out);
+                self.hand_over(checked, out);
             }
         }
         Ok(())
+    }
+
+    fn hand_over(&self, checked: Option<Numbered>, out: &mut Effects<Effect>) {
+        if let Some(request) = checked {
+            out.push(shard::Mail::Request(self.conn, request));
+        }
+    }
+
+    /// A request that has started is carried out, also when nobody waits for its answer any more.
+    fn computed(&mut self, op: OpId, outcome: Outcome, out: &mut Effects<Effect>) {
+        assert_ne!(self.phase, Phase::Over, "a session waits for its job");
+        let checked = self.checks.computed(op, outcome, &mut self.ops, out);
+        self.hand_over(checked, out);
+        if self.phase == Phase::Gone && !self.checks.is_out() {
+            self.over(out);
+        }
     }
 
     /// Reads the socket only while more bytes are of use.
@@ -207,6 +238,7 @@ impl Session {
         }
         if wanted != self.reading {
             self.reading = wanted;
+            sometimes!(Mark::ReadingPaused, wanted == Reading::Paused && self.phase == Phase::Open);
             out.push(match wanted {
                 Reading::On => Effect::Resume,
                 Reading::Paused => Effect::Pause,
@@ -216,6 +248,7 @@ impl Session {
 
     fn close_if_late(&mut self, now: Now, out: &mut Effects<Effect>) {
         if let Some(late) = self.deadline().filter(|deadline| deadline.at <= now.mono) {
+            sometimes!(Mark::ClientTooSlow);
             self.close(format!("{}: the client does not go on", late.reason), out);
         }
     }
@@ -230,13 +263,22 @@ impl Session {
         out.push(Effect::Close(why));
     }
 
-    /// Whatever is out for this connection, granted, wished for or under way, is free again when the shard hears this.
     fn gone(&mut self, out: &mut Effects<Effect>) {
-        if self.phase != Phase::Over {
-            self.phase = Phase::Over;
-            self.intake.clear();
-            out.push(shard::Mail::Closed(self.conn));
+        if matches!(self.phase, Phase::Gone | Phase::Over) {
+            return;
         }
+        self.intake.clear();
+        if self.checks.is_out() {
+            self.phase = Phase::Gone;
+        } else {
+            self.over(out);
+        }
+    }
+
+    /// Whatever is out for this connection, granted, wished for or under way, is free again when the shard hears this.
+    fn over(&mut self, out: &mut Effects<Effect>) {
+        self.phase = Phase::Over;
+        out.push(shard::Mail::Closed(self.conn));
     }
 }
 
@@ -258,6 +300,7 @@ impl Machine for Session {
                     self.answers.sent(now.mono, op, &mut self.credit, out);
                 }
             }
+            Input::Computed(op, outcome) => self.computed(op, outcome, out),
             Input::Closed => self.gone(out),
             Input::Mail(mail) => self.handle_mail(mail, out),
             Input::Tick => self.close_if_late(now, out),

@@ -5,6 +5,7 @@
 use super::Pool;
 use crate::id::ConnId;
 use crate::limits::Limits;
+use crate::machine::{Mark, sometimes};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
@@ -48,7 +49,9 @@ impl Credit {
     /// A session wants so many bytes, at once or not at all.
     pub(super) fn want(&mut self, conn: ConnId, pool: Pool, bytes: u64) -> Vec<Grant> {
         self.purse(pool).waiting.push_back((conn, bytes));
-        self.grant(pool)
+        let grants = self.grant(pool);
+        sometimes!(Mark::CreditWaited, !self.purse(pool).waiting.is_empty());
+        grants
     }
 
     /// A session gives bytes back.
@@ -126,6 +129,7 @@ impl Purse {
             if !fits {
                 break;
             }
+            sometimes!(Mark::WishBeyondPool, bytes > self.total);
             self.waiting.pop_front();
             self.free = self.free.saturating_sub(bytes);
             *self.held.entry(conn).or_default() += bytes;

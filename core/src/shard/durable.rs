@@ -3,7 +3,7 @@
 use super::{Effect, Mode, Shard, to};
 use crate::id::{ConnId, Lsn, NodeId, StreamId};
 use crate::kafka::ErrorCode;
-use crate::machine::{Deadline, Effects, Now};
+use crate::machine::{Deadline, Effects, Mark, Now, sometimes};
 use crate::mail::Mail as To;
 use crate::metadata::Commit;
 use crate::node;
@@ -21,7 +21,8 @@ impl Shard {
             let Some(partition) = self.partitions.get_mut(&waiting.stream) else {
                 // The topic was deleted while the batch waited. Its grant is spent on the next one.
                 self.appends.grant(wal::ring::cost(waiting.batch.len()));
-                let outcome = ProduceOutcome::Failed(ErrorCode::UnknownTopicOrPartition);
+                let outcome = ProduceOutcome::Failed(ErrorCode::UnknownTopicOrPartition.into());
+                sometimes!(Mark::DeletedWhileWaiting);
                 if let Some(complete) = self.produces.finish(waiting.part, outcome) {
                     self.answer_produce(complete, out);
                 }
@@ -37,6 +38,7 @@ impl Shard {
                 batch: waiting.batch,
             });
         }
+        sometimes!(Mark::AppendWaitedForRoom, !self.appends.is_empty());
         if !batches.is_empty() {
             out.push(to(To::Wal(wal::Mail::Append(batches))));
         }
@@ -47,7 +49,8 @@ impl Shard {
     /// not go on taking memory.
     pub(super) fn forget_appends(&mut self, conn: ConnId, out: &mut Effects<Effect>) {
         for waiting in self.appends.forget(conn) {
-            let outcome = ProduceOutcome::Failed(ErrorCode::NotLeaderOrFollower);
+            sometimes!(Mark::ClosedWithAppendsWaiting);
+            let outcome = ProduceOutcome::Failed(ErrorCode::NotLeaderOrFollower.into());
             if let Some(complete) = self.produces.finish(waiting.part, outcome) {
                 self.answer_produce(complete, out);
             }
@@ -60,6 +63,7 @@ impl Shard {
         for appended in batches {
             let (stream, base, end) = (appended.stream, appended.base, appended.end);
             // A deleted topic's batches are durable and nobody's.
+            sometimes!(Mark::DurableAfterDelete, !self.partitions.contains_key(&stream));
             let Some(partition) = self.partitions.get_mut(&stream) else { continue };
             let part = partition.apply(base, end);
             self.cache.insert(now, appended);
@@ -82,6 +86,7 @@ impl Shard {
     pub(super) fn handle_marker(&mut self, marker: CutMarker, out: &mut Effects<Effect>) {
         self.cut_asked = false;
         if self.mode == Mode::Drained {
+            sometimes!(Mark::MarkerAfterLastCut);
             // The last cut is made; what a later marker could add belongs to deleted topics.
             return;
         }
@@ -111,12 +116,13 @@ impl Shard {
         }
         let waiting: Vec<_> = self.appends.abandon().map(|waiting| waiting.part).collect();
         for part in waiting {
-            let outcome = ProduceOutcome::Failed(ErrorCode::NotLeaderOrFollower);
+            let outcome = ProduceOutcome::Failed(ErrorCode::NotLeaderOrFollower.into());
             if let Some(complete) = self.produces.finish(part, outcome) {
                 self.answer_produce(complete, out);
             }
         }
         let in_flight: Vec<_> = self.partitions.values_mut().flat_map(Partition::poison).collect();
+        sometimes!(Mark::PoisonedWithAppendsInFlight, !in_flight.is_empty());
         for part in in_flight {
             if let Some(complete) = self.produces.finish(part, ProduceOutcome::Unknown) {
                 self.answer_produce(complete, out);
@@ -154,10 +160,12 @@ impl Shard {
     }
 
     fn make_cut(&mut self, lsn: Lsn, out: &mut Effects<Effect>) {
+        let cluster = self.image.as_ref().expect("a shard that serves has an image").cluster;
         let me = self.me.expect("records are taken only once the broker serves");
         self.cut = self.cut.next();
         let ranges = self.cache.cut(self.cut);
         out.push(to(To::Uploader(upload::Mail::Cut(Cut {
+            cluster,
             epoch: me.epoch,
             recovery: None,
             number: self.cut,

@@ -1,10 +1,11 @@
 //! Fetches that are not answered yet: some wait for records, some for objects being read.
 
+use super::found::Found;
 use super::joins::Asked;
-use crate::data_object::{Read, ReadError, ReadId, StoredBatch};
+use crate::data_object::{Read, ReadBatches, ReadError, ReadId};
 use crate::id::{ConnId, Offset, StreamId, TopicId};
 use crate::kafka::ErrorCode;
-use crate::machine::{Deadline, Instant, Rope};
+use crate::machine::{Deadline, Instant, Mark, sometimes};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use kafka_protocol::protocol::StrBytes;
@@ -61,7 +62,7 @@ impl Fetch {
 /// What one partition of a fetch came to.
 #[derive(Clone, Debug)]
 pub(super) enum Got {
-    Records { high_watermark: Offset, start: Offset, records: Rope },
+    Records { high_watermark: Offset, start: Offset, records: Found },
     Failed(ErrorCode),
 }
 
@@ -69,7 +70,7 @@ impl Got {
     /// Length of its records.
     pub(super) fn bytes(&self) -> u64 {
         match self {
-            Self::Records { records, .. } => records.len() as u64,
+            Self::Records { records, .. } => records.len(),
             Self::Failed(_) => 0,
         }
     }
@@ -165,8 +166,20 @@ impl Fetches {
         expired
     }
 
+    /// For whom and what a read is that has not ended.
+    pub(super) fn wanted_by(&self, read: ReadId) -> Option<(&Fetch, &Read)> {
+        let (id, at) = self.reading.get(&read)?;
+        match self.open.get(id)? {
+            (fetch, State::Reading { steps, .. }) => match &steps[*at] {
+                Step::Reading { read, .. } => Some((fetch, read)),
+                Step::Known(_) => None,
+            },
+            (_, State::Parked) => None,
+        }
+    }
+
     /// A read has ended. Returns the fetch if it was the last one.
-    pub(super) fn finish(&mut self, read: ReadId, result: Result<Vec<StoredBatch>, ReadError>) -> Option<Ended> {
+    pub(super) fn finish(&mut self, read: ReadId, result: Result<ReadBatches, ReadError>) -> Option<Ended> {
         let (id, at) = self.reading.remove(&read)?;
         let (_, State::Reading { steps, missing }) = self.open.get_mut(&id)? else {
             unreachable!("a fetch that is read for is not parked")
@@ -176,17 +189,12 @@ impl Fetches {
         };
         let gone = matches!(result, Err(ReadError::Gone | ReadError::NotHeld));
         steps[at] = Step::Known(match result {
-            Ok(batches) => {
-                let mut records = Rope::default();
-                for batch in batches {
-                    records.push(batch.batch.0);
-                }
+            Ok(ReadBatches { batches, buffer }) => {
+                let mut records = Found::default();
+                records.push(buffer, batches.into_iter().map(|batch| batch.batch.0).collect());
                 Got::Records { high_watermark, start, records }
             }
-            Err(error) => {
-                tracing::warn!(%error, "a fetch could not read an object");
-                Got::Failed(ErrorCode::KafkaStorageError)
-            }
+            Err(_) => Got::Failed(ErrorCode::KafkaStorageError),
         });
         *missing -= 1;
         if gone {
@@ -243,6 +251,7 @@ impl Fetches {
     fn begin_again(&mut self, id: FetchId) -> Option<Ended> {
         let (fetch, _) = self.open.remove(&id)?;
         self.reading.retain(|_, (reading, _)| *reading != id);
+        sometimes!(Mark::FetchBegunAgain);
         Some(Ended::Again(Fetch { restarts: fetch.restarts + 1, ..fetch }))
     }
 

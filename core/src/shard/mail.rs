@@ -1,6 +1,6 @@
 //! What the shard hears and what it wants done.
 
-use crate::id::{ConnId, CutNumber, NodeEpoch, NodeId};
+use crate::id::{ConnId, NodeEpoch, NodeId};
 use crate::machine::OpId;
 use crate::metadata::{Answer, Entry, Image};
 use crate::session::Numbered;
@@ -69,9 +69,6 @@ pub enum Mail {
     Cut(CutMarker),
     /// From the WAL: a write failed. What is not acknowledged by now never will be.
     WalPoisoned,
-    /// From the uploader: a cut is committed. A hint only: the log cache lets go when this broker's own replica of the
-    /// metadata has the commit.
-    Committed(CutNumber),
     /// From the node: the metadata as of now, before anything else.
     Image(Box<Image>),
     /// From the node: durable entries.

@@ -24,11 +24,15 @@ mod appends;
 mod credit;
 mod durable;
 mod fetches;
+mod found;
 mod joins;
 mod mail;
 mod partition;
 mod replica;
 mod topics;
+
+#[cfg(test)]
+mod tests;
 
 pub use mail::{Effect, Input, Mail, Pool};
 
@@ -143,6 +147,12 @@ impl Shard {
         self.partitions.get(&stream).map(Partition::high_watermark)
     }
 
+    /// The offset that the next batch of a stream that is open here gets: nobody may hear of it yet.
+    #[must_use]
+    pub fn appended(&self, stream: StreamId) -> Option<crate::id::Offset> {
+        self.partitions.get(&stream).map(Partition::appended)
+    }
+
     /// Whether nobody waits for anything and all credit is back.
     #[must_use]
     pub fn is_quiescent(&self) -> bool {
@@ -192,7 +202,6 @@ impl Shard {
             Mail::Appended(batches) => self.handle_appended(now, batches, out),
             Mail::Cut(marker) => self.handle_marker(marker, out),
             Mail::WalPoisoned => self.handle_poisoned(out),
-            Mail::Committed(_) => {}
             Mail::Image(image) => self.image = Some(*image),
             Mail::Entries(entries) => self.handle_entries(now, &entries, out),
             Mail::Serve { node, epoch } => {
@@ -218,6 +227,8 @@ impl Shard {
             RequestBody::ListOffsets(request) => self.handle_list_offsets(asked, &request, out),
             RequestBody::Metadata(request) => self.handle_metadata(now, asked, request, out),
             RequestBody::CreateTopics(request) => self.handle_create_topics(now, asked, request, out),
+            RequestBody::CreatePartitions(request) => self.handle_create_partitions(now, asked, request, out),
+            RequestBody::DeleteRecords(request) => self.handle_delete_records(now, asked, request, out),
             RequestBody::DeleteTopics(request) => self.handle_delete_topics(now, asked, request, out),
         }
     }
@@ -226,6 +237,8 @@ impl Shard {
         match request {
             TopicRequest::Metadata(request) => self.answer_metadata(asked, &request, out),
             TopicRequest::Create(request) => self.answer_create_topics(asked, &request, outcomes, out),
+            TopicRequest::Grow(request) => self.answer_create_partitions(asked, &request, outcomes, out),
+            TopicRequest::Trim(request) => self.answer_delete_records(asked, &request, outcomes, out),
             TopicRequest::Delete(request, ids) => self.answer_delete_topics(asked, &request, &ids, outcomes, out),
         }
     }
@@ -296,9 +309,8 @@ impl Shard {
         self.send_answer(asked, Answer::Body(body), out);
     }
 
-    /// Answers with records, once there is credit for them.
-    fn answer_paid(&mut self, now: Now, asked: Asked, body: Rope, out: &mut Effects<Effect>) {
-        let bytes = body.len() as u64;
+    /// Answers with records that hold so many bytes, once there is credit for them.
+    fn answer_paid(&mut self, now: Now, asked: Asked, (body, bytes): (Rope, u64), out: &mut Effects<Effect>) {
         self.want_answer_credit(now, asked.conn, bytes, Unpaid::Answer(asked, body), out);
     }
 
@@ -323,7 +335,7 @@ impl Shard {
                 continue;
             }
             match self.unpaid.remove(&conn).expect("credit for an answer is wanted by one that waits") {
-                Unpaid::Answer(asked, body) => self.send_answer(asked, Answer::Paid(body), out),
+                Unpaid::Answer(asked, body) => self.send_answer(asked, Answer::Paid(body, bytes), out),
                 Unpaid::Fetch(fetch) => self.try_fetch(now, Fetch { held: bytes, ..fetch }, out),
             }
         }

@@ -31,6 +31,11 @@ impl Partition {
         self.applied
     }
 
+    /// The offset that the next batch gets.
+    pub(super) fn appended(&self) -> Offset {
+        self.appended
+    }
+
     /// Gives offsets to a batch that goes to the WAL now. Returns its first and the one after its last.
     pub(super) fn append(&mut self, records: u32, part: Part) -> (Offset, Offset) {
         let base = self.appended;

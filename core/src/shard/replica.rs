@@ -3,7 +3,7 @@
 use super::{Effect, Me, Shard};
 use crate::id::{Offset, StreamId, TopicId};
 use crate::kafka::ErrorCode;
-use crate::machine::{Effects, Now};
+use crate::machine::{Effects, Mark, Now, sometimes};
 use crate::metadata::{Answer, Command, Entry, StreamState, TopicName};
 use crate::shard::api::ProduceOutcome;
 use crate::shard::partition::Partition;
@@ -92,7 +92,8 @@ impl Shard {
             let Some(partition) = self.partitions.remove(&stream) else { continue };
             self.cache.drop_stream(stream);
             for part in partition.abandon() {
-                let outcome = ProduceOutcome::Failed(ErrorCode::UnknownTopicOrPartition);
+                sometimes!(Mark::DeletedInFlight);
+                let outcome = ProduceOutcome::Failed(ErrorCode::UnknownTopicOrPartition.into());
                 if let Some(complete) = self.produces.finish(part, outcome) {
                     self.answer_produce(complete, out);
                 }

@@ -1,20 +1,28 @@
 //! Requests that change or await topics, and the commands to the controller that they cause.
 
 use super::joins::{Asked, Begun, Joins, Part};
-use crate::id::TopicId;
+use super::{Effect, Shard};
+use crate::id::{Offset, StreamId, TopicId};
 use crate::kafka::ErrorCode;
-use crate::machine::{Deadline, Instant};
-use crate::metadata::{Answer, NewTopic, Refusal};
+use crate::machine::{Deadline, Effects, Instant};
+use crate::metadata::{Answer, Command, NewTopic, Refusal};
+use crate::node::Asker;
+use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use kafka_protocol::messages::{CreateTopicsRequest, DeleteTopicsRequest, MetadataRequest};
+use kafka_protocol::messages::{
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, MetadataRequest,
+};
 
 /// A request whose answer waits for commands.
 #[derive(Debug)]
 pub(super) enum TopicRequest {
     Create(CreateTopicsRequest),
+    Grow(CreatePartitionsRequest),
     /// With the ids that names stood for when it came.
     Delete(DeleteTopicsRequest, Vec<Option<TopicId>>),
+    /// Its topics are its partitions, one after the other.
+    Trim(DeleteRecordsRequest),
     Metadata(MetadataRequest),
 }
 
@@ -24,7 +32,50 @@ pub(super) enum TopicOutcome {
     Done,
     /// Created, or would be (validate only).
     Created(NewTopic),
-    Refused(ErrorCode, &'static str),
+    /// Nothing below that offset can be read any more.
+    Trimmed(StreamId, Offset),
+    Refused(ErrorCode, Cow<'static, str>),
+}
+
+/// What one topic of such a request needs.
+#[derive(Debug)]
+pub(super) enum TopicStep {
+    /// Nothing: it has come to this already.
+    Known(TopicOutcome),
+    /// A command, and what it comes to if it is done.
+    Command(Command, TopicOutcome),
+}
+
+impl TopicOutcome {
+    /// No, and why.
+    pub(super) fn refused(code: ErrorCode, why: impl Into<Cow<'static, str>>) -> Self {
+        Self::Refused(code, why.into())
+    }
+}
+
+impl Shard {
+    /// Begins a request with a step for each of its topics. It is answered when all of them are known, or at `due`.
+    pub(super) fn begin_topics(
+        &mut self,
+        asked: Asked,
+        request: TopicRequest,
+        steps: Vec<TopicStep>,
+        due: Instant,
+        out: &mut Effects<Effect>,
+    ) {
+        let known = |step: &TopicStep| if let TopicStep::Known(outcome) = step { Some(outcome.clone()) } else { None };
+        match self.topics.begin(asked, request, steps.iter().map(known).collect(), due) {
+            Begun::Complete(complete) => self.answer_topics(complete, out),
+            Begun::Open(join) => {
+                for (index, step) in steps.into_iter().enumerate() {
+                    if let TopicStep::Command(command, success) = step {
+                        let tag = self.topics.command(join, index, success);
+                        self.send_command(Asker::Shard(tag), command, out);
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Open topic requests.
@@ -42,7 +93,7 @@ pub(super) type Complete = ((Asked, TopicRequest), Vec<TopicOutcome>);
 
 impl Topics {
     /// Begins a request. For each `None` the caller then registers a command by [`Topics::command`].
-    pub(super) fn begin(
+    fn begin(
         &mut self,
         asked: Asked,
         request: TopicRequest,
@@ -58,7 +109,7 @@ impl Topics {
     }
 
     /// A command for part `index` of a request, whose outcome is `success` if it is done. Returns its tag.
-    pub(super) fn command(&mut self, join: u64, index: usize, success: TopicOutcome) -> u64 {
+    fn command(&mut self, join: u64, index: usize, success: TopicOutcome) -> u64 {
         self.last_command += 1;
         self.commands.insert(self.last_command, (self.joins.part(join, index), success));
         self.last_command
@@ -87,7 +138,7 @@ impl Topics {
         {
             self.due.pop_first();
             self.due_of.remove(&join);
-            let outcome = |_| TopicOutcome::Refused(ErrorCode::RequestTimedOut, "the cluster did not answer in time");
+            let outcome = |_| TopicOutcome::refused(ErrorCode::RequestTimedOut, "the cluster did not answer in time");
             expired.extend(self.joins.give_up(join, outcome));
         }
         expired
@@ -108,7 +159,8 @@ fn refused(refusal: &Refusal) -> TopicOutcome {
         Refusal::TopicExists => (ErrorCode::TopicAlreadyExists, "a topic of that name exists"),
         Refusal::UnknownTopic => (ErrorCode::UnknownTopicOrPartition, "no such topic"),
         Refusal::InvalidPartitions => (ErrorCode::InvalidPartitions, "the number of partitions is not allowed"),
+        Refusal::UnknownStream => (ErrorCode::NotLeaderOrFollower, "this broker does not lead the partition any more"),
         _ => (ErrorCode::NotController, "this broker may not change the cluster any more"),
     };
-    TopicOutcome::Refused(code, why)
+    TopicOutcome::refused(code, why)
 }

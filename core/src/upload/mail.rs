@@ -1,6 +1,6 @@
 //! What the uploader hears and says.
 
-use crate::id::{CutNumber, Lsn, NodeEpoch, Offset, RecoveryNumber, StreamEpoch, StreamId};
+use crate::id::{ClusterId, CutNumber, Lsn, NodeEpoch, Offset, RecoveryNumber, StreamEpoch, StreamId};
 use crate::machine::OpId;
 use crate::metadata::Answer;
 use crate::store::{StoreCall, StoreResult};
@@ -40,6 +40,8 @@ pub enum Mail {
 /// Everything in the log cache up to an LSN: uploaded and committed together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cut {
+    /// The cluster whose records these are.
+    pub cluster: ClusterId,
     /// The epoch whose records these are.
     pub epoch: NodeEpoch,
     /// Set if that epoch is fenced and this is what its recovery found.

@@ -1,20 +1,20 @@
 //! MACHINE: the uploader. Turns cuts into data objects and commits them, strictly in order.
 //!
 //! It owns the cuts that are not committed, and the object ids leased to this node epoch. It promises:
-//! - **nothing is trimmed or evicted before its commit is durable**: the WAL hears of a trim point, and the shard of a
-//!   committed cut, only from the controller's answer to that cut's commit;
+//! - **nothing is trimmed before its commit is durable**: the WAL hears of a trim point only from the controller's answer
+//!   to that cut's commit;
 //! - commits are sent in the order of the cuts, one at a time, each only once all its objects are durable;
 //! - an object's bytes are fixed at the first attempt to put it, and its id names no other bytes ever after.
 //!
 //! Inputs: cuts (from the shard, and from the node while it recovers), completions of puts, answers to its commands.
-//! Effects: puts in the bucket, commands to the controller through the node, and, of a committed cut, a trim to the WAL,
-//! word to the shard and to the node.
+//! Effects: puts in the bucket, commands to the controller through the node, and, of a committed cut, a trim to the WAL
+//! and word to the node. (The shard hears of it by the entries that it folds.)
 //!
 //! ```text
 //!  cut ──> objects planned ──> ids given ──> put ──> stored ─┐  (several cuts at once)
 //!               ^                │  ^        │ ^            │
 //!               │            LeaseObjects    └─┘ again      v  (the oldest cut only)
-//!               └──────────── NotLeased <──────────────── Commit ──> Trim, Committed, CutCommitted
+//!               └──────────── NotLeased <──────────────── Commit ──> Trim, CutCommitted
 //! ```
 //! A put that may have taken effect is repeated with the same bytes. Where the name then exists already, the object's
 //! last bytes are compared: they hold the checksums of all the rest.
@@ -31,12 +31,12 @@ use self::job::{Job, JobNumber, Stage};
 use self::object::Judgement;
 use crate::id::{CutNumber, NodeEpoch};
 use crate::limits::Limits;
-use crate::machine::{Deadline, Effects, Machine, Now, OpId, OpIds, Rng};
+use crate::machine::{Deadline, Effects, Machine, Mark, Now, OpId, OpIds, Rng, sometimes};
 use crate::mail::Halt;
 use crate::metadata::{Answer, Command, Refusal};
 use crate::node::{self, Asker};
 use crate::store::{StoreCall, StoreResult};
-use crate::{shard, wal};
+use crate::wal;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use core::time::Duration;
@@ -231,12 +231,12 @@ impl Uploader {
         assert_eq!(job.stage, Stage::Committing, "a commit is answered after it was sent");
         self.first = self.first.next();
         self.bytes -= job.bytes;
+        sometimes!(Mark::EmptyCut, job.objects.is_empty());
         let cut = job.cut;
         tracing::info!(epoch = %cut.epoch, cut = %cut.number, lsn = %cut.lsn, bytes = job.bytes, "cut committed");
         // What a recovery found was never in this epoch's ring or log cache.
         if cut.recovery.is_none() {
             out.push(Effect::Mail(crate::mail::Mail::Wal(wal::Mail::Trim(cut.lsn))));
-            out.push(Effect::Mail(crate::mail::Mail::Shard(shard::Mail::Committed(cut.number))));
         }
         out.push(to_node(node::Mail::CutCommitted(cut.number)));
     }
@@ -246,10 +246,14 @@ impl Uploader {
         let at = usize::try_from(place.job.0 - self.first.0).expect("few cuts wait");
         let upload = &mut self.jobs[at].objects[place.object];
         match upload.completed(now, result, &mut self.rng)? {
-            Judgement::Stored => self.health = Health::Good,
+            Judgement::Stored => {
+                self.health = Health::Good;
+                sometimes!(Mark::UploadsOutOfOrder, self.jobs[at].is_stored() && !self.jobs[0].is_stored());
+            }
             Judgement::Again => {}
             Judgement::NoSpace if self.health == Health::Good => {
                 self.health = Health::Full;
+                sometimes!(Mark::StoreFull);
                 tracing::warn!("no space is left behind the object store: uploads wait until some is freed");
             }
             Judgement::NoSpace => {}
@@ -293,7 +297,7 @@ impl Uploader {
                     }
                     return;
                 };
-                upload.fix(id, self.limits.data_block, &job.cut.ranges);
+                upload.fix(job.cut.cluster, id, self.limits.data_block, &job.cut.ranges);
             }
         }
     }

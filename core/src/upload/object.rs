@@ -2,8 +2,8 @@
 
 use super::CutRange;
 use crate::data_object::{self, Built};
-use crate::id::ObjectId;
-use crate::machine::{Backoff, Instant, Now, OpId, Rng};
+use crate::id::{ClusterId, ObjectId};
+use crate::machine::{Backoff, Instant, Mark, Now, OpId, Rng, sometimes};
 use crate::mail::Halt;
 use crate::metadata::CommitObject;
 use crate::store::{Fatal, Precondition, Span, StoreDone, StoreError, StoreOp, StoreResult};
@@ -80,9 +80,9 @@ impl Upload {
     }
 
     /// Builds the object under an id of its own; its bytes are fixed from now on.
-    pub(super) fn fix(&mut self, id: ObjectId, data_block: u32, ranges: &[CutRange]) {
+    pub(super) fn fix(&mut self, cluster: ClusterId, id: ObjectId, data_block: u32, ranges: &[CutRange]) {
         assert!(self.object.is_none(), "an object has one id");
-        let built = data_object::build(id, data_block, self.members.iter().map(|at| &ranges[*at]));
+        let built = data_object::build(cluster, id, data_block, self.members.iter().map(|at| &ranges[*at]));
         self.object = Some(Object {
             id,
             built,
@@ -197,6 +197,7 @@ impl Object {
             Ok(StoreDone::Got { body, total, .. }) => {
                 let same = total == self.built.body.len() as u64 && body.0 == self.built.tail;
                 self.differed += u32::from(!same);
+                sometimes!(Mark::OwnObjectRecognised, same);
                 match same {
                     true => Ok(self.stored()),
                     false if self.differed < COMPARISONS => Ok(self.rest(now, Step::Compare, rng)),

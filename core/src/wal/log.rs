@@ -12,7 +12,7 @@ use super::ring::{cost, payload_cost};
 use super::{Append, Appended, Rules};
 use crate::disk::{DiskOp, SECTOR};
 use crate::id::Lsn;
-use crate::machine::OpId;
+use crate::machine::{Mark, OpId, sometimes};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -117,6 +117,11 @@ impl Log {
         self.pending_cost
     }
 
+    /// Blocks whose write has not ended.
+    pub(super) fn writing(&self) -> usize {
+        self.writing
+    }
+
     /// Whether every append is durable.
     pub(super) fn is_quiet(&self) -> bool {
         self.pending.is_empty() && self.flight.is_empty()
@@ -158,6 +163,8 @@ impl Log {
         }
         self.take_whole(plan.whole, at, &block, &mut records);
         self.head = Lsn(lsn.0 + block.len() as u64);
+        let at_ring_end = self.head.0.is_multiple_of(self.rules.geometry.ring());
+        sometimes!(Mark::RecordCrossesRingEnd, at_ring_end && self.cut.is_some());
         self.writing += 1;
         let whole = self.cut.as_ref().map_or(self.head, |cut| cut.from);
         self.flight.push_back(Flight { op, lsn, end: self.head, state: State::Writing, records, whole });
@@ -168,6 +175,7 @@ impl Log {
     pub(super) fn written(&mut self, op: OpId) -> Vec<Appended> {
         let at = self.flight.binary_search_by_key(&op, |flight| flight.op).expect("a completion of a block's write");
         assert_eq!(self.flight[at].state, State::Writing, "a second completion of one write");
+        sometimes!(Mark::BlocksOutOfOrder, at > 0);
         self.flight[at].state = State::Written;
         self.writing -= 1;
         let mut records = Vec::new();
@@ -254,6 +262,7 @@ impl Log {
         self.pending_cost -= payload_cost(before as u64);
         self.pending_cost += payload_cost((len - upto) as u64);
         cut.written = upto;
+        sometimes!(Mark::RecordSpansBlocks, kind == FragmentKind::First);
         cut.pieces.push(piece);
         if kind == FragmentKind::Last {
             let (Some(cut), Some(append)) = (self.cut.take(), self.pending.pop_front()) else { unreachable!() };

@@ -36,7 +36,7 @@ pub use mail::{Append, Appended, CutMarker, CutReason, Effect, Found, Input, Ins
 use crate::disk::{DiskDone, DiskResult};
 use crate::id::Lsn;
 use crate::limits::Limits;
-use crate::machine::{Deadline, Effects, Machine, Now, OpId, OpIds};
+use crate::machine::{Deadline, Effects, Machine, Mark, Now, OpId, OpIds, sometimes};
 use crate::{node, shard};
 use alloc::boxed::Box;
 use alloc::format;
@@ -60,6 +60,18 @@ enum Phase {
     Closed,
     /// Everything below was delivered.
     Poisoned(Lsn),
+}
+
+/// Up to where a life's log is. Everything below `trim` is committed, everything below `durable` is on stable storage,
+/// everything below `head` is written or being written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Positions {
+    /// The trim point, as the WAL was told.
+    pub trim: Lsn,
+    /// The end of what is durable.
+    pub durable: Lsn,
+    /// Where the next block begins.
+    pub head: Lsn,
 }
 
 /// What is fixed from the start.
@@ -99,6 +111,15 @@ impl Wal {
         Ok(Self { rules, ops: OpIds::default(), phase })
     }
 
+    /// Up to where the log is, while a life is open.
+    #[must_use]
+    pub fn positions(&self) -> Option<Positions> {
+        match &self.phase {
+            Phase::Open(open) => Some(open.positions()),
+            _ => None,
+        }
+    }
+
     fn take_mail(&mut self, mail: Mail, out: &mut Effects<Effect>) {
         match &mut self.phase {
             Phase::Opening(_) => self.take_mail_opening(mail, out),
@@ -106,6 +127,7 @@ impl Wal {
             Phase::Poisoned(delivered) => {
                 // What was delivered can still be saved; nothing else is done any more.
                 if let Mail::Cut(reason) = mail {
+                    sometimes!(Mark::CutOfPoisonedWal);
                     let marker = CutMarker { lsn: *delivered, reason };
                     out.push(Effect::Mail(crate::mail::Mail::Shard(shard::Mail::Cut(marker))));
                 }
@@ -148,6 +170,7 @@ impl Wal {
     fn poison(&mut self, what: String, out: &mut Effects<Effect>) {
         let Phase::Open(open) = &self.phase else { unreachable!() };
         tracing::error!(%what, "the WAL is poisoned");
+        sometimes!(Mark::PoisonedWithWritesInFlight, open.writing() > 1);
         self.phase = Phase::Poisoned(open.whole());
         out.push(Effect::Mail(crate::mail::Mail::Shard(shard::Mail::WalPoisoned)));
         out.push(Effect::Mail(crate::mail::Mail::Node(node::Mail::WalPoisoned(what))));

@@ -10,10 +10,10 @@
 use super::headers::Headers;
 use super::log::Log;
 use super::ring::header::Ending;
-use super::{Append, CutMarker, CutReason, Effect, Rules};
+use super::{Append, CutMarker, CutReason, Effect, Positions, Rules};
 use crate::disk::DiskOp;
 use crate::id::Lsn;
-use crate::machine::{Deadline, Effects, Instant, Now, OpId, OpIds};
+use crate::machine::{Deadline, Effects, Instant, Mark, Now, OpId, OpIds, sometimes};
 use crate::mail::Mail;
 use crate::shard;
 use alloc::vec::Vec;
@@ -91,6 +91,12 @@ impl Open {
     pub(super) fn cut(&mut self, reason: CutReason, out: &mut Effects<Effect>) {
         self.mark = self.log.whole();
         out.push(Effect::Mail(Mail::Shard(shard::Mail::Cut(CutMarker { lsn: self.mark, reason }))));
+        sometimes!(Mark::CutBelowDurable, self.mark < self.log.durable());
+    }
+
+    /// Up to where it is.
+    pub(super) fn positions(&self) -> Positions {
+        Positions { trim: self.trim, durable: self.log.durable(), head: self.log.head() }
     }
 
     /// Everything below is committed.
@@ -129,6 +135,7 @@ impl Open {
         }
         self.write_header(now, ops, out);
         if self.is_half_full() {
+            sometimes!(Mark::RingHalfFull);
             self.cut(CutReason::RingHalfFull, out);
         }
         self.grant(out);
@@ -144,6 +151,11 @@ impl Open {
     /// The largest LSN at which the log may be cut.
     pub(super) fn whole(&self) -> Lsn {
         self.log.whole()
+    }
+
+    /// Blocks whose write has not ended.
+    pub(super) fn writing(&self) -> usize {
+        self.log.writing()
     }
 
     /// Panics with what is broken.
@@ -177,6 +189,7 @@ impl Open {
             self.stage = Stage::Closing;
             self.last_words()
         } else if self.trim > self.headers.trim() || self.deadline().is_some_and(|due| due.at <= now.mono) {
+            sometimes!(Mark::IdleHeader, self.trim == self.headers.trim());
             (self.trim, Ending::Open)
         } else {
             return;
@@ -192,6 +205,7 @@ impl Open {
         if self.mark == self.log.durable() {
             return (self.mark, Ending::Clean);
         }
+        sometimes!(Mark::ClosedWithUncutRecords);
         tracing::warn!(cut = self.mark.0, durable = self.log.durable().0, "the WAL is closed with records in no cut");
         (self.mark, Ending::Open)
     }

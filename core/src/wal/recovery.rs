@@ -22,6 +22,7 @@ use super::ring::{LARGEST_BLOCK, LARGEST_NUMBER};
 use super::{Appended, Recovered};
 use crate::disk::{DiskError, DiskOp, SECTOR};
 use crate::id::Lsn;
+use crate::machine::{Mark, sometimes};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -132,6 +133,7 @@ impl Recovery {
     /// What was asked for can't be read.
     pub(super) fn failed(&mut self, error: DiskError) -> Step {
         self.stage = Stage::Ended;
+        sometimes!(Mark::RecoveryReadFailed);
         Step::Tell(Recovered::Unreadable(format!(
             "the WAL can't be read at or behind LSN {}: {error}; its device needs attention, and nothing on it was \
              changed",
@@ -223,6 +225,7 @@ impl Recovery {
                  acknowledged; restore the device, or give this WAL up, which loses what it holds from there on"
             ));
         }
+        sometimes!(Mark::TornTail, seen.any);
         let shown = seen.any || hole > self.from || self.header.trim >= self.from || self.header.durable >= self.from;
         if shown { self.end_here() } else { self.look_back_from() }
     }
@@ -256,6 +259,7 @@ impl Recovery {
             let here = Lsn(from.0 + at as u64);
             match sight(chunk, at, &self.identity, self.header.block) {
                 Sight::Block(block) if self.belongs_behind(&block, here) && block.end() >= self.from => {
+                    sometimes!(Mark::LookedBack);
                     return self.end_here();
                 }
                 _ => {}
@@ -295,6 +299,8 @@ impl Recovery {
     fn part(&mut self, more: More) -> Step {
         let records = core::mem::take(&mut self.records);
         let upto = self.assembler.whole_below(self.next);
+        sometimes!(Mark::RecoveredInParts, more == More::Maybe);
+        sometimes!(Mark::HalfRecord, more == More::No && upto < self.next);
         Step::Tell(Recovered::Part { records, upto, more: more == More::Maybe })
     }
 

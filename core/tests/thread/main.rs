@@ -13,6 +13,7 @@ use kafka_protocol::protocol::{Decodable, StrBytes};
 use karst_core::id::{ConnId, TopicId};
 use karst_core::kafka::{Acks, Api, CheckedBatch, Produce, ProducePartition, ProduceTopic, Request, RequestBody};
 use karst_core::machine::{Payload, Rope};
+use karst_core::mail::Halt;
 use karst_core::session::Answer;
 use std::time::Duration;
 use world::{Storage, World};
@@ -47,6 +48,34 @@ fn an_idle_broker_cuts_by_age_and_trims_its_wal() {
     world.pass(Duration::from_secs(60));
     assert_eq!(world.committed_objects(), 1);
     assert_eq!(fetch_all(&mut world), expected(1));
+}
+
+#[test]
+fn a_broker_that_lost_its_bucket_changes_nothing() {
+    for clean in [false, true] {
+        let mut world = World::start(Storage::new(1 << 20));
+        create_topic(&mut world);
+        produce(&mut world, 0);
+        let left = if clean { world.stop() } else { world.crash() };
+
+        let lost = left.clone().with_bucket_of(&Storage::new(1 << 20));
+        let (halt, after) = World::refuse(lost.clone());
+        assert!(matches!(&halt, Halt::Bucket(why) if why.contains("the bucket is empty")), "{halt:?}");
+        assert!(after.holds_what(&lost), "the bucket or the WAL was changed");
+
+        let mut world = World::start(after.with_bucket_of(&left));
+        assert_eq!(fetch_all(&mut world), expected(1));
+    }
+}
+
+#[test]
+fn a_broker_with_the_wal_of_another_cluster_changes_nothing() {
+    let ours = World::start(Storage::new(1 << 20)).crash();
+    let theirs = World::start(Storage::another(1 << 20)).crash();
+    let mixed = ours.with_bucket_of(&theirs);
+    let (halt, after) = World::refuse(mixed.clone());
+    assert!(matches!(&halt, Halt::WalRefused(why) if why.contains("belong together")), "{halt:?}");
+    assert!(after.holds_what(&mixed), "the bucket or the WAL was changed");
 }
 
 fn create_topic(world: &mut World) {
@@ -97,7 +126,7 @@ fn expected(count: u32) -> Vec<u32> {
 
 fn ask(world: &mut World, api: Api, version: i16, body: RequestBody) -> Rope {
     match world.ask(ConnId(1), Request { api, version, frame: Payload::default(), body }) {
-        Answer::Body(body) | Answer::Paid(body) => body,
+        Answer::Body(body) | Answer::Paid(body, _) => body,
         other => panic!("not answered: {other:?}"),
     }
 }

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// What outlives a broker.
+#[derive(Clone)]
 pub(crate) struct Storage {
     disk: Vec<u8>,
     bucket: BTreeMap<Key, (u64, Vec<u8>)>,
@@ -29,6 +30,21 @@ impl Storage {
     /// A blank disk of so many bytes, and an empty bucket.
     pub(crate) fn new(disk: usize) -> Self {
         Self { disk: vec![0; disk], bucket: BTreeMap::new(), puts: 0, starts: 0 }
+    }
+
+    /// The same for another broker, whose randomness differs.
+    pub(crate) fn another(disk: usize) -> Self {
+        Self { starts: 1000, ..Self::new(disk) }
+    }
+
+    /// Another bucket for this disk.
+    pub(crate) fn with_bucket_of(self, other: &Self) -> Self {
+        Self { bucket: other.bucket.clone(), ..self }
+    }
+
+    /// Whether nothing differs.
+    pub(crate) fn holds_what(&self, other: &Self) -> bool {
+        (&self.disk, &self.bucket) == (&other.disk, &other.bucket)
     }
 
     fn on_disk(&mut self, op: DiskOp) -> DiskResult {
@@ -118,7 +134,20 @@ macro_rules! step {
 
 impl World {
     /// Starts a broker and waits until it serves.
-    pub(crate) fn start(mut storage: Storage) -> Self {
+    pub(crate) fn start(storage: Storage) -> Self {
+        let world = Self::begin(storage);
+        assert!(world.ready, "the broker does not serve: {:?}", world.halted);
+        world
+    }
+
+    /// Starts a broker that refuses to serve: why, and what it leaves.
+    pub(crate) fn refuse(storage: Storage) -> (Halt, Storage) {
+        let world = Self::begin(storage);
+        assert!(!world.ready, "the broker serves");
+        (world.halted.expect("a broker that does not serve halts"), world.storage)
+    }
+
+    fn begin(mut storage: Storage) -> Self {
         storage.starts += 1;
         let limits = Limits { batch: 16 << 10, wal_block: 16 << 10, ..Limits::default() };
         let rng = Rng::new(storage.starts);
@@ -141,7 +170,6 @@ impl World {
         };
         world.tell_node(node::Input::Start);
         world.settle();
-        assert!(world.ready, "the broker does not serve: {:?}", world.halted);
         world
     }
 

@@ -5,6 +5,7 @@ use super::stats::{Latencies, megabytes};
 use super::workdir::WorkDir;
 use super::{DiskOptions, Failure, progress};
 use crate::disk::Device;
+use crate::signals::GiveUp;
 use bytes::BytesMut;
 use karst_core::machine::Rng;
 use karst_core::wal::ring::aligned;
@@ -45,7 +46,7 @@ pub(super) struct RawDisk {
 impl RawDisk {
     pub(super) fn create(dir: &Path) -> Result<Self, Failure> {
         progress("preparing a file");
-        let device = Device::open(&dir.join("disk"), LEN).map_err(Failure::new)?;
+        let device = Device::open(&dir.join("disk"), LEN, &GiveUp::default()).map_err(Failure::new)?;
         Ok(Self { device, next: AtomicU64::new(0) })
     }
 

@@ -165,6 +165,9 @@ impl NullWorld {
                 self.answers += 1;
                 self.events.push_back(Event::Session(session::Input::Sent(op)));
             }
+            session::Effect::Compute(op, job) => {
+                self.events.push_back(Event::Session(session::Input::Computed(op, job.run())));
+            }
             session::Effect::Mail(mail) => self.post(mail),
             session::Effect::Close(why) => panic!("a benchmark's requests are sound: {why}"),
             session::Effect::Pause | session::Effect::Resume => {}

@@ -1,33 +1,42 @@
 //! A WAL file's beginning: complete and durable, or not there.
 
-use super::{OpenError, unusable};
-use std::fs::{File, OpenOptions};
+use super::io::aligned_buffer;
+use super::{OpenError, open_direct, unusable};
+use crate::signals::GiveUp;
+use rustix::fs::{FallocateFlags, OFlags, fallocate};
+use rustix::io::Errno;
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tracing::info;
 
-const CHUNK: usize = 1 << 20;
+const CHUNK: usize = 4 << 20;
 const REPORT: Duration = Duration::from_secs(1);
 
 /// Makes a file of `len` zeros, all of them allocated and durable, under a temporary name first: whoever finds the file
-/// finds it whole. A leftover of an earlier attempt is overwritten.
-pub(super) fn prewritten(path: &Path, len: u64) -> Result<(), OpenError> {
+/// finds it whole. A leftover of an earlier attempt is overwritten, and an attempt that ends early leaves nothing.
+pub(super) fn prewritten(path: &Path, len: u64, give_up: &GiveUp) -> Result<(), OpenError> {
     let aside = aside(path);
-    let made = write_zeros(&aside, len).and_then(|()| {
+    let made = write_zeros(&aside, len, give_up).and_then(|()| {
         std::fs::rename(&aside, path)?;
         sync_parent(path)
     });
     made.map_err(|error| {
         // What could not be finished only takes room; that it can't be removed either changes nothing.
         let _ = std::fs::remove_file(&aside);
-        if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-            return OpenError::NoSpace(format!(
-                "no room for a WAL of {len} bytes at {}: free some space or choose a smaller --wal-size",
-                path.display()
-            ));
+        match error.kind() {
+            io::ErrorKind::Interrupted => {
+                OpenError::GivenUp("stopped before the WAL was made: nothing is there".into())
+            }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                OpenError::NoSpace(format!(
+                    "no room for a WAL of {len} bytes at {}: free some space or choose a smaller --wal-size",
+                    path.display()
+                ))
+            }
+            _ => unusable(path, "created", &error),
         }
-        unusable(path, "created", &error)
     })
 }
 
@@ -38,12 +47,17 @@ pub(super) fn aside(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-fn write_zeros(aside: &Path, len: u64) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(aside)?;
-    let zeros = vec![0; CHUNK];
+/// Past the page cache where that is possible: several times faster, and nobody wants to read zeros back.
+fn write_zeros(aside: &Path, len: u64, give_up: &GiveUp) -> io::Result<()> {
+    let mut file = open_direct(aside, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?;
+    reserve(&file, len)?;
+    let zeros = aligned_buffer(CHUNK);
     let mut reported = Instant::now();
     let mut written = 0;
     while written < len {
+        if give_up.is_asked() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let next = zeros.len().min(usize::try_from(len - written).unwrap_or(CHUNK));
         file.write_all(&zeros[..next])?;
         written += next as u64;
@@ -53,6 +67,15 @@ fn write_zeros(aside: &Path, len: u64) -> io::Result<()> {
         }
     }
     file.sync_all()
+}
+
+/// Fails at once where there is no room, instead of filling the disk to its end first.
+fn reserve(file: &File, len: u64) -> io::Result<()> {
+    match fallocate(file, FallocateFlags::empty(), 0, len) {
+        // Not every file system can.
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {

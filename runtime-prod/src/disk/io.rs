@@ -84,7 +84,7 @@ fn aligned(data: Rope) -> Rope {
 }
 
 /// Zeros, the first at an aligned address.
-fn aligned_buffer(len: usize) -> BytesMut {
+pub(super) fn aligned_buffer(len: usize) -> BytesMut {
     let mut buffer = BytesMut::zeroed(len + ALIGN);
     let skip = buffer.as_ptr().addr().next_multiple_of(ALIGN) - buffer.as_ptr().addr();
     let mut from = buffer.split_off(skip);

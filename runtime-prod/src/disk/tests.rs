@@ -9,7 +9,7 @@ use std::sync::mpsc;
 const SECTOR_LEN: usize = SECTOR as usize;
 
 fn open(dir: &Scratch, len: u64) -> Device {
-    Device::open(&dir.path().join("wal"), len).expect("a fresh directory takes a WAL")
+    Device::open(&dir.path().join("wal"), len, &GiveUp::default()).expect("a fresh directory takes a WAL")
 }
 
 fn start(device: Device, depth: u32) -> (DiskQueue, mpsc::Receiver<(OpId, DiskResult)>) {
@@ -42,15 +42,37 @@ fn a_creation_that_fails_leaves_nothing_under_the_name() {
     let dir = Scratch::new("fails");
     let path = dir.path().join("wal");
     std::fs::create_dir(create::aside(&path)).expect("writable");
-    assert!(matches!(Device::open(&path, 2 * SECTOR), Err(OpenError::Unusable(_))));
+    assert!(matches!(Device::open(&path, 2 * SECTOR, &GiveUp::default()), Err(OpenError::Unusable(_))));
     assert!(!path.exists());
+}
+
+#[test]
+fn a_creation_that_is_given_up_leaves_nothing() {
+    let dir = Scratch::new("given-up");
+    let path = dir.path().join("wal");
+    std::fs::write(create::aside(&path), vec![7; 9 * SECTOR_LEN]).expect("writable");
+    let give_up = GiveUp::default();
+    give_up.ask();
+    assert!(matches!(Device::open(&path, 2 * SECTOR, &give_up), Err(OpenError::GivenUp(_))));
+    assert!(!path.exists() && !create::aside(&path).exists());
+}
+
+#[test]
+fn a_file_that_has_no_room_is_refused_before_the_disk_is_full() {
+    let dir = Scratch::new("room");
+    let path = dir.path().join("wal");
+    let begun = std::time::Instant::now();
+    let refused = Device::open(&path, 1 << 50, &GiveUp::default());
+    assert!(matches!(&refused, Err(OpenError::NoSpace(what)) if what.contains("smaller --wal-size")), "{refused:?}");
+    assert!(begun.elapsed().as_secs() < 5);
+    assert!(!path.exists() && !create::aside(&path).exists());
 }
 
 #[test]
 fn it_has_one_owner() {
     let dir = Scratch::new("owner");
     let held = open(&dir, SECTOR);
-    let second = Device::open(&dir.path().join("wal"), SECTOR);
+    let second = Device::open(&dir.path().join("wal"), SECTOR, &GiveUp::default());
     assert!(matches!(&second, Err(OpenError::Held(what)) if what.contains("in use by another broker")), "{second:?}");
     drop(held);
     open(&dir, SECTOR);
@@ -59,9 +81,9 @@ fn it_has_one_owner() {
 #[test]
 fn what_is_not_a_file_is_refused() {
     let dir = Scratch::new("kind");
-    let refused = Device::open(dir.path(), SECTOR);
+    let refused = Device::open(dir.path(), SECTOR, &GiveUp::default());
     assert!(matches!(&refused, Err(OpenError::Unusable(what)) if what.contains("not a regular file")), "{refused:?}");
-    let refused = Device::open(Path::new("/dev/null"), SECTOR);
+    let refused = Device::open(Path::new("/dev/null"), SECTOR, &GiveUp::default());
     assert!(matches!(refused, Err(OpenError::Unusable(_))));
 }
 
@@ -116,31 +138,4 @@ fn a_file_that_somebody_cut_is_an_error_not_a_panic() {
     file.set_len(SECTOR).expect("regular files can be cut");
     queue.submit(OpId(1), DiskOp::Read { at: DevicePos(0), len: 4 * SECTOR_LEN });
     assert_eq!(told.recv(), Ok((OpId(1), Err(DiskError::Io))));
-}
-
-/// `cargo test --release -p karst --lib -- --ignored --nocapture measure_writes`
-#[test]
-#[ignore = "a measurement"]
-fn measure_writes() {
-    let dir = Scratch::new("measure");
-    for (depth, len) in [(1, 1), (8, 1), (1, 16), (8, 16), (8, 256)].map(|(d, s)| (d, s * SECTOR_LEN)) {
-        let (queue, told) = start(open(&dir, 1 << 28), depth);
-        let data = Rope::from(Bytes::from(vec![1; len]));
-        let slots = (1 << 28) / len as u64;
-        let begun = std::time::Instant::now();
-        let mut done = 0_u64;
-        for at in 0..u64::from(depth) {
-            queue.submit(OpId(at), DiskOp::Write { at: DevicePos(at * len as u64), data: data.clone() });
-        }
-        while begun.elapsed().as_secs() < 2 {
-            told.recv().expect("workers live").1.expect("written");
-            done += 1;
-            let at = (done + u64::from(depth)) % slots * len as u64;
-            queue.submit(OpId(at), DiskOp::Write { at: DevicePos(at), data: data.clone() });
-        }
-        let rate = done as f64 / begun.elapsed().as_secs_f64();
-        drop(queue);
-        while told.recv().is_ok() {}
-        println!("depth {depth}, {len} B: {rate:.0} writes/s, {:.0} MB/s", rate * len as f64 / 1e6);
-    }
 }

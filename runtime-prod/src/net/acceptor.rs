@@ -1,12 +1,13 @@
 //! Accepts connections and spreads them over the IO threads.
 
+use super::complaint::Complaint;
 use super::io_thread::IoMail;
 use super::{Gate, Sessions};
 use std::io;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tracing::{error, warn};
+use tracing::{debug, error};
 
 /// Out of file descriptors or memory: waiting is all that helps.
 const EXHAUSTED: Duration = Duration::from_millis(100);
@@ -25,6 +26,8 @@ pub(super) async fn accept(
     if gate.wait_for(|gate| *gate != Gate::Closed).await.is_err() {
         return;
     }
+    let mut refused = Complaint::new("refused connections: as many as allowed are open");
+    let mut exhausted = Complaint::new("cannot accept connections right now");
     loop {
         tokio::select! {
             biased;
@@ -32,17 +35,19 @@ pub(super) async fn accept(
                 drop(over);
                 return;
             }
+            () = refused.due() => { refused.tell(); }
+            () = exhausted.due() => { exhausted.tell(); }
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     if sessions.connections() >= limit {
-                        warn!(%peer, limit, "refused a connection: as many as allowed are open");
+                        refused.note(&peer);
                     } else if let Err(error) = hand_over(stream, &sessions) {
-                        warn!(%peer, %error, "lost a new connection");
+                        debug!(%peer, %error, "a new connection is gone");
                     }
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    warn!(%error, "cannot accept connections right now");
+                    exhausted.note(&error);
                     tokio::time::sleep(EXHAUSTED).await;
                 }
             },

@@ -7,10 +7,11 @@
 
 use super::io_thread::{LocalMailbox, Shared};
 use super::outgoing::{Outgoing, SLICES};
+use crate::exit::PanicGuard;
 use crate::owner::Perform;
 use bytes::{Bytes, BytesMut};
 use karst_core::id::ConnId;
-use karst_core::machine::{Effects, Inbox, Instant as Mono, Machine};
+use karst_core::machine::{Effects, Inbox, Instant as Mono, Job, Machine, OpId};
 use karst_core::mail::Mail;
 use karst_core::session::{Effect, Input};
 use std::future::{Future, poll_fn};
@@ -22,7 +23,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::task::spawn_local;
+use tokio::task::{spawn_blocking, spawn_local};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tracing::debug;
 
@@ -119,6 +120,7 @@ where
                 Effect::Mail(mail) => self.shared.post.borrow_mut().perform(mail),
                 Effect::Send(op, data) if self.state != State::Gone => self.outgoing.push(op, &data),
                 Effect::Send(..) => {}
+                Effect::Compute(op, job) => self.compute(op, job),
                 Effect::Pause => self.reading = Reading::Paused,
                 Effect::Resume => self.reading = Reading::On,
                 Effect::Close(reason) => self.close(&reason),
@@ -126,6 +128,21 @@ where
         }
         self.effects = effects;
         self.shared.post.borrow_mut().flush();
+    }
+
+    /// On a thread of its own, so that nobody else on this one has to wait.
+    fn compute(&self, op: OpId, job: Job) {
+        let mailbox = self.mailbox.clone();
+        spawn_local(async move {
+            let outcome = spawn_blocking(move || {
+                let _guard = PanicGuard::new("a job");
+                job.run()
+            });
+            // There is none only where the thread ends, and all its sessions with it.
+            if let Ok(outcome) = outcome.await {
+                mailbox.push(Input::Computed(op, outcome));
+            }
+        });
     }
 
     fn close(&mut self, reason: &str) {
@@ -151,8 +168,8 @@ where
 
     /// Ready when the session has something to hear, or the connection is gone.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while let Some(mail) = self.mailbox.poll(cx) {
-            self.inbox.push(Input::Mail(mail));
+        while let Some(input) = self.mailbox.poll(cx) {
+            self.inbox.push(input);
         }
         self.poll_write(cx);
         self.poll_read(cx);

@@ -14,6 +14,7 @@ use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::TcpStream;
+use std::num::NonZero;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +22,7 @@ use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Waker};
 use tokio::sync::{Notify, watch};
 use tokio::task::{LocalSet, spawn_local};
-use tracing::warn;
+use tracing::debug;
 
 /// What other threads tell an IO thread.
 #[derive(Debug)]
@@ -79,23 +80,23 @@ pub(super) struct Shared<P> {
     pub(super) buffer: RefCell<BytesMut>,
 }
 
-/// Mail of one session that its task has not looked at.
+/// Mail and outcomes for one session that its task has not looked at.
 #[derive(Default)]
 pub(super) struct LocalMailbox {
-    queue: RefCell<VecDeque<session::Mail>>,
+    queue: RefCell<VecDeque<session::Input>>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl LocalMailbox {
-    fn push(&self, mail: session::Mail) {
-        self.queue.borrow_mut().push_back(mail);
+    pub(super) fn push(&self, input: session::Input) {
+        self.queue.borrow_mut().push_back(input);
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
     }
 
     /// Takes the first, or has the task woken when there is one.
-    pub(super) fn poll(&self, cx: &Context<'_>) -> Option<session::Mail> {
+    pub(super) fn poll(&self, cx: &Context<'_>) -> Option<session::Input> {
         let next = self.queue.borrow_mut().pop_front();
         if next.is_none() {
             self.waker.borrow_mut().get_or_insert_with(|| cx.waker().clone()).clone_from(cx.waker());
@@ -115,7 +116,10 @@ pub(super) struct IoThread<O, P> {
 impl<O: Open, P: Perform<Mail> + Send + 'static> IoThread<O, P> {
     /// Runs it; the first one accepts for all.
     pub(super) fn start(self, accepts: Option<(std::net::TcpListener, watch::Receiver<Gate>)>) -> io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(self.compute_threads())
+            .build()?;
         std::thread::Builder::new().name(format!("io-{}", self.number)).spawn(move || {
             let _guard = PanicGuard::new("an IO thread");
             LocalSet::new().block_on(&runtime, async move {
@@ -127,6 +131,12 @@ impl<O: Open, P: Perform<Mail> + Send + 'static> IoThread<O, P> {
             });
         })?;
         Ok(())
+    }
+
+    /// How many jobs of this thread's sessions are computed at once: all threads together, one for each processor.
+    fn compute_threads(&self) -> usize {
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        processors.div_ceil(self.sessions.0.len())
     }
 
     /// Hands mail to the connections, and makes new ones, until told to end.
@@ -143,7 +153,7 @@ impl<O: Open, P: Perform<Mail> + Send + 'static> IoThread<O, P> {
                 match mail {
                     IoMail::Session(conn, mail) => local.deliver(conn, mail),
                     IoMail::Accepted(stream) => local.clone().start(stream),
-                    IoMail::Halt => local.table.borrow().values().for_each(|to| to.push(session::Mail::Halt)),
+                    IoMail::Halt => local.table.borrow().values().for_each(|to| to.push(session::Input::Mail(session::Mail::Halt))),
                     IoMail::End => return,
                 }
             }
@@ -163,7 +173,7 @@ struct Local<O, P> {
 impl<O: Open, P: Perform<Mail> + 'static> Local<O, P> {
     fn deliver(&self, conn: ConnId, mail: session::Mail) {
         if let Some(to) = self.table.borrow().get(&conn) {
-            to.push(mail);
+            to.push(session::Input::Mail(mail));
         }
     }
 
@@ -171,7 +181,7 @@ impl<O: Open, P: Perform<Mail> + 'static> Local<O, P> {
         let leave = Leave(self.sessions.0[self.number].clone());
         let stream = match stream.peer_addr().and_then(|peer| Ok((tokio::net::TcpStream::from_std(stream)?, peer))) {
             Ok(stream) => stream,
-            Err(error) => return warn!(%error, "lost a new connection"),
+            Err(error) => return debug!(%error, "a new connection is gone"),
         };
         let conn = ConnId(self.number as u64 + self.opened.get() * self.sessions.0.len() as u64);
         self.opened.set(self.opened.get() + 1);

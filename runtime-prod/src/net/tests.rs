@@ -1,5 +1,6 @@
 use super::*;
-use karst_core::machine::{Check, Deadline, Instant as Mono, OpId, OpIds, TurnBudget};
+use karst_core::kafka::CheckedBatch;
+use karst_core::machine::{Check, Deadline, Instant as Mono, Job, OpId, OpIds, Outcome, TurnBudget};
 use karst_core::session::{Effect, Input};
 use karst_core::shard;
 use std::collections::VecDeque;
@@ -46,9 +47,14 @@ impl Machine for Echo {
                     out.push(Effect::Close("asked to".into()));
                 }
                 b'!' => panic!("planted"),
+                b'J' => out.push(Effect::Compute(self.ops.issue(), long_job())),
                 _ => self.send(bytes.0, out),
             },
             Input::Sent(op) => assert_eq!(self.unsent.pop_front(), Some(op), "sends leave in order"),
+            Input::Computed(_, Outcome::CheckedRecords(verdicts)) => {
+                assert!(verdicts.iter().all(Result::is_ok));
+                self.send(&b"computed"[..], out);
+            }
             Input::Closed => {
                 self.closed = true;
                 out.push(Effect::Mail(Mail::Shard(shard::Mail::Closed(self.conn))));
@@ -76,6 +82,24 @@ impl Machine for Echo {
     }
 
     fn invariants(&self) {}
+}
+
+/// Takes some ten milliseconds at least.
+fn long_job() -> Job {
+    const RECORDS: u32 = 100_000;
+    let varint = |value: u32| [value as u8 | 0x80, (value >> 7) as u8 | 0x80, (value >> 14) as u8];
+    let records = (0..RECORDS).flat_map(|delta| {
+        let [a, b, c] = varint(delta << 1);
+        // Length, attributes, timestamp, offset, no key, an empty value, no headers.
+        [16, 0, 0, a, b, c, 1, 0, 0]
+    });
+    let fields = [&[0; 2][..], &(RECORDS - 1).to_be_bytes(), &[0; 16], &[0xff; 14], &RECORDS.to_be_bytes()].concat();
+    let covered: Vec<u8> = fields.into_iter().chain(records).collect();
+    let length = u32::try_from(covered.len() + 9).expect("a megabyte");
+    let crc = crc32c::crc32c(&covered);
+    let head = [&[0; 8][..], &length.to_be_bytes(), &[0xff; 4], &[2], &crc.to_be_bytes()].concat();
+    let batch = CheckedBatch::check(&[head, covered].concat().into()).expect("a sound batch");
+    Job::CheckRecords { batches: vec![batch; 20], inflated: u64::MAX }
 }
 
 #[derive(Clone)]
@@ -210,6 +234,27 @@ fn a_paused_connection_is_not_read_until_it_is_resumed() {
     client.set_nonblocking(false).expect("a socket");
     server.tell(conn, session::Mail::Credit(shard::Pool::Control, 1));
     assert!(read(&mut client, written).iter().all(|byte| *byte == b'x'));
+}
+
+#[test]
+fn a_job_comes_back_to_its_session_and_holds_up_nobody() {
+    let server = Server::open(10);
+    let mut busy = server.connect();
+    let mut others = [server.connect(), server.connect()];
+    let conns = [server.opened(), server.opened(), server.opened()];
+    assert!(conns.iter().any(|conn| conn.0 % 2 == 0) && conns.iter().any(|conn| conn.0 % 2 == 1), "on both threads");
+    busy.write_all(b"J").expect("open");
+    for _ in 0..3 {
+        for other in &mut others {
+            other.write_all(b"hello").expect("open");
+            assert_eq!(read(other, 5), b"hello");
+        }
+    }
+    busy.set_nonblocking(true).expect("a socket");
+    let early = busy.read(&mut [0; 8]).map_err(|error| error.kind());
+    assert_eq!(early, Err(io::ErrorKind::WouldBlock), "the others were served before the job was done");
+    busy.set_nonblocking(false).expect("a socket");
+    assert_eq!(read(&mut busy, 8), b"computed");
 }
 
 #[test]
@@ -368,20 +413,4 @@ fn child_with_a_panicking_session() {
     let mut client = server.connect();
     client.write_all(b"!").expect("open");
     std::thread::sleep(Duration::from_secs(60));
-}
-
-/// `cargo test --release -p karst --lib -- --ignored --nocapture measure_echo`
-#[test]
-#[ignore = "a measurement"]
-fn measure_echo() {
-    const TIMES: u32 = 20_000;
-    let server = Server::open(10);
-    let mut client = server.connect();
-    client.set_nodelay(true).expect("a socket");
-    let begun = Instant::now();
-    for _ in 0..TIMES {
-        client.write_all(b"ping").expect("open");
-        read(&mut client, 4);
-    }
-    println!("{:?} per round trip", begun.elapsed() / TIMES);
 }

@@ -168,28 +168,3 @@ fn child_with_a_panicking_owner() {
     let _ = thread.join();
     std::thread::sleep(Duration::from_secs(60));
 }
-
-/// `cargo test --release -p karst --lib -- --ignored --nocapture measure_round_trips`
-#[test]
-#[ignore = "a measurement"]
-fn measure_round_trips() {
-    struct Bounce(Address<Input>, u64, mpsc::Sender<()>);
-    impl Perform<Effect> for Bounce {
-        fn perform(&mut self, effect: Effect) {
-            match effect {
-                Effect::Number(number) if number < self.1 => self.0.send(Input::Number(number + 1)),
-                _ => drop(self.2.send(())),
-            }
-        }
-    }
-    const HOPS: u64 = 200_000;
-    let clock = Clock::start();
-    let ((a, at_a), (b, at_b)) = (inbox(), inbox());
-    let (tell, told) = mpsc::channel();
-    spawn("a", at_a, Echo::default(), TURN, clock, Bounce(b, HOPS, tell.clone()));
-    spawn("b", at_b, Echo::default(), TURN, clock, Bounce(a.clone(), HOPS, tell));
-    let begun = Instant::now();
-    a.send(Input::Number(0));
-    told.recv().expect("ends");
-    println!("{:?} per hop", begun.elapsed() / HOPS as u32);
-}

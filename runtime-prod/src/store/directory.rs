@@ -10,12 +10,12 @@
 //! in place, renames, and syncs the directory. Nothing half-written ever has an object's name, and no answer tells of a
 //! name that a power cut could still take back (see [`super::durability`]).
 //!
-//! The ETag of an object is a 128-bit hash of its content. A read of a part does not see the whole content; its ETag
-//! tells versions apart and is never good for a swap.
+//! The ETag of an object is a 128-bit hash of its content (XXH3): two contents that race for one name would have to
+//! collide for a stale swap to be taken, and machines compare contents besides. A read of a part does not see the whole
+//! content; its ETag tells versions apart and is never good for a swap.
 
 use super::Backend;
 use super::body;
-use super::content_hash::ContentHash;
 use super::durability::{Durability, Failure};
 use super::key_path::file_of;
 use super::listing;
@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use tracing::{info, warn};
+use twox_hash::XxHash3_128;
 
 /// A bucket in a directory of its own.
 #[derive(Debug)]
@@ -101,7 +102,7 @@ impl Directory {
             Precondition::Absent => self.create(key, &aside, &path, dir)?,
             Precondition::Is(expected) => self.swap(key, &aside, &path, dir, expected)?,
         }
-        Ok(StoreDone::Put { etag: etag_of(body) })
+        Ok(StoreDone::Put { etag: etag_of(body.pieces()) })
     }
 
     fn create(&self, key: &Key, aside: &Aside, path: &Path, dir: &Path) -> Result<(), StoreError> {
@@ -184,7 +185,7 @@ impl Directory {
         let mut body = BytesMut::zeroed(len);
         file.read_exact_at(&mut body, from)?;
         let body = body.freeze();
-        let etag = if len as u64 == total { hash_tag(ContentHash::of(&body)) } else { part_tag(&about) };
+        let etag = if len as u64 == total { etag_of(std::slice::from_ref(&body)) } else { part_tag(&about) };
         Ok(Read { body, etag, total })
     }
 
@@ -296,14 +297,10 @@ fn scrub(aside: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn etag_of(body: &Rope) -> ETag {
-    let mut hash = ContentHash::default();
-    body.pieces().iter().for_each(|piece| hash.update(piece));
-    hash_tag(hash.finish())
-}
-
-fn hash_tag(hash: u128) -> ETag {
-    ETag(format!("{hash:032x}"))
+fn etag_of<'a>(content: impl IntoIterator<Item = &'a Bytes>) -> ETag {
+    let mut hash = XxHash3_128::new();
+    content.into_iter().for_each(|piece| hash.write(piece));
+    ETag(format!("{:032x}", hash.finish_128()))
 }
 
 fn part_tag(about: &Metadata) -> ETag {

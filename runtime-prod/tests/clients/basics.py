@@ -8,7 +8,7 @@ import threading
 import time
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import NewTopic
+from confluent_kafka.admin import NewPartitions, NewTopic
 
 from broker import Broker, check, equal, kcat, run, wait_until
 from kafka import admin, consumer, create_topic, produce_all, producer, read, watermarks
@@ -41,6 +41,63 @@ def expect_error(future, code):
         equal(error.args[0].name(), KafkaError(code).name(), "error")
         return
     check(False, f"should have failed with {KafkaError(code).name()}")
+
+
+def topics_grow(broker):
+    create_topic(broker, "grows", 2)
+    produce_all(broker, "grows", [(0, None, b"before", None)])
+    client = admin(broker)
+
+    def grow(*wish, **options):
+        return client.create_partitions([NewPartitions(*wish)], request_timeout=20, **options)[wish[0]]
+
+    def count():
+        return len(client.list_topics("grows", timeout=10).topics["grows"].partitions)
+
+    grow("grows", 4).result(30)
+    with Client(broker.port) as raw:
+        equal(raw.produce("grows", 3, batch([b"at once"])), (0, 0), "answer of a partition that was just added")
+    equal(count(), 4, "partitions of a topic that grew")
+    equal(watermarks(broker, "grows", 2), (0, 0), "offsets of a new partition")
+    offsets = produce_all(broker, "grows", [(partition, None, b"after", None) for partition in range(4)])
+    equal(offsets, [1, 0, 0, 1], "offsets in a topic that grew")
+    for partition, expected in enumerate([[b"before", b"after"], [b"after"], [b"after"], [b"at once", b"after"]]):
+        equal([m.value() for m in read(broker, "grows", partition, 0, len(expected))], expected, "values")
+
+    expect_error(grow("grows", 4), KafkaError.INVALID_PARTITIONS)
+    expect_error(grow("grows", 1), KafkaError.INVALID_PARTITIONS)
+    expect_error(grow("grows", 100_000), KafkaError.INVALID_PARTITIONS)
+    expect_error(grow("not-there-yet", 2), KafkaError.UNKNOWN_TOPIC_OR_PART)
+    expect_error(grow("grows", 5, [[99]]), KafkaError.INVALID_REPLICA_ASSIGNMENT)
+    [me] = client.list_topics(timeout=10).brokers
+    grow("grows", 5, [[me]], validate_only=True).result(30)
+    equal(count(), 4, "partitions after a rehearsal")
+    grow("grows", 5, [[me]]).result(30)
+    equal(count(), 5, "partitions after a growth by hand")
+
+
+def records_are_deleted(broker):
+    create_topic(broker, "trimmed", 2)
+    produce_all(broker, "trimmed", [(0, None, b"%d" % n, None) for n in range(100)])
+    client = admin(broker)
+
+    def delete(partition, offset, topic="trimmed"):
+        [future] = client.delete_records([TopicPartition(topic, partition, offset)], request_timeout=20).values()
+        return future
+
+    equal(delete(0, 30).result(30).low_watermark, 30, "low watermark")
+    equal(delete(0, 10).result(30).low_watermark, 30, "low watermark after a lower wish")
+    equal(watermarks(broker, "trimmed", 0), (30, 100), "offsets of a trimmed partition")
+    equal([int(m.value()) for m in read(broker, "trimmed", 0, OFFSET_BEGINNING, 70)], list(range(30, 100)), "values")
+    with Client(broker.port) as raw:
+        equal(raw.fetch("trimmed", 0, 29)[0], 1, "error code of a fetch below the start")
+    equal(delete(1, 0).result(30).low_watermark, 0, "low watermark of an empty partition")
+    expect_error(delete(0, 101), KafkaError.OFFSET_OUT_OF_RANGE)
+    equal(delete(0, OFFSET_END).result(30).low_watermark, 100, "low watermark after all is deleted")
+    broker.kill()
+    broker.start()
+    equal(watermarks(broker, "trimmed", 0), (100, 100), "offsets after kill -9")
+    equal(produce_all(broker, "trimmed", [(0, None, b"next", None)]), [100], "next offset")
 
 
 def metadata_names_the_broker(broker):
@@ -244,7 +301,7 @@ def an_idempotent_producer_is_told(broker):
     print(f"  it hears: {reports[0]}")
 
 
-TESTS = [create_and_delete_topics, metadata_names_the_broker, producing_creates_topics,
+TESTS = [create_and_delete_topics, topics_grow, records_are_deleted, metadata_names_the_broker, producing_creates_topics,
          consuming_does_not_create_topics, every_acks, offsets_and_where_to_begin, long_poll, large_fetches,
          many_partitions, too_large_records_are_refused, kcat_all_modes, an_idempotent_producer_is_told,
          topics_and_records_survive_a_restart]

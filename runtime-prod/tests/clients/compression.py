@@ -8,7 +8,7 @@ import random
 
 from broker import Broker, check, equal, kcat, run
 from kafka import create_topic, produce_all, read
-from wire import CODECS, Client, batches, check_crc
+from wire import CODECS, PACKERS, Client, batches, check_crc, record, sealed
 
 LARGE = 900_000
 KCAT_CODECS = {"none": [], "gzip": ["-z", "gzip"], "snappy": ["-z", "snappy"], "lz4": ["-z", "lz4"],
@@ -135,6 +135,24 @@ def every_codec_from_every_client():
         print("  the same after a restart, from objects")
 
 
+def every_form_of_every_codec_is_taken():
+    """As Java, librdkafka and others write them, also far longer than what the broker looks into at once; a consumer
+    reads them."""
+    rng = random.Random(2)
+    with Broker() as broker:
+        for form, (codec, pack) in PACKERS.items():
+            create_topic(broker, form)
+            values = [text(rng, length) for length in (0, 10, 1_000, 70_000, 500_000)]
+            with Client(broker.port) as client:
+                for count in range(1, len(values) + 1):
+                    records = b"".join(record(delta, value) for delta, value in enumerate(values[:count]))
+                    equal(client.produce(form, 0, sealed(pack(records), count, codec))[0], 0, f"error code of {form}")
+            expected = [value for count in range(1, len(values) + 1) for value in values[:count]]
+            found = read(broker, form, 0, 0, len(expected))
+            equal([message.value() for message in found], expected, f"values read from {form}")
+            print(f"  {form}: {len(expected)} records")
+
+
 def batches_are_stored_as_they_were_sent():
     """All but the base offset and the leader epoch, which the broker gives."""
     from wire import batch
@@ -153,4 +171,4 @@ def batches_are_stored_as_they_were_sent():
 
 
 if __name__ == "__main__":
-    run(batches_are_stored_as_they_were_sent, every_codec_from_every_client)
+    run(batches_are_stored_as_they_were_sent, every_form_of_every_codec_is_taken, every_codec_from_every_client)

@@ -27,6 +27,7 @@ ORDERED = range(4, 6)
 PARTITIONS = [*PIPELINED, *ORDERED]
 FILLER = random.Random(0).randbytes(1 << 20)
 NONE = -1
+STALL = 30
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--rounds", type=int, default=20)
@@ -191,11 +192,13 @@ def read_on(broker, logs):
                   f"LOST: partition {partition} ends at {ends[partition]}; {len(log.numbers)} records were read before")
         client.assign([TopicPartition(TOPIC, p, len(log.numbers)) for p, log in logs.items()])
         before = sum(len(log.numbers) for log in logs.values())
-        deadline = time.monotonic() + 120
+        fruitful = time.monotonic()
         while any(len(log.numbers) < ends[p] for p, log in logs.items()):
-            check(time.monotonic() < deadline, f"reading to the end takes more than 120 s: "
-                                               f"{ {p: (len(log.numbers), ends[p]) for p, log in logs.items()} }")
-            for message in client.consume(10_000, 1.0):
+            check(time.monotonic() < fruitful + STALL, f"nothing was read for {STALL} s before the end: "
+                                                       f"{ {p: (len(log.numbers), ends[p]) for p, log in logs.items()} }")
+            messages = client.consume(10_000, 1.0)
+            fruitful = time.monotonic() if messages else fruitful
+            for message in messages:
                 check(message.error() is None, f"reading: {message.error()}")
                 logs[message.partition()].saw(message.offset(), number_of(message.value(), Load.numbers))
         return sum(len(log.numbers) for log in logs.values()) - before

@@ -16,8 +16,10 @@ import subprocess
 import threading
 import time
 
+from confluent_kafka import TopicPartition
+
 from broker import BINARY, Broker, Exited, Failed, Skipped, check, directory, equal, free_port, run, wait_until
-from kafka import create_topic, produce_all, producer, read, watermarks
+from kafka import consumer, create_topic, produce_all, producer, read, watermarks
 from wire import Client
 
 MIB = 1 << 20
@@ -79,6 +81,16 @@ def mounted(*arguments):
         yield point
     finally:
         subprocess.run(["umount", "--lazy", str(point)], check=True)
+
+
+@contextlib.contextmanager
+def read_only(subject):
+    """A place where the directory can be read only."""
+    with mounted("--bind", str(subject)) as point:
+        done = subprocess.run(["mount", "-o", "remount,ro,bind", str(point)], capture_output=True, text=True)
+        if done.returncode:
+            raise Skipped(f"a read-only mount is not permitted here: {done.stderr.strip()}")
+        yield point
 
 
 def command_line():
@@ -224,16 +236,12 @@ def a_second_broker_on_the_same_port():
 def a_read_only_data_directory():
     broker, written = killed_with_records()
     before = digests(broker.data)
-    subject = broker.data
-    with mounted("--bind", str(subject)) as point:
-        done = subprocess.run(["mount", "-o", "remount,ro,bind", str(point)], capture_output=True, text=True)
-        if done.returncode:
-            raise Skipped(f"a read-only mount is not permitted here: {done.stderr.strip()}")
+    with read_only(broker.data) as point:
         said = Broker(data=point).refused(BUCKET, "read-only", str(point))
         print(f"  it says: {said.strip().splitlines()[-1][:200]}")
         equal(digests(broker.data), before, "files after a refused start")
-        new = Broker(data=point / "new")
-        new.refused(BUCKET, "read-only")
+    with read_only(directory()) as point:
+        Broker(data=point / "new").refused(BUCKET, "read-only")
     broker.start()
     check_kept(broker, written)
 
@@ -374,9 +382,11 @@ def a_lost_or_older_object_store():
     shutil.move(objects, newer)
 
     before = digest(broker.wal)
-    said = broker.refused(WAL_REFUSED)
+    said = broker.refused(BUCKET, "the bucket is empty")
     print(f"  lost: {' '.join(said.strip().splitlines()[-2:])[:300]}")
     equal(digest(broker.wal), before, "the WAL after a refused start without objects")
+    created = [str(path) for path in objects.rglob("*") if path.is_file() and path.name != ".lock"]
+    equal(created, [], "files in a bucket that was lost, after a refused start")
     shutil.rmtree(objects)
 
     shutil.copytree(older, objects)
@@ -395,6 +405,34 @@ def a_lost_or_older_object_store():
     (newer.parent / "head").rename(heads[0])
     broker.start()
     check_kept(broker, written)
+
+
+def objects_that_are_missing_or_damaged():
+    """One data object of a running broker: who reads it is refused, and the log says what to restore."""
+    broker, written = killed_with_records()
+    broker.start()
+    broker.stop_clean()
+    broker.start()
+    (path,) = [path for path in (broker.data / "objects" / "data").rglob("*") if path.is_file()]
+    name = str(path.relative_to(broker.data / "objects"))
+    whole = path.read_bytes()
+    for what, change in (("missing", path.unlink), ("damaged", lambda: path.write_bytes(whole[:99] + b"?" + whole[100:]))):
+        change()
+        with contextlib.closing(consumer(broker)) as reader:
+            reader.assign([TopicPartition(TOPIC, 0, 0)])
+            wait_until(lambda: check_nothing(reader.poll(0.2)) or "a fetch failed" in broker.log(), 60, "a line about it")
+        (line, *_) = [line for line in broker.log().splitlines() if "a fetch failed" in line]
+        print(f"  {what}: {line[28:]}")
+        for word in (f"object={name}", f'topic="{TOPIC}"', "partition=0", "offset=0"):
+            check(word in line, f"a line about a {what} object should say {word}: {line}")
+        path.write_bytes(whole)
+        check_kept(broker, written)
+        broker.stop_clean()
+        broker.start()
+
+
+def check_nothing(message):
+    check(message is None or message.error(), "a record out of an object that can't be read")
 
 
 @contextlib.contextmanager
@@ -525,5 +563,5 @@ if __name__ == "__main__":
     run(command_line, a_wal_that_is_too_small, first_start_stop_and_restart, sigterm_with_waiting_clients,
         sigterm_under_load, a_second_broker_on_the_same_data, a_second_broker_on_the_same_port,
         a_read_only_data_directory, a_damaged_wal_header, one_damaged_wal_header_slot, damage_inside_the_wal,
-        a_blank_lost_or_older_wal, a_wal_of_another_cluster_or_node, a_lost_or_older_object_store, a_full_disk,
-        stopped_and_killed_on_a_full_disk)
+        a_blank_lost_or_older_wal, a_wal_of_another_cluster_or_node, a_lost_or_older_object_store,
+        objects_that_are_missing_or_damaged, a_full_disk, stopped_and_killed_on_a_full_disk)

@@ -3,6 +3,7 @@
 Only versions without compact encodings are written: they are few lines, and clients of every age use them.
 """
 
+import gzip
 import itertools
 import socket
 import struct
@@ -134,15 +135,56 @@ def sized(data):
     return varint(-1) if data is None else varint(len(data)) + data
 
 
+def record(delta, value):
+    """A record without a key."""
+    fields = int8(0) + varint(0) + varint(delta) + sized(None) + sized(value) + varint(0)
+    return varint(len(fields)) + fields
+
+
 def batch(values, base_timestamp=1_700_000_000_000):
     """An uncompressed record batch of these values, without keys."""
-    records = b""
-    for delta, value in enumerate(values):
-        record = int8(0) + varint(0) + varint(delta) + sized(None) + sized(value) + varint(0)
-        records += varint(len(record)) + record
-    count = len(values)
-    body = struct.pack(">hiqqqhii", 0, count - 1, base_timestamp, base_timestamp, -1, -1, -1, count) + records
+    records = b"".join(record(delta, value) for delta, value in enumerate(values))
+    return sealed(records, len(values), base_timestamp=base_timestamp)
+
+
+def sealed(records, count, codec=0, base_timestamp=1_700_000_000_000):
+    """A batch that says it has `count` records compressed by that codec, with the right CRC, whatever they are."""
+    body = struct.pack(">hiqqqhii", codec, count - 1, base_timestamp, base_timestamp, -1, -1, -1, count) + records
     return struct.pack(">qiibI", 0, len(body) + 9, -1, 2, crc32c(body)) + body
+
+
+def snappy(data):
+    """A raw block of nothing but literals."""
+    length, n = b"", len(data)
+    while n > 0x7F:
+        length, n = length + bytes([n & 0x7F | 0x80]), n >> 7
+    chunks = [data[at:at + 65536] for at in range(0, len(data), 65536)]
+    return length + bytes([n]) + b"".join(b"\xf4" + struct.pack("<H", len(one) - 1) + one for one in chunks)
+
+
+def xerial(data):
+    """Snappy as Java frames it."""
+    blocks = [snappy(data[at:at + 32768]) for at in range(0, len(data), 32768)]
+    return b"\x82SNAPPY\0" + int32(1) + int32(1) + b"".join(int32(len(one)) + one for one in blocks)
+
+
+def lz4(data):
+    """A frame of independent blocks, stored as they are."""
+    blocks = [data[at:at + 65536] for at in range(0, len(data), 65536)]
+    stored = b"".join(struct.pack("<I", len(one) | 1 << 31) + one for one in blocks)
+    return b"\x04\x22\x4d\x18\x60\x40\x82" + stored + bytes(4)
+
+
+def zstd(data):
+    """A frame of one segment of blocks that are stored as they are."""
+    blocks = [data[at:at + 65536] for at in range(0, len(data), 65536)]
+    last = len(blocks) - 1
+    stored = b"".join(struct.pack("<I", len(one) << 3 | (n == last))[:3] + one for n, one in enumerate(blocks))
+    return b"\x28\xb5\x2f\xfd\xa0" + struct.pack("<I", len(data)) + stored
+
+
+# Every form in which clients compress: Kafka's number of the codec, and how.
+PACKERS = {"gzip": (1, gzip.compress), "snappy": (2, snappy), "xerial": (2, xerial), "lz4": (3, lz4), "zstd": (4, zstd)}
 
 
 def batches(records):
@@ -269,8 +311,8 @@ class Client:
         return error, watermark, reader.take(max(length, 0))
 
     def produce(self, topic, partition, stored, acks=-1):
-        """(error code, base offset)"""
-        reader = self.ask(PRODUCE, 3, produce_body(topic, partition, stored, acks))
+        """(error code, base offset). Version 7 is the first that may carry Zstandard."""
+        reader = self.ask(PRODUCE, 7, produce_body(topic, partition, stored, acks))
         equal(reader.number("i"), 1, "topics in a produce answer")
         reader.string()
         equal(reader.number("i"), 1, "partitions in a produce answer")

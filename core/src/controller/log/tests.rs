@@ -80,22 +80,22 @@ fn entries() -> Vec<Entry> {
     (1..).zip(commands).map(entry).collect()
 }
 
-fn name(term: u64, seq: u64) -> Name {
+pub(in crate::controller) fn name(term: u64, seq: u64) -> Name {
     Name { term: Term(term), seq: Seq(seq), nonce: 0x0123_4567_89ab_cdef }
 }
 
-fn image(upto: usize) -> Image {
+pub(in crate::controller) fn image(upto: usize) -> Image {
     let mut image = Image::new(CLUSTER, FeatureLevel(1));
     fold(&mut image, &entries()[..upto]).expect("dense");
     image.invariants();
     image
 }
 
-fn segment() -> Segment {
+pub(in crate::controller) fn segment() -> Segment {
     Segment { cluster: CLUSTER, name: name(2, 12), entries: entries()[6..12].to_vec() }
 }
 
-fn head() -> Head {
+pub(in crate::controller) fn head() -> Head {
     let writer = Writer {
         node: NodeId(1),
         epoch: NodeEpoch(2),

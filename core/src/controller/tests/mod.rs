@@ -6,13 +6,14 @@ mod world;
 
 use super::NodeCommand;
 use super::log::Name;
-use crate::id::{CommandSeq, Incarnation, NodeEpoch, NodeId, Seq, Term};
+use crate::id::{ClusterId, CommandSeq, Incarnation, NodeEpoch, NodeId, Seq, Term};
 use crate::limits::Limits;
 use crate::machine::WallTime;
 use crate::mail::Halt;
 use crate::metadata::{Answer, Command, Refusal};
 use crate::store::{Cause, Fatal, Key, StoreError, StoreOp};
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -102,6 +103,41 @@ fn a_bucket_that_lost_its_head_is_refused() {
         assert!(refused(&world).contains(key), "{}", refused(&world));
         assert_eq!(world.bucket.swaps, 0);
     }
+}
+
+#[test]
+fn an_empty_bucket_is_left_empty_if_the_wal_knows_a_cluster() {
+    let mut world = world();
+    world.bucket.objects.insert("probe/1".into(), (Bytes::new(), 0));
+    world.start_of(Some(ClusterId([7; 16])));
+    world.settle();
+    let why = refused(&world);
+    assert!(why.contains("the bucket is empty") && why.contains(&format!("{}", ClusterId([7; 16]))), "{why}");
+    assert_eq!((world.bucket.swaps, world.bucket.objects.len()), (0, 1));
+}
+
+#[test]
+fn a_bucket_of_another_cluster_keeps_its_head_and_its_leader() {
+    let mut world = leading();
+    world.start_of(Some(ClusterId([7; 16])));
+    world.settle();
+    match &world.brokers[1].failed {
+        Some(Halt::WalRefused(why)) => assert!(why.contains("belong together"), "{why}"),
+        other => panic!("expected a refused WAL, not {other:?}"),
+    }
+    assert_eq!(world.bucket.head().map(|head| head.term), Some(Term(1)));
+    world.send(0, register());
+    world.settle();
+    assert_leads_on(&world, &[1]);
+}
+
+#[test]
+fn a_bucket_of_the_wals_cluster_is_led() {
+    let mut world = leading();
+    let cluster = world.bucket.head().map(|head| head.cluster);
+    world.start_of(cluster);
+    world.settle();
+    assert!(world.brokers[1].leads(), "{:?}", world.brokers[1].failed);
 }
 
 #[test]

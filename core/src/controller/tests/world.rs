@@ -2,7 +2,7 @@
 
 use super::bucket::Bucket;
 use crate::controller::{Controller, Effect, Input, Mail, NodeCommand};
-use crate::id::{Incarnation, NodeId};
+use crate::id::{ClusterId, Incarnation, NodeId};
 use crate::limits::Limits;
 use crate::machine::{Effects, Instant, Machine, Now, OpId, Rng, WallTime};
 use crate::mail::{self, Halt};
@@ -52,15 +52,20 @@ impl World {
         }
     }
 
-    /// A new run of a broker starts beside the others. Returns its place.
+    /// A new run of a broker with a blank WAL starts beside the others. Returns its place.
     pub(super) fn start(&mut self) -> usize {
+        self.start_of(None)
+    }
+
+    /// The same, with a WAL of that cluster.
+    pub(super) fn start_of(&mut self, cluster: Option<ClusterId>) -> usize {
         self.runs += 1;
         let rng = self.rng.child(&format!("run {}", self.runs));
         let incarnation = Incarnation::draw(&mut rng.child("incarnation"));
         let controller = Controller::new(NodeId(1), incarnation, &self.limits, rng);
         let (in_flight, heard) = (BTreeMap::new(), Vec::new());
         self.brokers.push(Broker { controller, in_flight, replica: None, heard, failed: None });
-        self.handle(self.brokers.len() - 1, Input::Mail(Mail::Start));
+        self.handle(self.brokers.len() - 1, Input::Mail(Mail::Start { cluster }));
         self.brokers.len() - 1
     }
 

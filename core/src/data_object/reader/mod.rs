@@ -17,7 +17,7 @@ use self::cache::IndexCache;
 use self::tries::{Tries, Verdict};
 use super::{Footer, Index, Plan, StoredBatch, decode_block, key};
 use crate::envelope::DecodeError;
-use crate::id::{ObjectId, Offset, StreamId};
+use crate::id::{ClusterId, ObjectId, Offset, StreamId};
 use crate::limits::Limits;
 use crate::machine::{Deadline, Instant, Now, OpId, OpIds, Payload, Rng};
 use crate::store::{Span, StoreCall, StoreDone, StoreError, StoreOp, StoreResult};
@@ -35,6 +35,8 @@ pub struct ReadId(pub u64);
 pub struct Read {
     /// Its name.
     pub id: ReadId,
+    /// The cluster; an object of another one is corrupt.
+    pub cluster: ClusterId,
     /// From which object.
     pub object: ObjectId,
     /// Of which stream.
@@ -52,7 +54,16 @@ pub struct Finished {
     pub id: ReadId,
     /// Consecutive batches, at least one, the first being the one that holds the offset. There may be more of the range
     /// in the object than is returned, and less than was asked for.
-    pub result: Result<Vec<StoredBatch>, ReadError>,
+    pub result: Result<ReadBatches, ReadError>,
+}
+
+/// What a read gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadBatches {
+    /// In order.
+    pub batches: Vec<StoredBatch>,
+    /// Length of the buffer that all of them are slices of.
+    pub buffer: u64,
 }
 
 /// Why a read gave nothing.
@@ -71,7 +82,7 @@ pub enum ReadError {
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Gone => f.write_str("the object is deleted"),
+            Self::Gone => f.write_str("the object is not in the bucket"),
             Self::NotHeld => f.write_str("the object does not hold the offset"),
             Self::Corrupt(error) => write!(f, "a part of the object {error}"),
             Self::Unavailable(error) => error.fmt(f),
@@ -104,6 +115,7 @@ pub struct ObjectReader {
 /// An index on its way, and who waits for it.
 #[derive(Debug)]
 struct Load {
+    cluster: ClusterId,
     step: LoadStep,
     tries: Tries,
     waiting: Vec<Read>,
@@ -167,7 +179,10 @@ impl ObjectReader {
             return load.waiting.push(read);
         }
         let tries = Tries::new(now, self.attempt);
-        self.loads.insert(read.object, Load { step: LoadStep::Tail, tries, waiting: alloc::vec![read] });
+        self.loads.insert(
+            read.object,
+            Load { cluster: read.cluster, step: LoadStep::Tail, tries, waiting: alloc::vec![read] },
+        );
         self.ask(Target::Index(read.object), ops, out);
     }
 
@@ -247,7 +262,7 @@ impl ObjectReader {
     ) {
         let load = self.loads.get_mut(&object).expect("a load lasts until its index is there or it failed");
         let verdict = match got {
-            Ok((body, total)) => match learn(object, load.step, &body, total) {
+            Ok((body, total)) => match load.learn(object, &body, total) {
                 Ok(Learned::Index(index)) => return self.loaded(now, object, index, ops, out),
                 Ok(Learned::Footer(footer)) => {
                     load.step = LoadStep::Index(footer);
@@ -263,7 +278,6 @@ impl ObjectReader {
             }
             Verdict::GiveUp(error) => {
                 let load = self.loads.remove(&object).expect("it was there above");
-                warn_of(object, error);
                 let failed = |read: Read| Finished { id: read.id, result: Err(error) };
                 out.finished.extend(load.waiting.into_iter().map(failed));
             }
@@ -298,7 +312,8 @@ impl ObjectReader {
             Ok((body, _)) => match extract(&fetch.read, &fetch.plan, &body) {
                 Ok(batches) => {
                     self.fetches.remove(&id);
-                    return out.finished.push(Finished { id, result: Ok(batches) });
+                    let buffer = body.len() as u64;
+                    return out.finished.push(Finished { id, result: Ok(ReadBatches { batches, buffer }) });
                 }
                 Err(error) => fetch.tries.undecodable(now, error, &mut self.rng),
             },
@@ -309,7 +324,6 @@ impl ObjectReader {
                 self.retries.insert((at, Target::Data(id)));
             }
             Verdict::GiveUp(error) => {
-                warn_of(object, error);
                 self.fetches.remove(&id);
                 self.indexes.forget(object);
                 out.finished.push(Finished { id, result: Err(error) });
@@ -349,25 +363,20 @@ enum Learned {
     Index(Index),
 }
 
-fn learn(object: ObjectId, step: LoadStep, body: &Payload, total: u64) -> Result<Learned, DecodeError> {
-    let (footer, origin) = match step {
-        LoadStep::Index(footer) => (footer, footer.index_at),
-        LoadStep::Tail => {
-            let origin = total.checked_sub(body.len() as u64).ok_or(DecodeError::Malformed)?;
-            (Footer::decode(object, total, body)?, origin)
+impl Load {
+    fn learn(&self, object: ObjectId, body: &Payload, total: u64) -> Result<Learned, DecodeError> {
+        let (footer, origin) = match self.step {
+            LoadStep::Index(footer) => (footer, footer.index_at),
+            LoadStep::Tail => {
+                let origin = total.checked_sub(body.len() as u64).ok_or(DecodeError::Malformed)?;
+                (Footer::decode(self.cluster, object, total, body)?, origin)
+            }
+        };
+        match (footer.index_in(origin, body), self.step) {
+            (Some(index), _) => Index::decode(object, &footer, &index).map(Learned::Index),
+            (None, LoadStep::Tail) => Ok(Learned::Footer(footer)),
+            (None, LoadStep::Index(_)) => Err(DecodeError::Short),
         }
-    };
-    match (footer.index_in(origin, body), step) {
-        (Some(index), _) => Index::decode(object, &footer, &index).map(Learned::Index),
-        (None, LoadStep::Tail) => Ok(Learned::Footer(footer)),
-        (None, LoadStep::Index(_)) => Err(DecodeError::Short),
-    }
-}
-
-/// That an object was deleted is ordinary; all else is for an operator to see.
-fn warn_of(object: ObjectId, error: ReadError) {
-    if error != ReadError::Gone {
-        tracing::warn!(%object, %error, "an object can't be read");
     }
 }
 

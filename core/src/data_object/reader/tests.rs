@@ -1,7 +1,7 @@
 //! The reader against a store that fails.
 
 use super::*;
-use crate::data_object::sample::range;
+use crate::data_object::sample::{CLUSTER, range};
 use crate::data_object::{build, parse_key};
 use crate::store::{Cause, ETag, Fatal};
 use crate::upload::CutRange;
@@ -70,7 +70,7 @@ impl World {
     }
 
     fn put(&mut self, object: ObjectId, ranges: &[CutRange], data_block: u32) {
-        self.store.objects.insert(object, build(object, data_block, ranges).body.to_bytes());
+        self.store.objects.insert(object, build(CLUSTER, object, data_block, ranges).body.to_bytes());
     }
 
     fn with(&mut self, act: impl FnOnce(&mut ObjectReader, Now, &mut OpIds, &mut Outcome)) {
@@ -109,7 +109,7 @@ impl World {
 }
 
 fn read(id: u64, object: ObjectId, stream: u64, offset: u64, max_bytes: u64) -> Read {
-    Read { id: ReadId(id), object, stream: StreamId(stream), offset: Offset(offset), max_bytes }
+    Read { id: ReadId(id), cluster: CLUSTER, object, stream: StreamId(stream), offset: Offset(offset), max_bytes }
 }
 
 /// The batches, if they are what the range has from the offset on, within the limit unless it is one only.
@@ -152,7 +152,7 @@ fn every_offset_is_read_whatever_fails_in_between() {
         for done in world.run() {
             let (read, range) = reads.remove(&done.id).expect("each read finishes once");
             match done.result {
-                Ok(batches) => check(range, &read, &batches),
+                Ok(got) => check(range, &read, &got.batches),
                 // Three damaged answers in a row are possible.
                 Err(ReadError::Corrupt(_)) => failed += 1,
                 Err(error) => panic!("{read:?}: {error}"),
@@ -190,8 +190,8 @@ fn an_index_longer_than_the_tail_is_read_by_a_second_request() {
     let read = read(0, object, 1, 11, 1 << 20);
     world.read(read);
     let done = world.run();
-    check(&range, &read, done[0].result.as_ref().unwrap());
-    assert_eq!(done[0].result.as_ref().unwrap().last().unwrap().end, range.end, "everything within the limit");
+    check(&range, &read, &done[0].result.as_ref().unwrap().batches);
+    assert_eq!(done[0].result.as_ref().unwrap().batches.last().unwrap().end, range.end, "everything within the limit");
     assert_eq!(world.store.gets.len(), 3);
 }
 
@@ -199,7 +199,7 @@ fn an_index_longer_than_the_tail_is_read_by_a_second_request() {
 fn an_index_within_the_tail_needs_no_second_request() {
     let object = ObjectId(9);
     let range = range(1, 0, 30, &mut Rng::new(4));
-    let built = build(object, 100, [&range]);
+    let built = build(CLUSTER, object, 100, [&range]);
     let tail = built.tail.len() as u64;
     for (tail, gets) in [(1 << 20, 2), (tail, 2), (tail - 1, 3)] {
         let mut world = World::new(1, tail, 0);

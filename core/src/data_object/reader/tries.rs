@@ -2,7 +2,7 @@
 
 use super::ReadError;
 use crate::envelope::DecodeError;
-use crate::machine::{Backoff, Instant, Now, Rng};
+use crate::machine::{Backoff, Instant, Mark, Now, Rng, sometimes};
 use crate::store::StoreError;
 use core::time::Duration;
 
@@ -51,6 +51,7 @@ impl Tries {
 
     /// It gave bytes that make no sense.
     pub(super) fn undecodable(&mut self, now: Now, error: DecodeError, rng: &mut Rng) -> Verdict {
+        sometimes!(Mark::ObjectReadAgain);
         self.corrupt += 1;
         if self.corrupt >= CORRUPT_ATTEMPTS || error == DecodeError::Unsupported {
             return Verdict::GiveUp(ReadError::Corrupt(error));

@@ -1,65 +1,288 @@
-//! The records of a batch, as far as a broker must look: are there as many as the header says, one behind the other?
+//! The records of a batch, as far as a broker must look: are there as many as the header says, one behind the other, and
+//! does each hold what it says?
 //!
 //! ```text
-//!  length varint | attributes i8 | timestamp delta varint | offset delta varint | key, value, headers ...
+//!  length | attributes u8 | timestamp delta | offset delta | key length | key | value length | value
+//!         | count of headers | { key length | key | value length | value } ...
 //! ```
-//! Records that end elsewhere than they say would stop every consumer that meets them.
+//! All numbers but the attributes are zig-zag varints: the timestamp delta of up to 64 bits, the others of up to 32. A key
+//! or value of length -1 is null; a header's key is not. Offset deltas count from 0. Records that end elsewhere than they
+//! say would stop every consumer that meets them.
 
-/// Whether uncompressed records are `count` whole ones, numbered from 0, with nothing behind the last. Keys, values and
-/// headers are not looked into.
-pub(super) fn are_whole(mut records: &[u8], count: u32) -> bool {
-    for index in 0..i64::from(count) {
-        let Some(length) = varint(&mut records).and_then(|length| usize::try_from(length).ok()) else { return false };
-        let Some((record, rest)) = records.split_at_checked(length) else { return false };
-        if offset_delta(record) != Some(index) {
-            return false;
-        }
-        records = rest;
-    }
-    records.is_empty()
+use super::Codec;
+use crate::kafka::compression::{self, InflateError};
+
+/// What is wrong with the records of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// They can't be read, for this reason.
+    Unreadable(&'static str),
+    /// They take more than they may, once decompressed.
+    TooLarge,
 }
 
-fn offset_delta(record: &[u8]) -> Option<i64> {
-    let (_attributes, mut rest) = record.split_first()?;
-    varint(&mut rest)?;
-    varint(&mut rest)
+/// Looks into records that are `count` by their header, and may take `limit` bytes once decompressed. Returns how many
+/// they take.
+pub(super) fn check(codec: Codec, records: &[u8], count: u32, limit: u64) -> Result<u64, Flaw> {
+    let mut walk = Walk::new(count);
+    let inflated = compression::inflate(codec, records, limit, &mut |piece| walk.take(piece));
+    let inflated = inflated.map_err(|error| match error {
+        InflateError::Malformed(why) | InflateError::Stopped(why) => Flaw::Unreadable(why),
+        InflateError::TooLarge => Flaw::TooLarge,
+    })?;
+    walk.end().map_err(Flaw::Unreadable)?;
+    Ok(inflated)
 }
 
-/// Kafka's zig-zag number of up to ten bytes.
-fn varint(from: &mut &[u8]) -> Option<i64> {
-    let mut value = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = from.split_first()?;
-        *from = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed());
+/// Goes over records that come in pieces, cut anywhere.
+#[derive(Debug)]
+struct Walk {
+    count: u32,
+    /// Records that are behind it.
+    seen: u32,
+    /// What comes next, once `skip` bytes have passed.
+    next: Field,
+    skip: usize,
+    number: Number,
+    /// Bytes of the current record that belong to no field so far.
+    left: usize,
+    /// Headers of the current record that are still to come.
+    headers: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    Length,
+    Attributes,
+    Timestamp,
+    OffsetDelta,
+    KeyLength,
+    ValueLength,
+    Headers,
+    HeaderKeyLength,
+    HeaderValueLength,
+}
+
+const TOO_LONG: &str = "a record's fields are longer than the record";
+
+impl Walk {
+    const fn new(count: u32) -> Self {
+        Self { count, seen: 0, next: Field::Length, skip: 0, number: Number::NONE, left: 0, headers: 0 }
+    }
+
+    fn take(&mut self, mut piece: &[u8]) -> Result<(), &'static str> {
+        loop {
+            let passed = self.skip.min(piece.len());
+            self.skip -= passed;
+            piece = &piece[passed..];
+            let Some((byte, rest)) = piece.split_first() else { return Ok(()) };
+            piece = rest;
+            if self.next != Field::Length {
+                self.left = self.left.checked_sub(1).ok_or(TOO_LONG)?;
+            }
+            if self.next == Field::Attributes {
+                self.next = Field::Timestamp;
+            } else if let Some(value) = self.number.push(*byte, self.next)? {
+                self.field(value)?;
+            }
         }
     }
-    None
+
+    fn end(&self) -> Result<(), &'static str> {
+        if self.next != Field::Length || self.skip > 0 || !self.number.is_none() {
+            return Err("the last record is cut short");
+        }
+        if self.seen < self.count {
+            return Err("there are fewer records than the batch's header says");
+        }
+        Ok(())
+    }
+
+    /// A number is complete.
+    fn field(&mut self, value: i64) -> Result<(), &'static str> {
+        self.next = match self.next {
+            Field::Length => {
+                if self.seen == self.count {
+                    return Err("there are more records than the batch's header says");
+                }
+                self.left = usize::try_from(value).map_err(|_| "a record's length is negative")?;
+                Field::Attributes
+            }
+            Field::Attributes => unreachable!("attributes are no number"),
+            Field::Timestamp => Field::OffsetDelta,
+            Field::OffsetDelta => {
+                if value != i64::from(self.seen) {
+                    return Err("the records' offset deltas don't count from 0");
+                }
+                Field::KeyLength
+            }
+            Field::KeyLength => {
+                self.pass(nullable(value)?)?;
+                Field::ValueLength
+            }
+            Field::ValueLength => {
+                self.pass(nullable(value)?)?;
+                Field::Headers
+            }
+            Field::Headers => {
+                self.headers = u32::try_from(value).map_err(|_| "a record's count of headers is negative")?;
+                self.header_or_end()?
+            }
+            Field::HeaderKeyLength => {
+                self.pass(usize::try_from(value).map_err(|_| "a header has no key")?)?;
+                Field::HeaderValueLength
+            }
+            Field::HeaderValueLength => {
+                self.pass(nullable(value)?)?;
+                self.headers -= 1;
+                self.header_or_end()?
+            }
+        };
+        Ok(())
+    }
+
+    /// So many bytes are of no interest.
+    fn pass(&mut self, len: usize) -> Result<(), &'static str> {
+        self.left = self.left.checked_sub(len).ok_or(TOO_LONG)?;
+        self.skip = len;
+        Ok(())
+    }
+
+    fn header_or_end(&mut self) -> Result<Field, &'static str> {
+        if self.headers > 0 {
+            return Ok(Field::HeaderKeyLength);
+        }
+        if self.left > 0 {
+            return Err("a record's fields are shorter than the record");
+        }
+        self.seen += 1;
+        Ok(Field::Length)
+    }
+}
+
+fn nullable(length: i64) -> Result<usize, &'static str> {
+    if length == -1 { Ok(0) } else { usize::try_from(length).map_err(|_| "a key's or value's length is negative") }
+}
+
+/// A zig-zag varint that is still arriving.
+#[derive(Debug)]
+struct Number {
+    value: u64,
+    shift: u32,
+}
+
+impl Number {
+    const NONE: Self = Self { value: 0, shift: 0 };
+
+    const fn is_none(&self) -> bool {
+        self.shift == 0
+    }
+
+    /// The number, if this byte completes it.
+    fn push(&mut self, byte: u8, of: Field) -> Result<Option<i64>, &'static str> {
+        let bits = if of == Field::Timestamp { u64::BITS } else { u32::BITS };
+        let group = u64::from(byte & 0x7f);
+        // What does not come back was shifted out.
+        if self.shift >= bits || (group << self.shift) >> self.shift != group {
+            return Err("a number in a record never ends");
+        }
+        self.value |= group << self.shift;
+        self.shift += 7;
+        if byte & 0x80 != 0 {
+            return Ok(None);
+        }
+        let Self { value, .. } = core::mem::replace(self, Self::NONE);
+        if bits == u32::BITS && value > u64::from(u32::MAX) {
+            return Err("a number in a record is too large");
+        }
+        Ok(Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed()))
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::are_whole;
+    use super::*;
+    use crate::machine::Rng;
+    use alloc::vec::Vec;
 
-    /// A record of eight bytes behind its length: no key, an empty value, two headers' worth of nothing.
-    fn record(delta: u8) -> [u8; 9] {
-        [16, 0, 0, delta << 1, 1, 0, 0, 0, 0]
+    /// No key, a value of two bytes, a header `k` of null.
+    fn record(delta: u8) -> [u8; 12] {
+        [22, 0, 0, delta << 1, 1, 4, b'a', b'b', 2, 2, b'k', 1]
+    }
+
+    fn verdict(records: &[u8], count: u32) -> Result<(), &'static str> {
+        let mut walk = Walk::new(count);
+        walk.take(records)?;
+        walk.end()
+    }
+
+    /// The second of two records, with this at that place.
+    fn with(at: usize, byte: u8) -> Result<(), &'static str> {
+        let mut second = record(1);
+        second[at] = byte;
+        verdict(&[record(0), second].concat(), 2)
     }
 
     #[test]
     fn only_whole_records_in_order_that_fill_the_batch_pass() {
         let two = [record(0), record(1)].concat();
-        assert!(are_whole(&two, 2));
-        assert!(!are_whole(&two, 1), "a record too many");
-        assert!(!are_whole(&two, 3), "a record too few");
-        assert!(!are_whole(&[record(1), record(0)].concat(), 2), "out of order");
-        assert!(!are_whole(&[record(0), record(2)].concat(), 2), "a gap");
-        assert!(!are_whole(&[&two[..], b"junk"].concat(), 2), "something behind the last");
-        assert!(!are_whole(&[0xff; 50], 1), "a length that never ends");
+        assert_eq!(verdict(&two, 2), Ok(()));
+        assert_eq!(verdict(&two, 1), Err("there are more records than the batch's header says"));
+        assert_eq!(verdict(&two, 3), Err("there are fewer records than the batch's header says"));
+        let unordered = "the records' offset deltas don't count from 0";
+        assert_eq!(verdict(&[record(1), record(0)].concat(), 2), Err(unordered));
+        assert_eq!(verdict(&[record(0), record(2)].concat(), 2), Err(unordered), "a gap");
+        assert_eq!(verdict(&[record(0), record(0)].concat(), 2), Err(unordered), "the same again");
+        assert!(verdict(&[&two[..], b"junk"].concat(), 2).is_err(), "something behind the last");
         for len in 0..two.len() {
-            assert!(!are_whole(&two[..len], 2), "cut at {len}");
+            assert!(verdict(&two[..len], 2).is_err(), "cut at {len}");
+        }
+    }
+
+    #[test]
+    fn every_length_must_be_right() {
+        assert_eq!(with(0, 24), Err("a record's fields are shorter than the record"));
+        assert_eq!(with(0, 20), Err(TOO_LONG));
+        assert_eq!(with(0, 21), Err("a record's length is negative"));
+        assert_eq!(with(0, 0), Err(TOO_LONG));
+        assert_eq!(with(4, 3), Err("a key's or value's length is negative"), "a key of -2");
+        assert_eq!(with(5, 100), Err(TOO_LONG), "a long value");
+        assert_eq!(with(8, 3), Err("a record's count of headers is negative"));
+        assert_eq!(with(8, 4), Err("the last record is cut short"), "a header too many");
+        assert_eq!(with(8, 0), Err("a record's fields are shorter than the record"), "a header too few");
+        assert_eq!(with(9, 1), Err("a header has no key"));
+        assert_eq!(with(11, 3), Err("a key's or value's length is negative"), "a header's value of -2");
+        assert_eq!(with(1, 0xff), Ok(()), "attributes of records have no meaning");
+    }
+
+    #[test]
+    fn numbers_end_where_they_must() {
+        let never = Err("a number in a record never ends");
+        assert_eq!(verdict(&[0xff; 50], 1), never);
+        assert_eq!(verdict(&[0x80, 0x80, 0x80, 0x80, 0x80, 0], 1), never, "32 bits have five bytes at most");
+        assert_eq!(verdict(&[0xff, 0xff, 0xff, 0xff, 0x1f], 1), Err("a number in a record is too large"));
+        let times = |time: &[u8]| {
+            let body = [&[0], time, &[0, 1, 1, 0]].concat();
+            verdict(&[&[(body.len() as u8) << 1], &body[..]].concat(), 1)
+        };
+        assert_eq!(times(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]), Ok(()), "64 bits of time");
+        assert_eq!(times(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02]), never);
+    }
+
+    #[test]
+    fn pieces_are_cut_anywhere() {
+        let mut rng = Rng::new(5);
+        for _ in 0..5_000 {
+            let mut records: Vec<u8> = (0..4).flat_map(record).collect();
+            if rng.chance(1, 2) {
+                let at = rng.below(records.len() as u64) as usize;
+                records[at] = rng.next_u64() as u8;
+            }
+            let mut walk = Walk::new(4);
+            let (first, rest) = records.split_at(rng.below(records.len() as u64) as usize);
+            let (second, third) = rest.split_at(rng.below(rest.len() as u64) as usize);
+            let pieces = [first, second, third].into_iter().try_for_each(|piece| walk.take(piece));
+            assert_eq!(pieces.and_then(|()| walk.end()), verdict(&records, 4));
         }
     }
 }

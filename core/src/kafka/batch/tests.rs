@@ -1,6 +1,9 @@
 //! Batches as producers write them, and every way in which they can be wrong.
 
 use super::*;
+use crate::kafka::compression::tests::{CODECS, captured, damage, deflate};
+use crate::machine::Rng;
+use alloc::vec;
 use alloc::vec::Vec;
 
 /// So many records with an empty value each.
@@ -30,6 +33,14 @@ pub(crate) fn batch(count: i32, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// A batch that says it has `count` records, compressed.
+pub(crate) fn compressed(codec: Codec, count: i32, content: &[u8]) -> Vec<u8> {
+    let mut bytes = batch(count, &deflate(codec, content));
+    bytes[22] = codec as u8;
+    seal(&mut bytes);
+    bytes
+}
+
 /// Makes the CRC right again after a change.
 fn seal(bytes: &mut [u8]) {
     let crc = crc32c::crc32c(&bytes[COVERED..]);
@@ -41,7 +52,7 @@ fn after(change: impl FnOnce(&mut Vec<u8>)) -> Result<CheckedBatch, ErrorCode> {
     let mut bytes = batch(3, &records(3));
     change(&mut bytes);
     seal(&mut bytes);
-    CheckedBatch::check(&bytes.into())
+    CheckedBatch::check(&bytes.into()).map_err(|refusal| refusal.code)
 }
 
 #[test]
@@ -92,7 +103,8 @@ fn each_defect_gets_kafkas_error() {
 #[test]
 fn what_is_no_batch_or_more_than_one_is_refused() {
     let sound = batch(1, b"x");
-    let check = |bytes: &[u8]| CheckedBatch::check(&Bytes::copy_from_slice(bytes)).map(|_| ());
+    let check =
+        |bytes: &[u8]| CheckedBatch::check(&Bytes::copy_from_slice(bytes)).map(|_| ()).map_err(|refusal| refusal.code);
     assert_eq!(check(&[]), Err(ErrorCode::InvalidRecord));
     assert_eq!(check(&[sound.as_slice(), &sound].concat()), Err(ErrorCode::InvalidRecord));
     assert_eq!(check(&[sound.as_slice(), b"?"].concat()), Err(ErrorCode::InvalidRecord));
@@ -135,7 +147,7 @@ fn batches_are_skimmed_up_to_a_truncated_one() {
 
 #[test]
 fn any_bytes_are_survived() {
-    let mut rng = crate::machine::Rng::new(7);
+    let mut rng = Rng::new(7);
     let sound = batch(2, b"record");
     for _ in 0..20_000 {
         let mut bytes = [sound.as_slice(), &sound].concat();
@@ -150,4 +162,71 @@ fn any_bytes_are_survived() {
             let _ = (batch.header.base(), batch.header.end(), batch.header.record_count());
         }
     }
+}
+
+/// What is said of a compressed batch of so many records.
+fn verdict(codec: Codec, count: i32, content: &[u8]) -> Result<u64, Flaw> {
+    let batch = CheckedBatch::check(&compressed(codec, count, content).into()).expect("its header is sound");
+    batch.check_records(1 << 20)
+}
+
+#[test]
+fn compressed_records_are_held_to_the_same_rules() {
+    for codec in CODECS {
+        assert_eq!(verdict(codec, 3, &records(3)), Ok(21), "{codec:?}");
+        assert_eq!(verdict(codec, 60, &records(60)), Ok(420), "{codec:?}");
+        let fewer = verdict(codec, 4, &records(3));
+        assert_eq!(fewer, Err(Flaw::Unreadable("there are fewer records than the batch's header says")), "{codec:?}");
+        let more = verdict(codec, 2, &records(3));
+        assert_eq!(more, Err(Flaw::Unreadable("there are more records than the batch's header says")), "{codec:?}");
+        let gap = [records(1), records(3)[14..].to_vec()].concat();
+        let gap = verdict(codec, 2, &gap);
+        assert_eq!(gap, Err(Flaw::Unreadable("the records' offset deltas don't count from 0")), "{codec:?}");
+        for content in [&records(3)[..20], &[records(3), vec![0]].concat(), b"", b"no records at all"] {
+            let flaw = verdict(codec, 3, content).expect_err("no three records");
+            assert_eq!(flaw.refusal().code, ErrorCode::InvalidRecord, "{codec:?}: {content:?}");
+        }
+        // A record of two MiB of zeros, which lies within the record that it says.
+        let long =
+            [&[0xa0, 0x80, 0x80, 0x02, 0, 0, 0, 1, 0x80, 0x80, 0x80, 0x02][..], &vec![0; (2 << 20) + 1]].concat();
+        assert_eq!(verdict(codec, 1, &long), Err(Flaw::TooLarge), "{codec:?}");
+        assert_eq!(Flaw::TooLarge.refusal().code, ErrorCode::MessageTooLarge);
+    }
+}
+
+#[test]
+fn codecs_are_not_taken_for_each_other() {
+    for codec in CODECS {
+        for wrong in CODECS.into_iter().filter(|wrong| *wrong != codec) {
+            let mut bytes = compressed(codec, 3, &records(3));
+            bytes[22] = wrong as u8;
+            seal(&mut bytes);
+            let batch = CheckedBatch::check(&bytes.into()).expect("its header is sound");
+            assert!(batch.check_records(1 << 20).is_err(), "{codec:?} as {wrong:?}");
+        }
+    }
+}
+
+#[test]
+fn damaged_batches_of_real_clients_are_refused_or_whole() {
+    let mut rng = Rng::new(3);
+    let (mut refused, mut whole) = (0, 0);
+    for sound in captured() {
+        let check =
+            |bytes: Vec<u8>| CheckedBatch::check(&bytes.into()).expect("its header is sound").check_records(1 << 16);
+        assert!(check(sound.to_vec()).is_ok());
+        for _ in 0..3_000 {
+            let mut content = sound[HEADER..].to_vec();
+            damage(&mut rng, &mut content);
+            let mut bytes = [&sound[..HEADER], &content].concat();
+            let length = (bytes.len() - OVERHEAD) as i32;
+            bytes[8..12].copy_from_slice(&length.to_be_bytes());
+            seal(&mut bytes);
+            match check(bytes) {
+                Ok(_) => whole += 1,
+                Err(_) => refused += 1,
+            }
+        }
+    }
+    assert!(refused > 5 * whole && whole > 0, "both fates are tried: {refused} refused, {whole} whole");
 }

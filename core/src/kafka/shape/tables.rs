@@ -4,9 +4,11 @@ use super::{Element, Field, Kind, Place, Shape};
 use crate::kafka::Api;
 use crate::kafka::request::{ProducePartition, ProduceTopic};
 use core::mem::size_of;
+use kafka_protocol::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
 use kafka_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
 };
+use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -36,6 +38,8 @@ pub(super) const fn of(api: Api) -> &'static Shape {
         Api::ApiVersions => &API_VERSIONS,
         Api::CreateTopics => &CREATE_TOPICS,
         Api::DeleteTopics => &DELETE_TOPICS,
+        Api::DeleteRecords => &DELETE_RECORDS,
+        Api::CreatePartitions => &CREATE_PARTITIONS,
     }
 }
 
@@ -167,6 +171,31 @@ static DELETE_TOPIC_STATES: Element =
     Element { size: size_of::<DeleteTopicState>(), kind: Kind::Struct(&DELETE_TOPIC_STATE) };
 static DELETE_TOPIC_STATE: Shape = message(&[field(6, LAST, "name", NULLABLE_TEXT), field(6, LAST, "topic_id", UUID)]);
 static TOPIC_NAMES: Element = Element { size: size_of::<TopicName>(), kind: TEXT };
+
+static DELETE_RECORDS: Shape =
+    message(&[field(0, LAST, "topics", Kind::Array(&TRIMMED_TOPICS)), field(0, LAST, "timeout_ms", I32)]);
+static TRIMMED_TOPICS: Element = Element { size: size_of::<DeleteRecordsTopic>(), kind: Kind::Struct(&TRIMMED_TOPIC) };
+static TRIMMED_TOPIC: Shape =
+    message(&[field(0, LAST, "name", TEXT), field(0, LAST, "partitions", Kind::Array(&TRIMMED_PARTITIONS))]);
+static TRIMMED_PARTITIONS: Element =
+    Element { size: size_of::<DeleteRecordsPartition>(), kind: Kind::Struct(&TRIMMED_PARTITION) };
+static TRIMMED_PARTITION: Shape = message(&[field(0, LAST, "partition_index", I32), field(0, LAST, "offset", I64)]);
+
+static CREATE_PARTITIONS: Shape = message(&[
+    field(0, LAST, "topics", Kind::Array(&GROWING_TOPICS)),
+    field(0, LAST, "timeout_ms", I32),
+    field(0, LAST, "validate_only", BOOL),
+]);
+static GROWING_TOPICS: Element =
+    Element { size: size_of::<CreatePartitionsTopic>(), kind: Kind::Struct(&GROWING_TOPIC) };
+static GROWING_TOPIC: Shape = message(&[
+    field(0, LAST, "name", TEXT),
+    field(0, LAST, "count", I32),
+    field(0, LAST, "assignments", Kind::NullableArray(&NEW_ASSIGNMENTS)),
+]);
+static NEW_ASSIGNMENTS: Element =
+    Element { size: size_of::<CreatePartitionsAssignment>(), kind: Kind::Struct(&NEW_ASSIGNMENT) };
+static NEW_ASSIGNMENT: Shape = message(&[field(0, LAST, "broker_ids", Kind::Array(&BROKER_IDS))]);
 
 const fn message(fields: &'static [Field]) -> Shape {
     Shape { fields }

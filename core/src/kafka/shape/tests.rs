@@ -7,17 +7,20 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
 use kafka_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
 };
+use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic, ReplicaState};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    ApiVersionsRequest, BrokerId, CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, FindCoordinatorRequest,
-    ListOffsetsRequest, MetadataRequest, ProduceRequest, TopicName, TransactionalId,
+    ApiVersionsRequest, BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest,
+    DeleteTopicsRequest, FetchRequest, FindCoordinatorRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
+    TopicName, TransactionalId,
 };
 use kafka_protocol::protocol::{Encodable, StrBytes};
 
@@ -253,6 +256,43 @@ impl Maker {
         }))
     }
 
+    fn delete_records(&mut self) -> DeleteRecordsRequest {
+        let partition = |m: &mut Self| {
+            DeleteRecordsPartition::default()
+                .with_partition_index(m.i32())
+                .with_offset(m.i64())
+                .with_unknown_tagged_fields(m.tags())
+        };
+        DeleteRecordsRequest::default()
+            .with_topics(self.list(|m| {
+                DeleteRecordsTopic::default()
+                    .with_name(m.name())
+                    .with_partitions(m.list(partition))
+                    .with_unknown_tagged_fields(m.tags())
+            }))
+            .with_timeout_ms(self.i32())
+            .with_unknown_tagged_fields(self.tags())
+    }
+
+    fn create_partitions(&mut self) -> CreatePartitionsRequest {
+        let assignment = |m: &mut Self| {
+            CreatePartitionsAssignment::default()
+                .with_broker_ids(m.list(|m| BrokerId(m.i32())))
+                .with_unknown_tagged_fields(m.tags())
+        };
+        CreatePartitionsRequest::default()
+            .with_topics(self.list(|m| {
+                CreatePartitionsTopic::default()
+                    .with_name(m.name())
+                    .with_count(m.i32())
+                    .with_assignments(m.maybe(|m| m.list(assignment)))
+                    .with_unknown_tagged_fields(m.tags())
+            }))
+            .with_timeout_ms(self.i32())
+            .with_validate_only(self.bool())
+            .with_unknown_tagged_fields(self.tags())
+    }
+
     fn body(&mut self, api: Api) -> Bytes {
         let mut out = BytesMut::new();
         let version = self.version;
@@ -265,6 +305,8 @@ impl Maker {
             Api::ApiVersions => self.api_versions().encode(&mut out, version),
             Api::CreateTopics => self.create_topics().encode(&mut out, version),
             Api::DeleteTopics => self.delete_topics().encode(&mut out, version),
+            Api::DeleteRecords => self.delete_records().encode(&mut out, version),
+            Api::CreatePartitions => self.create_partitions().encode(&mut out, version),
         };
         written.expect("only what the version has is set");
         out.freeze()
@@ -296,6 +338,8 @@ fn decode_anything(api: Api, version: i16, body: &Bytes) -> bool {
         Api::ApiVersions => decode::<ApiVersionsRequest>(version, body).is_ok(),
         Api::CreateTopics => decode::<CreateTopicsRequest>(version, body).is_ok(),
         Api::DeleteTopics => decode::<DeleteTopicsRequest>(version, body).is_ok(),
+        Api::DeleteRecords => decode::<DeleteRecordsRequest>(version, body).is_ok(),
+        Api::CreatePartitions => decode::<CreatePartitionsRequest>(version, body).is_ok(),
     }
 }
 

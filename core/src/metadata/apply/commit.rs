@@ -10,6 +10,7 @@
 
 use crate::controller::NodeCommand;
 use crate::id::{NodeId, ObjectId, StreamId};
+use crate::machine::{Mark, sometimes};
 use crate::metadata::{
     Answer, Commit, CommitRange, EpochImage, Image, NodeImage, ObjectImage, ObjectState, RangeImage, Refusal,
     StreamState, bounds,
@@ -32,6 +33,8 @@ impl Image {
             return Err(Refusal::Invalid);
         }
         let kept = self.fitting(by.node, commit)?;
+        let mut ranges = commit.objects.iter().flat_map(|object| &object.ranges);
+        sometimes!(Mark::CommitOfDeletedTopic, ranges.any(|range| !self.streams.contains_key(&range.stream)));
         self.check_leases(by, commit)?;
         self.insert(commit, &kept);
         if let Some(epoch) = self.nodes.get_mut(&by.node).and_then(|node| node.epochs.get_mut(&commit.epoch)) {

@@ -1,6 +1,6 @@
 //! Damaged frames of real clients, at a session that is served in every possible order.
 
-use super::world::World;
+use super::world::{World, limits};
 use super::*;
 use crate::machine::Rng;
 
@@ -56,8 +56,10 @@ fn damaged_frames_break_no_promise() {
     let mut rng = Rng::new(20);
     let (mut closed, mut served) = (0, 0);
     for _ in 0..1500 {
-        let mut world = World::new();
+        let inline = rng.below(400) as u32;
+        let mut world = World::with_idle_credit(&Limits { compute_inline: inline, ..limits() });
         (world.hold_sends, world.hold_grants) = (rng.chance(1, 2), rng.chance(1, 2));
+        world.hold_jobs = rng.chance(1, 2);
         let mut stream = Vec::new();
         for _ in 0..rng.between(1, 12) {
             let mut frame = rng.pick(&frames).expect("not empty").clone();
@@ -74,6 +76,9 @@ fn damaged_frames_break_no_promise() {
         closed += usize::from(world.why.is_some());
         world.close();
         world.grant();
+        while world.jobs() > 0 {
+            world.release_job();
+        }
         world.assert_settled();
     }
     assert!(closed > 300 && served > 3000, "both fates are tried: {closed} closed, {served} served");
@@ -98,7 +103,10 @@ fn step(rng: &mut Rng, world: &mut World, left: &mut &[u8]) {
                 world.answer(*at, answer);
             }
         }
-        5 => world.release_send(),
+        5 => {
+            world.release_send();
+            world.release_job();
+        }
         6 => world.grant(),
         _ => world.pass(Duration::from_secs(rng.below(3))),
     }

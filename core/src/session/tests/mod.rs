@@ -1,5 +1,6 @@
 //! Transcripts of a session between a client, a shell and a shard that are all played here.
 
+mod checks;
 mod fuzz;
 mod world;
 
@@ -37,10 +38,15 @@ fn fetch(correlation: i32) -> Vec<u8> {
 
 /// A produce of so many bytes of what is no batch; nobody here minds.
 fn produce(correlation: i32, bytes: usize) -> Vec<u8> {
-    let partition = PartitionProduceData::default().with_records(Some(vec![b'r'; bytes].into()));
+    produce_all(correlation, vec![vec![b'r'; bytes]])
+}
+
+/// A produce of these batches, each to a partition of its own.
+fn produce_all(correlation: i32, batches: Vec<Vec<u8>>) -> Vec<u8> {
+    let partition = |records: Vec<u8>| PartitionProduceData::default().with_records(Some(records.into()));
     let topic = TopicProduceData::default()
         .with_name(TopicName(StrBytes::from_static_str("logs")))
-        .with_partition_data([partition].into());
+        .with_partition_data(batches.into_iter().map(partition).collect());
     let request = ProduceRequest::default().with_acks(-1).with_topic_data([topic].into());
     on_the_wire(&frame(client(correlation), Api::Produce, 8, &request))
 }
@@ -78,7 +84,7 @@ fn api_versions_is_answered_here_and_an_unknown_version_by_the_oldest() {
         assert!(rest.is_empty());
         assert_eq!(response.error_code, error);
         let served: Vec<i16> = response.api_keys.iter().map(|api| api.api_key).collect();
-        assert_eq!(served, [0, 1, 2, 3, 10, 18, 19, 20]);
+        assert_eq!(served, [0, 1, 2, 3, 10, 18, 19, 20, 21, 37]);
         assert_eq!((response.api_keys[0].min_version, response.api_keys[0].max_version), (0, 13));
     }
 }

@@ -1,13 +1,17 @@
 //! What is around a session: a shell, a shard that keeps books on its credit, and a clock.
 
 use super::*;
-use crate::machine::{Instant, OpId, WallTime};
+use crate::machine::{Instant, Job, OpId, WallTime};
 use alloc::collections::{BTreeMap, VecDeque};
 
 /// The idle credit that the shard grants.
 pub(super) const IDLE: u64 = 1000;
 
 const CONN: ConnId = ConnId(5);
+
+pub(super) fn limits() -> Limits {
+    Limits { request: 8 << 20, stalled_connection: PATIENCE, ..Limits::default() }
+}
 
 pub(super) struct World {
     pub(super) session: Session,
@@ -17,6 +21,8 @@ pub(super) struct World {
     pub(super) client: Vec<u8>,
     sends: VecDeque<(OpId, Rope)>,
     pub(super) hold_sends: bool,
+    jobs: VecDeque<(OpId, Job)>,
+    pub(super) hold_jobs: bool,
     pub(super) paused: bool,
     /// The reason with which the session closed.
     pub(super) why: Option<String>,
@@ -32,22 +38,29 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new() -> Self {
-        let mut world = Self::without_idle_credit();
+        Self::with_idle_credit(&limits())
+    }
+
+    pub(super) fn with_idle_credit(limits: &Limits) -> Self {
+        let mut world = Self::without_credit(limits);
         world.credit(Pool::Control, IDLE);
         world
     }
 
     pub(super) fn without_idle_credit() -> Self {
+        Self::without_credit(&limits())
+    }
+
+    fn without_credit(limits: &Limits) -> Self {
         let mut world = Self {
-            session: Session::new(
-                CONN,
-                &Limits { request: 8 << 20, stalled_connection: PATIENCE, ..Limits::default() },
-            ),
+            session: Session::new(CONN, limits),
             out: Effects::default(),
             now: Now { mono: Instant(1), wall: WallTime(0) },
             client: Vec::new(),
             sends: VecDeque::new(),
             hold_sends: false,
+            jobs: VecDeque::new(),
+            hold_jobs: false,
             paused: false,
             why: None,
             requests: Vec::new(),
@@ -123,6 +136,31 @@ impl World {
         }
     }
 
+    pub(super) fn jobs(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// A job comes back.
+    pub(super) fn release_job(&mut self) {
+        if let Some((op, job)) = self.jobs.pop_front() {
+            self.input(Input::Computed(op, job.run()));
+        }
+    }
+
+    /// A job comes back under a number that is not its own.
+    pub(super) fn misdeliver_job(&mut self) {
+        if let Some((OpId(op), job)) = self.jobs.pop_front() {
+            self.input(Input::Computed(OpId(op + 1), job.run()));
+        }
+    }
+
+    /// A job comes back twice.
+    pub(super) fn repeat_job(&mut self) {
+        self.jobs.extend(self.jobs.front().cloned());
+        self.release_job();
+        self.release_job();
+    }
+
     pub(super) fn halt(&mut self) {
         self.input(Input::Mail(Mail::Halt));
     }
@@ -163,6 +201,10 @@ impl World {
                     assert_eq!(self.why, None, "nothing is sent after closing");
                     self.sends.push_back((op, rope));
                 }
+                Effect::Compute(op, job) => {
+                    self.jobs.push_back((op, job));
+                    assert_eq!(self.jobs.len(), 1, "a connection takes one thread");
+                }
                 Effect::Pause => assert!(!core::mem::replace(&mut self.paused, true)),
                 Effect::Resume => assert!(core::mem::replace(&mut self.paused, false)),
                 Effect::Close(why) => assert_eq!(self.why.replace(why), None, "closed once"),
@@ -172,6 +214,9 @@ impl World {
         }
         if !self.hold_sends {
             self.release_sends();
+        }
+        if !self.hold_jobs {
+            self.release_job();
         }
         if !self.hold_grants && !self.wishes.is_empty() {
             self.grant();

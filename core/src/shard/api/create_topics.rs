@@ -1,19 +1,19 @@
 //! CreateTopics: answered when the partitions are open.
 
-use super::{kafka_id, millis, str_bytes};
+use super::{kafka_id, millis, repeated, str_bytes};
 use crate::id::TopicId;
 use crate::kafka::ErrorCode;
 use crate::machine::{Effects, Now};
 use crate::metadata::{Command, NewTopic, TopicName};
-use crate::node::Asker;
-use crate::shard::joins::{Asked, Begun};
-use crate::shard::topics::{TopicOutcome, TopicRequest};
+use crate::shard::joins::Asked;
+use crate::shard::topics::{TopicOutcome, TopicRequest, TopicStep};
 use crate::shard::{Effect, Shard};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
+use kafka_protocol::protocol::StrBytes;
 
 impl Shard {
     pub(in crate::shard) fn handle_create_topics(
@@ -23,32 +23,15 @@ impl Shard {
         request: CreateTopicsRequest,
         out: &mut Effects<Effect>,
     ) {
-        let checked: Vec<Result<NewTopic, TopicOutcome>> = {
-            let repeated = repeated_names(&request);
-            request.topics.iter().map(|topic| self.check_new_topic(topic, &repeated)).collect()
-        };
-        let outcomes = checked.iter().map(|checked| match checked {
-            Err(outcome) => Some(outcome.clone()),
-            Ok(new) => request.validate_only.then(|| TopicOutcome::Created(new.clone())),
+        let repeated = repeated(request.topics.iter().map(|topic| &topic.name.0));
+        let steps = request.topics.iter().map(|topic| match self.check_new_topic(topic, &repeated) {
+            Err(outcome) => TopicStep::Known(outcome),
+            Ok(new) if request.validate_only => TopicStep::Known(TopicOutcome::Created(new)),
+            Ok(new) => create(new),
         });
-        let outcomes = outcomes.collect();
+        let steps = steps.collect();
         let due = now.mono.after(millis(request.timeout_ms));
-        let create = !request.validate_only;
-        match self.topics.begin(asked, TopicRequest::Create(request), outcomes, due) {
-            Begun::Open(join) => {
-                for (index, new) in checked.into_iter().enumerate() {
-                    if let (Ok(new), true) = (new, create) {
-                        self.send_create(join, index, new, out);
-                    }
-                }
-            }
-            Begun::Complete(complete) => self.answer_topics(complete, out),
-        }
-    }
-
-    pub(in crate::shard) fn send_create(&mut self, join: u64, index: usize, new: NewTopic, out: &mut Effects<Effect>) {
-        let tag = self.topics.command(join, index, TopicOutcome::Created(new.clone()));
-        self.send_command(Asker::Shard(tag), Command::CreateTopic(new), out);
+        self.begin_topics(asked, TopicRequest::Create(request), steps, due, out);
     }
 
     pub(in crate::shard) fn answer_create_topics(
@@ -62,9 +45,11 @@ impl Shard {
             let result = CreatableTopicResult::default().with_name(topic.name.clone());
             match outcome {
                 TopicOutcome::Created(new) => created(result, topic, &new, request.validate_only),
-                TopicOutcome::Done => unreachable!("a created topic is known by what was created"),
+                TopicOutcome::Done | TopicOutcome::Trimmed(..) => {
+                    unreachable!("a created topic is known by what was created")
+                }
                 TopicOutcome::Refused(code, why) => {
-                    result.with_error_code(code.code()).with_error_message(Some(str_bytes(why)))
+                    result.with_error_code(code.code()).with_error_message(Some(str_bytes(&why)))
                 }
             }
         });
@@ -75,16 +60,16 @@ impl Shard {
     fn check_new_topic(
         &mut self,
         topic: &CreatableTopic,
-        repeated: &BTreeSet<Vec<u8>>,
+        repeated: &BTreeSet<StrBytes>,
     ) -> Result<NewTopic, TopicOutcome> {
-        let refuse = |code, why| Err(TopicOutcome::Refused(code, why));
+        let refuse = |code, why: &'static str| Err(TopicOutcome::refused(code, why));
         let Some(name) = TopicName::parse(topic.name.as_str()) else {
             return refuse(
                 ErrorCode::InvalidTopicException,
                 "a topic's name is 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-', and neither '.' nor '..'",
             );
         };
-        if repeated.contains(topic.name.as_bytes()) {
+        if repeated.contains(&topic.name.0) {
             return refuse(ErrorCode::InvalidRequest, "the request names this topic more than once");
         }
         let image = self.image.as_ref().expect("requests come after the image");
@@ -110,10 +95,15 @@ impl Shard {
     }
 }
 
+/// What creates a topic.
+pub(super) fn create(new: NewTopic) -> TopicStep {
+    TopicStep::Command(Command::CreateTopic(new.clone()), TopicOutcome::Created(new))
+}
+
 /// The number of partitions asked for: 1 if that is left to the broker. Replicas are accepted as they are: durability
 /// comes from the WAL's device and the object store.
 fn partitions(topic: &CreatableTopic) -> Result<u32, TopicOutcome> {
-    let refuse = |code, why| Err(TopicOutcome::Refused(code, why));
+    let refuse = |code, why: &'static str| Err(TopicOutcome::refused(code, why));
     if !topic.assignments.is_empty() {
         if topic.num_partitions != -1 || topic.replication_factor != -1 {
             return refuse(ErrorCode::InvalidRequest, "a request assigns replicas or counts them, not both");
@@ -133,12 +123,6 @@ fn partitions(topic: &CreatableTopic) -> Result<u32, TopicOutcome> {
         count @ 1.. => Ok(count.unsigned_abs()),
         _ => refuse(ErrorCode::InvalidPartitions, "the number of partitions must be above 0, or -1"),
     }
-}
-
-fn repeated_names(request: &CreateTopicsRequest) -> BTreeSet<Vec<u8>> {
-    let mut seen = BTreeSet::new();
-    let names = request.topics.iter().map(|topic| topic.name.as_bytes().to_vec());
-    names.filter(|name| !seen.insert(name.clone())).collect()
 }
 
 fn created(

@@ -5,9 +5,8 @@ use crate::id::TopicId;
 use crate::kafka::ErrorCode;
 use crate::machine::{Effects, Now};
 use crate::metadata::{Command, Image, TopicName};
-use crate::node::Asker;
-use crate::shard::joins::{Asked, Begun};
-use crate::shard::topics::{TopicOutcome, TopicRequest};
+use crate::shard::joins::Asked;
+use crate::shard::topics::{TopicOutcome, TopicRequest, TopicStep};
 use crate::shard::{Effect, Shard};
 use alloc::vec::Vec;
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
@@ -27,26 +26,17 @@ impl Shard {
         request.topics.extend(names.into_iter().map(|name| DeleteTopicState::default().with_name(Some(name))));
         let image = self.image.as_ref().expect("requests come after the image");
         let ids: Vec<Option<TopicId>> = request.topics.iter().map(|topic| find(image, topic)).collect();
-        let outcomes = ids.iter().zip(&request.topics).map(|(id, topic)| {
-            let (code, why) = match (id, &topic.name) {
-                (Some(_), _) => return None,
-                (None, Some(_)) => (ErrorCode::UnknownTopicOrPartition, "no such topic"),
-                (None, None) => (ErrorCode::UnknownTopicId, "no topic has that id"),
-            };
-            Some(TopicOutcome::Refused(code, why))
-        });
-        let outcomes = outcomes.collect();
-        let due = now.mono.after(millis(request.timeout_ms));
-        match self.topics.begin(asked, TopicRequest::Delete(request, ids.clone()), outcomes, due) {
-            Begun::Open(join) => {
-                for (index, id) in ids.into_iter().enumerate() {
-                    let Some(id) = id else { continue };
-                    let tag = self.topics.command(join, index, TopicOutcome::Done);
-                    self.send_command(Asker::Shard(tag), Command::DeleteTopic { id }, out);
-                }
+        let steps = ids.iter().zip(&request.topics).map(|(id, topic)| {
+            let refuse = |code, why: &'static str| TopicStep::Known(TopicOutcome::refused(code, why));
+            match (*id, &topic.name) {
+                (Some(id), _) => TopicStep::Command(Command::DeleteTopic { id }, TopicOutcome::Done),
+                (None, Some(_)) => refuse(ErrorCode::UnknownTopicOrPartition, "no such topic"),
+                (None, None) => refuse(ErrorCode::UnknownTopicId, "no topic has that id"),
             }
-            Begun::Complete(complete) => self.answer_topics(complete, out),
-        }
+        });
+        let steps = steps.collect();
+        let due = now.mono.after(millis(request.timeout_ms));
+        self.begin_topics(asked, TopicRequest::Delete(request, ids), steps, due, out);
     }
 
     pub(in crate::shard) fn answer_delete_topics(
@@ -64,9 +54,9 @@ impl Shard {
             match outcome {
                 TopicOutcome::Refused(code, why) => {
                     let result = result.with_error_code(code.code());
-                    if asked.version >= 5 { result.with_error_message(Some(str_bytes(why))) } else { result }
+                    if asked.version >= 5 { result.with_error_message(Some(str_bytes(&why))) } else { result }
                 }
-                TopicOutcome::Done | TopicOutcome::Created(_) => result,
+                _ => result,
             }
         });
         let response = DeleteTopicsResponse::default().with_responses(results.collect());

@@ -1,16 +1,18 @@
 //! Fetch: from the log cache, or from objects, or later.
 
 use super::millis;
-use crate::data_object::{Outcome, Read};
+use crate::data_object::{Outcome, Read, ReadError, ReadId, key};
 use crate::id::{Offset, StreamId, TopicId};
 use crate::kafka::{ErrorCode, FetchAnswer, FetchedPartition, FetchedTopic};
-use crate::machine::{Effects, Now, OpId, Rope};
+use crate::machine::{Effects, Mark, Now, OpId, sometimes};
 use crate::session::Answer;
 use crate::shard::fetches::{Ended, Fetch, Got, Step, WantedPartition, WantedTopic};
+use crate::shard::found::Found;
 use crate::shard::joins::Asked;
 use crate::shard::{Effect, Shard, Unpaid};
 use crate::store::StoreResult;
 use alloc::collections::BTreeSet;
+use alloc::vec;
 use alloc::vec::Vec;
 use kafka_protocol::messages::FetchRequest;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -54,12 +56,14 @@ impl Shard {
     /// These streams grew, or are gone: who waits for them looks again.
     pub(in crate::shard) fn wake_fetches(&mut self, now: Now, streams: &[StreamId], out: &mut Effects<Effect>) {
         for fetch in self.fetches.wake(streams) {
+            sometimes!(Mark::FetchWoken);
             self.try_fetch(now, fetch, out);
         }
     }
 
     pub(in crate::shard) fn expire_fetches(&mut self, now: Now, out: &mut Effects<Effect>) {
         for fetch in self.fetches.expire(now.mono) {
+            sometimes!(Mark::FetchExpired);
             self.try_fetch(now, fetch, out);
         }
     }
@@ -94,6 +98,7 @@ impl Shard {
         let known = |step: &Step| if let Step::Known(got) = step { Some(got.clone()) } else { None };
         let got: Vec<Got> = steps.iter().filter_map(known).collect();
         if got.len() < steps.len() {
+            sometimes!(Mark::FetchFromBoth, got.iter().any(|got| got.bytes() > 0));
             return self.read_for(now, fetch, steps, out);
         }
         let found: u64 = got.iter().map(Got::bytes).sum();
@@ -162,27 +167,29 @@ impl Shard {
             Ok(offset) if offset >= start && offset <= high_watermark => offset,
             _ => return fail(ErrorCode::OffsetOutOfRange),
         };
-        let nothing = Step::Known(Got::Records { high_watermark, start, records: Rope::default() });
+        let nothing = Step::Known(Got::Records { high_watermark, start, records: Found::default() });
         let max_bytes = wanted.max_bytes.min(left);
         if offset == high_watermark || (must_fit && left == 0) {
             return nothing;
         }
         if self.cache.first(stream).is_some_and(|first| offset >= first) {
-            let mut records = Rope::default();
+            let mut records = Found::default();
             for batch in self.cache.read(stream, offset, max_bytes) {
-                records.push(batch.batch.0);
+                // A slice of a block of the WAL, none of which is larger, or a buffer of its own.
+                let buffer = u64::from(self.limits.wal_block).max(batch.batch.len() as u64);
+                records.push(buffer, vec![batch.batch.0]);
             }
-            if must_fit && records.len() as u64 > max_bytes {
+            if must_fit && records.len() > max_bytes {
                 return nothing;
             }
             return Step::Known(Got::Records { high_watermark, start, records });
         }
+        // The partition is open, so the image has its stream; a decoded image has no gap between start and committed
+        // end; and the log cache lets go of nothing above that end.
         let image = self.image.as_ref().expect("partitions are led by the image");
-        let Some((_, range)) = image.streams.get(&stream).and_then(|stream| stream.range_at(offset)) else {
-            tracing::error!(%stream, %offset, "neither the log cache nor the metadata knows these records");
-            return fail(ErrorCode::KafkaStorageError);
-        };
-        let read = Read { id: self.fetches.next_read(), object: range.object, stream, offset, max_bytes };
+        let (_, range) = image.streams[&stream].range_at(offset).expect("records are in the log cache or in objects");
+        let (id, cluster) = (self.fetches.next_read(), image.cluster);
+        let read = Read { id, cluster, object: range.object, stream, offset, max_bytes };
         Step::Reading { read, high_watermark, start }
     }
 
@@ -191,6 +198,9 @@ impl Shard {
             out.push(Effect::Store(op, call));
         }
         for finished in outcome.finished {
+            if let Err(error) = finished.result {
+                self.report_failed_read(finished.id, error);
+            }
             match self.fetches.finish(finished.id, finished.result) {
                 Some(Ended::Complete(fetch, got)) => self.answer_fetched(now, &fetch, got, out),
                 Some(Ended::Again(fetch)) if fetch.restarts <= RESTARTS => self.try_fetch(now, fetch, out),
@@ -203,9 +213,30 @@ impl Shard {
         }
     }
 
+    /// Tells the operator where to look. That an object is gone or holds other records is ordinary while it is being
+    /// replaced, and worth a line once a fetch has looked at the metadata often enough.
+    fn report_failed_read(&self, id: ReadId, error: ReadError) {
+        let Some((fetch, read)) = self.fetches.wanted_by(id) else { return };
+        if matches!(error, ReadError::Gone | ReadError::NotHeld) && fetch.restarts < RESTARTS {
+            return;
+        }
+        let Some(image) = &self.image else { return };
+        let Some(stream) = image.streams.get(&read.stream) else { return };
+        let topic = image.topics.get(&stream.topic).map(|topic| topic.name.as_str());
+        tracing::error!(
+            object = %key(read.object),
+            topic = topic.unwrap_or_default(),
+            partition = stream.partition.0,
+            offset = read.offset.0,
+            "a fetch failed: {error}"
+        );
+    }
+
     fn answer_fetched(&mut self, now: Now, fetch: &Fetch, mut got: Vec<Got>, out: &mut Effects<Effect>) {
         drop_what_does_not_fit(&mut got, fetch.allowed);
-        let mut got = got.into_iter();
+        let (mut got, mut extra) = (got.into_iter(), 0);
+        let copied = self.limits.copied_records;
+        let mut fetched = |wanted: &WantedPartition, got: Got| fetched(wanted, got, copied, &mut extra);
         let topics = fetch.topics.iter().map(|topic| FetchedTopic {
             name: topic.name.clone(),
             id: topic.id,
@@ -213,15 +244,15 @@ impl Shard {
         });
         let answer = FetchAnswer { topics: topics.collect(), ..FetchAnswer::default() };
         let body = answer.encode(fetch.asked.version).expect("names come from a request of the same version");
-        let bytes = body.len() as u64;
+        let bytes = body.len() as u64 + extra;
         match fetch.held.checked_sub(bytes) {
             Some(surplus) if fetch.held > 0 => {
-                self.send_answer(fetch.asked, Answer::Paid(body), out);
+                self.send_answer(fetch.asked, Answer::Paid(body, bytes), out);
                 self.give_back_answer_credit(now, fetch.asked.conn, surplus, out);
             }
             _ => {
                 self.give_back_answer_credit(now, fetch.asked.conn, fetch.held, out);
-                self.answer_paid(now, fetch.asked, body, out);
+                self.answer_paid(now, fetch.asked, (body, bytes), out);
             }
         }
     }
@@ -251,9 +282,9 @@ fn drop_what_does_not_fit(got: &mut [Got], max_bytes: u64) {
     let mut is_first = true;
     for got in got {
         let Got::Records { records, .. } = got else { continue };
-        let len = records.len() as u64;
+        let len = records.len();
         if len > left && !is_first {
-            *records = Rope::default();
+            *records = Found::default();
         } else {
             left = left.saturating_sub(len);
             is_first &= len == 0;
@@ -273,16 +304,21 @@ fn refuse_repeated(topics: &mut [WantedTopic]) {
     }
 }
 
-fn fetched(wanted: &WantedPartition, got: Got) -> FetchedPartition {
+/// One partition of the answer. Adds to `extra` what its records hold besides their length.
+fn fetched(wanted: &WantedPartition, got: Got, copied: u32, extra: &mut u64) -> FetchedPartition {
     match got {
-        Got::Records { high_watermark, start, records } => FetchedPartition {
-            index: wanted.index,
-            high_watermark: Some(high_watermark),
-            last_stable_offset: Some(high_watermark),
-            log_start_offset: Some(start),
-            records,
-            ..FetchedPartition::default()
-        },
+        Got::Records { high_watermark, start, records } => {
+            let (records, more) = records.leave(copied);
+            *extra += more;
+            FetchedPartition {
+                index: wanted.index,
+                high_watermark: Some(high_watermark),
+                last_stable_offset: Some(high_watermark),
+                log_start_offset: Some(start),
+                records,
+                ..FetchedPartition::default()
+            }
+        }
         Got::Failed(code) => FetchedPartition { index: wanted.index, error: Some(code), ..FetchedPartition::default() },
     }
 }

@@ -1,12 +1,13 @@
 //! Metadata: which topics there are, and who serves them.
 
+use super::create_topics::create;
 use super::{broker_id, kafka_id, str_bytes};
 use crate::id::{PartitionIndex, TopicId};
 use crate::kafka::ErrorCode;
 use crate::machine::{Effects, Now};
 use crate::metadata::{Image, NewTopic, StreamState, TopicImage, TopicName};
-use crate::shard::joins::{Asked, Begun};
-use crate::shard::topics::{TopicOutcome, TopicRequest};
+use crate::shard::joins::Asked;
+use crate::shard::topics::{TopicOutcome, TopicRequest, TopicStep};
 use crate::shard::{Effect, Shard};
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -36,24 +37,13 @@ impl Shard {
         deduplicate(&mut request);
         // Before version 4 there was no such field, and every request for a topic created it.
         let may_create = request.allow_auto_topic_creation || asked.version < 4;
-        let missing: Vec<Option<NewTopic>> = request
-            .topics
-            .iter()
-            .flatten()
-            .map(|topic| may_create.then(|| self.missing_topic(topic)).flatten())
-            .collect();
-        let outcomes = missing.iter().map(|new| new.is_none().then_some(TopicOutcome::Done)).collect();
+        let steps = request.topics.iter().flatten().map(|topic| {
+            let missing = may_create.then(|| self.missing_topic(topic)).flatten();
+            missing.map_or(TopicStep::Known(TopicOutcome::Done), create)
+        });
+        let steps = steps.collect();
         let due = now.mono.after(CREATION);
-        match self.topics.begin(asked, TopicRequest::Metadata(request), outcomes, due) {
-            Begun::Open(join) => {
-                for (index, new) in missing.into_iter().enumerate() {
-                    if let Some(new) = new {
-                        self.send_create(join, index, new, out);
-                    }
-                }
-            }
-            Begun::Complete(complete) => self.answer_topics(complete, out),
-        }
+        self.begin_topics(asked, TopicRequest::Metadata(request), steps, due, out);
     }
 
     pub(in crate::shard) fn answer_metadata(

@@ -1,6 +1,8 @@
 //! One handler for each API that the shard answers.
 
+mod create_partitions;
 mod create_topics;
+mod delete_records;
 mod delete_topics;
 mod fetch;
 mod find_coordinator;
@@ -11,6 +13,7 @@ mod produce;
 pub(super) use produce::{ProduceOutcome, Produced};
 
 use crate::id::{NodeId, TopicId};
+use alloc::collections::BTreeSet;
 use alloc::string::ToString;
 use core::time::Duration;
 use kafka_protocol::messages::BrokerId;
@@ -31,4 +34,10 @@ fn str_bytes(text: &str) -> StrBytes {
 /// A duration as clients send it; negative ones count as zero.
 fn millis(ms: i32) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
+/// Names that a request has more than once.
+fn repeated<'a>(names: impl Iterator<Item = &'a StrBytes>) -> BTreeSet<StrBytes> {
+    let mut seen = BTreeSet::new();
+    names.filter(|name| !seen.insert(*name)).cloned().collect()
 }

@@ -2,7 +2,7 @@
 
 use super::kafka_id;
 use crate::id::{Offset, StreamId};
-use crate::kafka::{Acks, CheckedBatch, ErrorCode, Produce, ProducePartition, ProduceTopic};
+use crate::kafka::{Acks, CheckedBatch, ErrorCode, Produce, ProducePartition, ProduceTopic, Refusal};
 use crate::machine::{Effects, WallTime};
 use crate::session::Answer;
 use crate::shard::appends::Waiting;
@@ -12,6 +12,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use kafka_protocol::messages::ProduceResponse;
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::protocol::StrBytes;
 
 /// What is remembered of a produce request until all its batches are durable.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ pub(in crate::shard) enum ProduceOutcome {
     /// Durable from this offset on, in a partition that starts at that one.
     Durable { base: Offset, start: Offset },
     /// Not appended.
-    Failed(ErrorCode),
+    Failed(Refusal),
     /// Nobody can say: the WAL failed.
     Unknown,
 }
@@ -52,13 +53,14 @@ impl Shard {
                 let outcome = match self.accept(request.acks, &topic, partition) {
                     Ok((stream, _)) if accepted.iter().any(|(_, taken, _)| *taken == stream) => {
                         // One answer per partition: a second batch for it could not be told from the first.
-                        Some(ProduceOutcome::Failed(ErrorCode::InvalidRequest))
+                        let twice = ErrorCode::InvalidRequest.because("a partition is named twice");
+                        Some(ProduceOutcome::Failed(twice))
                     }
                     Ok((stream, batch)) => {
                         accepted.push((outcomes.len(), stream, batch));
                         None
                     }
-                    Err(code) => Some(ProduceOutcome::Failed(code)),
+                    Err(refusal) => Some(ProduceOutcome::Failed(refusal)),
                 };
                 outcomes.push(outcome);
             }
@@ -123,9 +125,9 @@ impl Shard {
         acks: Acks,
         topic: &ProduceTopic,
         partition: ProducePartition,
-    ) -> Result<(StreamId, CheckedBatch), ErrorCode> {
+    ) -> Result<(StreamId, CheckedBatch), Refusal> {
         if acks == Acks::Invalid {
-            return Err(ErrorCode::InvalidRequiredAcks);
+            return Err(ErrorCode::InvalidRequiredAcks.into());
         }
         let stream = match &topic.name {
             Some(name) => self.stream_named(name.as_str(), partition.index)?,
@@ -133,11 +135,11 @@ impl Shard {
         };
         self.led(stream, ANY_EPOCH)?;
         if !self.takes_records() {
-            return Err(ErrorCode::NotLeaderOrFollower);
+            return Err(ErrorCode::NotLeaderOrFollower.into());
         }
         let batch = partition.records?;
         if batch.bytes.len() > self.limits.batch as usize {
-            return Err(ErrorCode::MessageTooLarge);
+            return Err(ErrorCode::MessageTooLarge.into());
         }
         Ok((stream, batch))
     }
@@ -158,9 +160,11 @@ fn answer_partition(version: i16, index: i32, outcome: ProduceOutcome) -> Partit
                 response
             }
         }
-        ProduceOutcome::Failed(code) => {
+        ProduceOutcome::Failed(Refusal { code, why }) => {
             let response = response.with_error_code(code.code()).with_base_offset(-1);
-            if version >= 5 { response.with_log_start_offset(-1) } else { response }
+            let response = if version >= 5 { response.with_log_start_offset(-1) } else { response };
+            // The field came with version 8.
+            if version >= 8 { response.with_error_message(why.map(StrBytes::from_static_str)) } else { response }
         }
         ProduceOutcome::Unknown => unreachable!("an unknown outcome closes the connection"),
     }

@@ -50,9 +50,7 @@ fn cuts_are_committed_whole_and_in_order() {
         assert_eq!(world.halts, [], "seed {seed}");
         assert_eq!(world.commits.len() as u64, old + new, "seed {seed}: everything is committed");
         let recovered = (1..=old).map(|number| Told::Node(CutNumber(number + 5)));
-        let own = (1..=new).flat_map(|number| {
-            [Told::Wal(Lsn(number * 4096)), Told::Shard(CutNumber(number)), Told::Node(CutNumber(number))]
-        });
+        let own = (1..=new).flat_map(|number| [Told::Wal(Lsn(number * 4096)), Told::Node(CutNumber(number))]);
         assert!(world.told.iter().copied().eq(recovered.chain(own)), "seed {seed}: {:?}", world.told);
         assert_eq!(world.uploader.uncommitted_bytes(), 0);
         assert_eq!(world.uploader.deadline(), None);
@@ -90,7 +88,7 @@ fn so_many_cuts_at_once_and_no_more() {
     assert_eq!(first.number, CutNumber(1));
     assert_eq!(world.told, []);
     world.answer_command();
-    assert_eq!(world.told.len(), 3);
+    assert_eq!(world.told.len(), 2);
     world.run();
     assert_eq!(world.commits.len(), 5);
 }
@@ -127,6 +125,6 @@ fn an_empty_cut_is_committed_without_an_object() {
     assert!(world.calls.is_empty());
     world.run();
     assert_eq!(world.commits[0].objects, []);
-    assert_eq!(world.told.len(), 3);
+    assert_eq!(world.told.len(), 2);
     assert!(world.objects.is_empty());
 }

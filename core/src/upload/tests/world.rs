@@ -1,5 +1,6 @@
 //! A bucket that fails, a controller that answers late, and a judge over both.
 
+use crate::data_object::sample::CLUSTER;
 use crate::data_object::{decode, parse_key};
 use crate::id::{CutNumber, Lsn, NodeEpoch, ObjectId, Offset, RecoveryNumber, StreamId};
 use crate::limits::Limits;
@@ -11,8 +12,8 @@ use crate::store::{
     Cause, ETag, Fatal, Key, Precondition, Span, StoreCall, StoreDone, StoreError, StoreOp, StoreResult,
 };
 use crate::upload::{Cut, CutRange, Effect, Input, Mail, Uploader};
+use crate::wal;
 use crate::wal::Appended;
-use crate::{shard, wal};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -53,7 +54,6 @@ pub(super) struct World {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Told {
     Wal(Lsn),
-    Shard(CutNumber),
     Node(CutNumber),
 }
 
@@ -63,7 +63,8 @@ pub(super) fn limits() -> Limits {
 
 /// A cut of the current epoch, 7.
 pub(super) fn cut(number: u64, ranges: Vec<CutRange>) -> Cut {
-    Cut { epoch: NodeEpoch(7), recovery: None, number: CutNumber(number), lsn: Lsn(number * 4096), ranges }
+    let (number, lsn) = (CutNumber(number), Lsn(number * 4096));
+    Cut { cluster: CLUSTER, epoch: NodeEpoch(7), recovery: None, number, lsn, ranges }
 }
 
 /// A cut that a recovery of epoch 6 found.
@@ -128,7 +129,6 @@ impl World {
             }
             Effect::Mail(Letter::Node(node::Mail::CutCommitted(number))) => self.tell(Told::Node(number)),
             Effect::Mail(Letter::Wal(wal::Mail::Trim(lsn))) => self.tell(Told::Wal(lsn)),
-            Effect::Mail(Letter::Shard(shard::Mail::Committed(number))) => self.tell(Told::Shard(number)),
             Effect::Mail(Letter::Node(node::Mail::Failed(halt))) => self.halts.push(halt),
             other => panic!("an uploader does not say {other:?}"),
         }
@@ -138,7 +138,6 @@ impl World {
     fn tell(&mut self, told: Told) {
         let is_so = |commit: &Commit| match told {
             Told::Wal(lsn) => commit.recovery.is_none() && commit.lsn >= lsn,
-            Told::Shard(number) => commit.recovery.is_none() && commit.number == number,
             Told::Node(number) => commit.number == number,
         };
         assert!(self.commits.last().is_some_and(is_so), "{told:?} before its commit is durable");
@@ -175,7 +174,7 @@ impl World {
         for object in &commit.objects {
             let bytes = &self.objects[&crate::data_object::key(object.id)];
             assert_eq!(bytes.len() as u64, object.size);
-            let decoded = decode(object.id, bytes).expect("what is committed is readable");
+            let decoded = decode(CLUSTER, object.id, bytes).expect("what is committed is readable");
             let streams: BTreeSet<StreamId> = object.ranges.iter().map(|range| range.stream).collect();
             let total: u64 = object.ranges.iter().map(|range| range.bytes).sum();
             assert!(

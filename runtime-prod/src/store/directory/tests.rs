@@ -291,3 +291,11 @@ fn the_worlds_errors_have_names() {
     assert_eq!(named(Errno::PERM.raw_os_error()), StoreError::Denied);
     assert_eq!(named(Errno::IO.raw_os_error()), StoreError::Ambiguous(Cause::Server));
 }
+
+#[test]
+fn an_etag_is_a_hash_of_the_content_however_that_is_cut() {
+    let etag = |pieces: &[&'static [u8]]| etag_of(&pieces.iter().copied().map(Bytes::from_static).collect::<Vec<_>>());
+    assert_eq!(etag(&[]).0, "99aa06d3014798d86001c324468d497f", "as published for no bytes");
+    assert_eq!(etag(&[b"hello"]), etag(&[b"", b"he", b"llo"]));
+    assert_ne!(etag(&[b"hello"]), etag(&[b"hellp"]));
+}

@@ -1,0 +1,47 @@
+//! Heavy pure work: what a machine would rather not do itself, since all others on its thread would wait meanwhile.
+//!
+//! ```text
+//!  machine ──Compute(OpId, Job)──► shell: a thread of its own ──Job::run──► Computed(OpId, Outcome) ──► machine
+//! ```
+//! A [`Job`] owns all that it needs and knows no clock, randomness or world: so its [`Outcome`] depends on nothing but the
+//! job, wherever and whenever it runs, and a machine may as well run a small one itself. Law 4 holds: each job that leaves
+//! comes back once as its outcome, or the process dies. Unlike the world's effects a job can't fail; what it finds wrong
+//! with its data is part of the outcome.
+
+use crate::kafka::{CheckedBatch, Refusal};
+use alloc::vec::Vec;
+
+/// Something to be computed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Job {
+    /// Look into the records of batches.
+    CheckRecords {
+        /// Which.
+        batches: Vec<CheckedBatch>,
+        /// What the records of each may take once decompressed, in bytes.
+        inflated: u64,
+    },
+}
+
+/// What came of a [`Job`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Of [`Job::CheckRecords`]: for each batch, in order, whether it may be appended.
+    CheckedRecords(Vec<Result<(), Refusal>>),
+}
+
+impl Job {
+    /// Computes it.
+    #[must_use]
+    pub fn run(&self) -> Outcome {
+        match self {
+            Self::CheckRecords { batches, inflated } => {
+                let check = |batch: &CheckedBatch| match batch.check_records(*inflated) {
+                    Ok(_) => Ok(()),
+                    Err(flaw) => Err(flaw.refusal()),
+                };
+                Outcome::CheckedRecords(batches.iter().map(check).collect())
+            }
+        }
+    }
+}

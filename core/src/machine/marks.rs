@@ -1,0 +1,223 @@
+//! Situations that matter and are rare: the branches that a campaign must have reached, or it proved little.
+//!
+//! ```text
+//!   machine:    sometimes!(Mark::TornTail, seen.any)
+//!                   │  a `tracing` event at TRACE level, of the target [`Mark::TARGET`]
+//!   simulation: counted for each run, by its thread       production: not enabled, costs one load and a branch
+//! ```
+//! All marks are listed here, so that those are known, too, which nobody ever reached. A mark decides nothing.
+
+use tracing::Level;
+
+/// Notes that this place was reached, or, with a condition, that it holds here. The condition is evaluated only while
+/// somebody watches: it must have no effect.
+macro_rules! sometimes {
+    ($mark:expr) => {
+        $mark.reach()
+    };
+    ($mark:expr, $condition:expr) => {
+        if $crate::machine::Mark::is_watched() && $condition {
+            $mark.reach();
+        }
+    };
+}
+
+pub(crate) use sometimes;
+
+macro_rules! marks {
+    ($($(#[doc = $meaning:literal])+ $mark:ident = $name:literal,)*) => {
+        /// A situation that a campaign should reach.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum Mark {
+            $($(#[doc = $meaning])+ $mark,)*
+        }
+
+        impl Mark {
+            /// All of them; each is found at its own number.
+            pub const ALL: &'static [Self] = &[$(Self::$mark,)*];
+
+            /// How a campaign calls it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$mark => $name,)*
+                }
+            }
+
+            /// What happened, for a person.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$mark => concat!($($meaning),+),)*
+                }
+            }
+        }
+    };
+}
+
+marks! {
+    /// A record is cut into fragments since it does not fit into a block.
+    RecordSpansBlocks = "wal.record-spans-blocks",
+    /// A record crosses the end of the ring.
+    RecordCrossesRingEnd = "wal.record-crosses-ring-end",
+    /// A block became durable before the one in front of it.
+    BlocksOutOfOrder = "wal.blocks-out-of-order",
+    /// A cut marker lies below the durable LSN, since a record crosses that.
+    CutBelowDurable = "wal.cut-below-durable",
+    /// A cut is made because half of the ring is in none.
+    RingHalfFull = "wal.ring-half-full",
+    /// The header records the durable LSN because nothing happened for a while.
+    IdleHeader = "wal.idle-header",
+    /// The log is poisoned while several of its writes are in flight.
+    PoisonedWithWritesInFlight = "wal.poisoned-with-writes-in-flight",
+    /// A poisoned log still says up to where it can be cut.
+    CutOfPoisonedWal = "wal.cut-of-poisoned-wal",
+    /// The ring is closed with records that are in no cut, since their topic is gone.
+    ClosedWithUncutRecords = "wal.closed-with-uncut-records",
+
+    /// Recovery ends at a hole behind which later blocks lie.
+    TornTail = "recovery.torn-tail",
+    /// Recovery drops the first fragments of a record whose last one never reached the disk.
+    HalfRecord = "recovery.half-record",
+    /// Recovery gives the records in more than one part.
+    RecoveredInParts = "recovery.in-parts",
+    /// Nothing follows the committed end, and only the block in front of it shows that the log came so far.
+    LookedBack = "recovery.looked-back",
+    /// A read fails while the log is recovered.
+    RecoveryReadFailed = "recovery.read-failed",
+    /// Recovery finds records that were committed before the crash.
+    RecoveredCommitted = "recovery.already-committed",
+    /// Recovery finds records of a topic that is deleted.
+    RecoveredOfDeletedTopic = "recovery.of-deleted-topic",
+
+    /// The broker is told to stop before it serves.
+    StoppedBeforeServing = "node.stopped-before-serving",
+    /// The log fails while the broker is stopping.
+    PoisonedWhileStopping = "node.poisoned-while-stopping",
+    /// A stop takes too long and leaves records to the next start.
+    StopGivenUp = "node.stop-given-up",
+    /// An upload that was never committed is found and deleted.
+    OrphanDeleted = "node.orphan-deleted",
+    /// The bucket is listed in more than one page.
+    ScrubbedInPages = "node.scrubbed-in-pages",
+
+    /// An object that is already there turns out to be what an earlier attempt put.
+    OwnObjectRecognised = "upload.own-object-recognised",
+    /// A cut is in the bucket before an earlier one is.
+    UploadsOutOfOrder = "upload.out-of-order",
+    /// There is no space for objects.
+    StoreFull = "upload.store-full",
+    /// A cut without records is committed.
+    EmptyCut = "upload.empty-cut",
+
+    /// A swap of the head without an answer turns out to have succeeded.
+    OwnSwapRecognised = "controller.own-swap-recognised",
+    /// A swap of the head without an answer turns out to have failed, and is tried again.
+    SwapTriedAgain = "controller.swap-tried-again",
+    /// The store refuses a swap of the head for another that is in progress.
+    SwapConflict = "controller.swap-conflict",
+    /// Somebody else's swap, such as a dead predecessor's late one, comes before the claim of the head.
+    ClaimLost = "controller.claim-lost",
+    /// Entries leave the head as a segment.
+    SegmentSpilled = "controller.segment-spilled",
+    /// The image leaves the head as a snapshot.
+    SnapshotWritten = "controller.snapshot-written",
+    /// What is to leave the head is there by an earlier attempt.
+    SpillWasThere = "controller.spill-was-there",
+    /// The log is read from a snapshot, segments and inline entries.
+    OpenedFromAllParts = "controller.opened-from-all-parts",
+    /// Metadata to which no head refers is found.
+    OrphanedMetadata = "controller.orphaned-metadata",
+
+    /// A batch waits since the log has granted no room.
+    AppendWaitedForRoom = "shard.append-waited-for-room",
+    /// A connection closes while batches of it wait for room.
+    ClosedWithAppendsWaiting = "shard.closed-with-appends-waiting",
+    /// A topic is deleted while a batch for it waits for room.
+    DeletedWhileWaiting = "shard.deleted-while-waiting",
+    /// A topic is deleted while a batch for it is on its way to the disk.
+    DeletedInFlight = "shard.deleted-in-flight",
+    /// A batch becomes durable after its topic was deleted.
+    DurableAfterDelete = "shard.durable-after-delete",
+    /// The log fails while appends wait for it.
+    PoisonedWithAppendsInFlight = "shard.poisoned-with-appends-in-flight",
+    /// A cut marker arrives after the last cut.
+    MarkerAfterLastCut = "shard.marker-after-last-cut",
+    /// A fetch waited and is woken by an append.
+    FetchWoken = "shard.fetch-woken",
+    /// A fetch waited as long as it may.
+    FetchExpired = "shard.fetch-expired",
+    /// One fetch takes records from the log cache and from objects.
+    FetchFromBoth = "shard.fetch-from-both",
+    /// A fetch begins again since an object that it wanted is gone.
+    FetchBegunAgain = "shard.fetch-begun-again",
+    /// An object, or a part of it, arrives unreadable and is read again.
+    ObjectReadAgain = "shard.object-read-again",
+    /// Somebody waits for credit.
+    CreditWaited = "shard.credit-waited",
+    /// A wish beyond its whole pool is granted alone.
+    WishBeyondPool = "shard.wish-beyond-pool",
+
+    /// A connection is closed for a frame that makes no sense.
+    MalformedFrame = "session.malformed-frame",
+    /// A connection is closed since its client does not go on.
+    ClientTooSlow = "session.client-too-slow",
+    /// An answer is held back for earlier ones.
+    AnswerHeldBack = "session.answer-held-back",
+    /// A connection is not read since its request has no credit.
+    ReadingPaused = "session.reading-paused",
+
+    /// The committed ranges of a deleted topic are dropped.
+    CommitOfDeletedTopic = "metadata.commit-of-deleted-topic",
+
+    /// Recovery ends at a torn tail, and the broker died while an upload was pending. Seen by whoever watches both.
+    TornTailWithUploadPending = "world.torn-tail-with-upload-pending",
+    /// A broker dies before it has recovered from the crash before. Seen by whoever watches the process.
+    CrashedWhileRecovering = "world.crashed-while-recovering",
+    /// A broker dies while its swap of the head is in flight. Seen by whoever watches the bucket.
+    CrashedWhileSwapping = "world.crashed-while-swapping",
+    /// A broker dies with an object in the bucket that no commit names. Seen by whoever watches the bucket.
+    CrashedBeforeCommit = "world.crashed-before-commit",
+}
+
+impl Mark {
+    /// The target of its events; their field `mark` is its number.
+    pub const TARGET: &'static str = "karst::mark";
+
+    /// Notes that it was reached.
+    #[inline]
+    pub fn reach(self) {
+        tracing::event!(target: Mark::TARGET, Level::TRACE, mark = self as u64);
+    }
+
+    /// Whether anybody counts marks.
+    #[inline]
+    #[must_use]
+    pub fn is_watched() -> bool {
+        tracing::enabled!(target: Mark::TARGET, Level::TRACE)
+    }
+
+    /// The mark of that number.
+    #[must_use]
+    pub fn of_number(number: u64) -> Option<Self> {
+        usize::try_from(number).ok().and_then(|number| Self::ALL.get(number)).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Mark;
+    use alloc::collections::BTreeSet;
+
+    #[test]
+    fn each_mark_is_found_by_its_number_and_has_a_name_and_a_meaning_of_its_own() {
+        for (number, mark) in (0_u64..).zip(Mark::ALL) {
+            assert_eq!((*mark as u64, Mark::of_number(number)), (number, Some(*mark)));
+            assert!(mark.meaning().trim().ends_with('.'), "{mark:?}");
+        }
+        assert_eq!(Mark::of_number(Mark::ALL.len() as u64), None);
+        let names: BTreeSet<&str> = Mark::ALL.iter().map(|mark| mark.name()).collect();
+        assert_eq!(names.len(), Mark::ALL.len());
+    }
+}

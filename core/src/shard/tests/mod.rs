@@ -1,0 +1,5 @@
+//! The shard, asked by a client and told by a node that are both played here.
+
+mod growth;
+mod trims;
+mod world;

@@ -1,0 +1,170 @@
+//! A shard between clients and a node that are played here.
+
+use crate::controller::NodeCommand;
+use crate::data_object::sample;
+use crate::id::{ClusterId, CommandSeq, ConnId, Incarnation, NodeEpoch, NodeId, PartitionIndex, Seq, TopicId, WalUuid};
+use crate::kafka::{Acks, Api, CheckedBatch, Produce, ProducePartition, ProduceTopic, Request, RequestBody};
+use crate::limits::Limits;
+use crate::machine::{Effects, Instant, Machine, Now, Payload, Rng, Rope, WallTime};
+use crate::mail::Mail as To;
+use crate::metadata::{self, Command, Entry, FEATURE_LEVEL, Image, NewTopic, TopicName};
+use crate::node::{self, Asker};
+use crate::session::{self, Answer, Numbered, RequestNumber};
+use crate::shard::{Effect, Input, Mail, Shard};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+use kafka_protocol::protocol::{Decodable, StrBytes};
+
+pub(super) const CONN: ConnId = ConnId(1);
+const NODE: NodeId = NodeId(1);
+
+/// A shard that serves, and what it has sent.
+pub(super) struct World {
+    pub(super) shard: Shard,
+    pub(super) now: Now,
+    /// As the controller has it.
+    image: Image,
+    sent: CommandSeq,
+    asked: u64,
+    commands: VecDeque<(Asker, Command)>,
+    pub(super) answers: Vec<(RequestNumber, Answer)>,
+}
+
+impl World {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let mut world = Self {
+            shard: Shard::new(limits, Rng::new(1)),
+            now: Now { mono: Instant(1_000), wall: WallTime(0) },
+            image: Image::new(ClusterId([1; 16]), FEATURE_LEVEL),
+            sent: CommandSeq(0),
+            asked: 0,
+            commands: VecDeque::new(),
+            answers: Vec::new(),
+        };
+        world.apply(Command::Register { wal: None, host: "broker".into(), port: 9092 });
+        world.apply(Command::NameWal { uuid: WalUuid([7; 16]) });
+        world.mail(Mail::Image(Box::new(world.image.clone())));
+        world.mail(Mail::Serve { node: NODE, epoch: NodeEpoch(1) });
+        world.mail(Mail::Opened(CONN));
+        world
+    }
+
+    /// Gives the broker a topic that nobody here asked for.
+    pub(super) fn topic(&mut self, name: &str, partitions: u32) {
+        let name = TopicName::parse(name).expect("a legal name");
+        let id = TopicId::draw(&mut Rng::new(self.image.seq.0));
+        self.command(Command::CreateTopic(NewTopic { id, name, partitions }));
+    }
+
+    /// A command of this broker that the shard did not send.
+    pub(super) fn command(&mut self, command: Command) {
+        let (entry, _) = self.apply(command);
+        self.mail(Mail::Entries([entry].into()));
+    }
+
+    pub(super) fn id_of(&self, topic: &str) -> TopicId {
+        self.image.names[&TopicName::parse(topic).expect("a legal name")]
+    }
+
+    /// Makes a batch of so many records each durable in a partition.
+    pub(super) fn write(&mut self, topic: &str, partition: u32, batches: &[u32]) {
+        let (stream, _) = self.image.stream_of(self.id_of(topic), PartitionIndex(partition)).expect("it is there");
+        let mut rng = Rng::new(9);
+        for records in batches {
+            let base = self.shard.high_watermark(stream).expect("it is open");
+            let batch = sample::batch(stream.0, 1, base.0, *records, 10, &mut rng);
+            let checked = CheckedBatch::check(&batch.batch).expect("a sound batch");
+            let partitions = vec![ProducePartition { index: partition.cast_signed(), records: Ok(checked) }];
+            let name = Some(StrBytes::from_string(topic.into()));
+            let topics = vec![ProduceTopic { name, id: TopicId::default(), partitions }];
+            let produce = Produce { acks: Acks::All, timeout: Duration::from_secs(1), topics };
+            let number = self.ask(Api::Produce, 9, RequestBody::Produce(produce));
+            self.mail(Mail::Granted(1 << 20));
+            self.mail(Mail::Appended(vec![batch]));
+            self.answered(number).expect("what is durable is answered");
+        }
+    }
+
+    pub(super) fn ask(&mut self, api: Api, version: i16, body: RequestBody) -> RequestNumber {
+        self.asked += 1;
+        let number = RequestNumber(self.asked);
+        let request = Request { api, version, frame: Payload::default(), body };
+        self.mail(Mail::Request(CONN, Numbered { number, request }));
+        number
+    }
+
+    /// The controller takes the next command of the shard, and everybody hears of it.
+    pub(super) fn decide(&mut self) {
+        let (asker, command) = self.commands.pop_front().expect("the shard has sent a command");
+        let (entry, answer) = self.apply(command);
+        self.mail(Mail::Entries([entry].into()));
+        let Asker::Shard(tag) = asker else { panic!("{asker:?}") };
+        self.mail(Mail::Answered(tag, answer));
+    }
+
+    pub(super) fn commands(&self) -> usize {
+        self.commands.len()
+    }
+
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.now.mono = self.now.mono.after(time);
+        self.handle(Input::Tick);
+    }
+
+    /// The answer to a request, which must be there.
+    pub(super) fn answer<T: Decodable>(&mut self, number: RequestNumber, version: i16) -> T {
+        let body = self.answered(number).expect("answered");
+        let mut bytes = body.to_bytes();
+        let decoded = T::decode(&mut bytes, version).expect("an answer of that version");
+        assert!(bytes.is_empty());
+        decoded
+    }
+
+    /// The body of the answer to a request, if it is there.
+    pub(super) fn answered(&mut self, number: RequestNumber) -> Option<Rope> {
+        let at = self.answers.iter().position(|(to, _)| *to == number)?;
+        match self.answers.remove(at).1 {
+            Answer::Body(body) => Some(body),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn mail(&mut self, mail: Mail) {
+        self.handle(Input::Mail(mail));
+    }
+
+    fn handle(&mut self, input: Input) {
+        let mut out = Effects::default();
+        self.shard.handle(self.now, input, &mut out);
+        self.shard.invariants();
+        for effect in out.drain() {
+            match effect {
+                Effect::Mail(To::Session(CONN, session::Mail::Answer { to, answer })) => {
+                    self.answers.push((to, answer))
+                }
+                Effect::Mail(To::Node(node::Mail::Command(asker, command))) => {
+                    self.commands.push_back((asker, command));
+                }
+                Effect::Mail(_) | Effect::Store(..) => {}
+            }
+        }
+    }
+
+    fn apply(&mut self, command: Command) -> (Entry, metadata::Answer) {
+        self.sent = self.sent.next();
+        let by = NodeCommand {
+            node: NODE,
+            incarnation: Incarnation([1; 16]),
+            epoch: self.image.nodes.get(&NODE).map_or(NodeEpoch(0), |node| node.epoch),
+            seq: self.sent,
+            confirmed: CommandSeq(self.sent.0 - 1),
+            command: Box::new(command),
+        };
+        let entry = Entry { seq: Seq(self.image.seq.0 + 1), at: WallTime(0), by };
+        let answer = self.image.apply(&entry);
+        (entry, answer)
+    }
+}
