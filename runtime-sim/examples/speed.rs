@@ -9,6 +9,7 @@ use karst_runtime_sim::seed::Seed;
 use std::future::pending;
 use std::time::Instant;
 
+#[derive(Debug)]
 struct Counter;
 
 impl Machine for Counter {

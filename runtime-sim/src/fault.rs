@@ -56,15 +56,21 @@ impl Latency {
 
     /// Draws one.
     pub fn draw(&self, rng: &mut Rng) -> Duration {
+        self.draw_gated(rng, || true)
+    }
+
+    /// Draws one. One in the tail takes only its usual time unless `permits` says yes; that moves no later draw.
+    pub fn draw_gated(&self, rng: &mut Rng, permits: impl FnOnce() -> bool) -> Duration {
         let low = nanos(self.low);
         let usual = rng.between(low, nanos(self.high).max(low));
         if !self.tail.fires(rng) {
             return Duration::from_nanos(usual);
         }
-        let (usual, longest) = (usual.max(1), nanos(self.longest));
-        let octaves = (longest / usual).max(1).ilog2();
-        let from = usual << rng.below(u64::from(octaves) + 1);
-        Duration::from_nanos(rng.between(from, from.saturating_mul(2).min(longest).max(from)))
+        let (shortest, longest) = (usual.max(1), nanos(self.longest));
+        let octaves = (longest / shortest).max(1).ilog2();
+        let from = shortest << rng.below(u64::from(octaves) + 1);
+        let far_longer = rng.between(from, from.saturating_mul(2).min(longest).max(from));
+        Duration::from_nanos(if permits() { far_longer } else { usual })
     }
 }
 

@@ -23,11 +23,18 @@ pub mod clock;
 pub mod disk;
 #[cfg(madsim)]
 pub mod exec;
+pub mod experiment;
 pub mod failure;
 pub mod fault;
+pub mod follow;
+pub mod gate;
 pub mod net;
+pub mod page;
+pub mod plan;
+pub mod recording;
 pub mod report;
 pub mod seed;
+pub mod shrink;
 pub mod store;
 pub mod time;
 pub mod trace;

@@ -93,6 +93,9 @@ pub struct Line {
     pub owner: Arc<str>,
     /// What: `< input`, `> effect`, or `- ` and what the world did.
     pub text: String,
+    /// The run's hash once this is part of it; the effects of one input share theirs. Two runs are equal up to the last
+    /// line of which this is equal.
+    pub hash: u64,
 }
 
 impl fmt::Display for Line {
@@ -176,11 +179,13 @@ impl Trace {
         }
         let text = cut(mark, what, self.options.text);
         let (process, owner) = (who.process.clone(), who.owner.clone());
-        self.lines.push_back(Line { event: self.events, at, process, owner, text });
+        let hash = self.hash();
+        self.lines.push_back(Line { event: self.events, at, process, owner, text, hash });
     }
 }
 
-fn cut(mark: &str, what: &impl Debug, limit: usize) -> String {
+/// What something says of itself, cut after so many bytes.
+pub(crate) fn cut(mark: &str, what: &impl Debug, limit: usize) -> String {
     let mut out = Cut { text: mark.to_owned(), limit: limit + mark.len() };
     if write!(out, "{what:?}").is_err() {
         out.text.push('…');

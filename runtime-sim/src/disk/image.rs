@@ -8,6 +8,14 @@ use std::collections::BTreeMap;
 
 const SECTOR_LEN: usize = SECTOR as usize;
 
+/// What is left of a 512-byte part of a torn sector.
+#[derive(Clone, Debug)]
+pub(super) enum Part {
+    Old,
+    New,
+    Garbage(Rng),
+}
+
 /// The content of a device. Sectors that were never written are zeros and take no room; copies share their bytes.
 #[derive(Clone, Debug, Default)]
 pub struct Image {
@@ -57,12 +65,14 @@ impl Image {
     }
 
     /// Writes some of a sector's 512-byte parts.
-    pub(super) fn tear_sector(&mut self, index: u64, data: &Bytes, mut is_new: impl FnMut() -> bool) {
+    pub(super) fn tear_sector(&mut self, index: u64, data: &Bytes, mut becomes: impl FnMut() -> Part) {
         const PART: usize = 512;
         let mut torn = self.pristine(DevicePos(index * SECTOR), SECTOR_LEN);
         for (old, new) in torn.chunks_mut(PART).zip(data.chunks(PART)) {
-            if is_new() {
-                old.copy_from_slice(new);
+            match becomes() {
+                Part::Old => {}
+                Part::New => old.copy_from_slice(new),
+                Part::Garbage(mut rng) => old.fill_with(|| rng.below(256) as u8),
             }
         }
         self.write_sector(index, torn.into());
@@ -78,7 +88,7 @@ impl Image {
     }
 
     /// Undoes all rot.
-    pub(super) fn heal(&mut self) {
+    pub(super) fn mend(&mut self) {
         self.rot.clear();
     }
 

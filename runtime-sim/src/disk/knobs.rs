@@ -47,6 +47,8 @@ pub struct CrashKnobs {
     pub sector_survives: Chance,
     /// A surviving sector is torn: each of its 512-byte parts is the new one or the old one.
     pub tear: Chance,
+    /// Given that: a part is neither of them, but garbage, as on a device that lost power while it wrote just there.
+    pub garble: Chance,
 }
 
 impl DiskKnobs {
@@ -71,15 +73,17 @@ impl DiskKnobs {
             late: Chance::NEVER,
             sector_survives: Chance::NEVER,
             tear: Chance::NEVER,
+            garble: Chance::NEVER,
         },
     };
 
     /// Crashes that leave anything that a real one may leave.
     pub const ANY_CRASH: CrashKnobs = CrashKnobs {
-        lose: Chance::percent(25),
-        keep: Chance::percent(25),
+        lose: Chance::percent(20),
+        keep: Chance::percent(20),
         late: Chance::NEVER,
         sector_survives: Chance::percent(50),
-        tear: Chance::percent(25),
+        tear: Chance::percent(50),
+        garble: Chance::percent(30),
     };
 }

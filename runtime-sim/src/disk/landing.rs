@@ -1,11 +1,14 @@
 //! How writes reach the platter, and what a crash leaves of those that had not.
 
+use super::image::Part;
 use super::{SimDisk, Ticket};
 use crate::fault::Chance;
 use crate::time::SimTime;
 use bytes::Bytes;
 use karst_core::disk::{DevicePos, SECTOR};
 use karst_core::machine::Rng;
+
+const CRASH_LOST: &str = "disk.crash_lost";
 
 /// Sectors on their way to the platter.
 #[derive(Debug)]
@@ -50,18 +53,24 @@ impl SimDisk {
         let knobs = self.knobs.crash;
         let (lost, kept, late) = (knobs.lose.fires(rng), knobs.keep.fires(rng), knobs.late.fires(rng));
         let delay = self.knobs.write.draw(rng);
-        if lost {
-            self.fired.add("disk.crash_lost");
-        } else if kept {
-            self.fired.add("disk.crash_kept");
-            self.land(&landing);
-        } else if late {
-            self.fired.add("disk.crash_late");
-            self.landing.insert((now.after(delay), ticket), landing);
-        } else {
-            self.fired.add("disk.crash_partial");
-            let survives = scatter(landing.data.len(), knobs.sector_survives, rng);
-            self.tear(landing, survives, rng);
+        let leaves = match (lost, kept, late) {
+            (true, ..) => CRASH_LOST,
+            (_, true, _) => "disk.crash_kept",
+            (.., true) => "disk.crash_late",
+            _ => "disk.crash_partial",
+        };
+        // What may not happen loses the write, as the simplest of crashes does.
+        let leaves = if leaves == CRASH_LOST || self.gate.happens(leaves) { leaves } else { CRASH_LOST };
+        self.fired.add(leaves);
+        if !(lost || kept || late) {
+            let mut survives = scatter(landing.data.len(), knobs.sector_survives, rng);
+            survives.iter_mut().for_each(|survives| *survives &= leaves != CRASH_LOST);
+            return self.tear(landing, survives, rng);
+        }
+        match leaves {
+            "disk.crash_kept" => self.land(&landing),
+            "disk.crash_late" => drop(self.landing.insert((now.after(delay), ticket), landing)),
+            _ => {}
         }
     }
 
@@ -71,15 +80,25 @@ impl SimDisk {
         }
         for (nth, sector) in sectors(&landing.data).enumerate() {
             let torn = self.knobs.crash.tear.fires(rng);
-            if survives[nth] && torn {
+            if survives[nth] && torn && self.gate.happens("disk.crash_torn") {
                 self.fired.add("disk.crash_torn");
                 survives[nth] = false;
                 let index = landing.at.0 / SECTOR + nth as u64;
-                self.image.tear_sector(index, &sector, || rng.chance(1, 2));
+                self.image.tear_sector(index, &sector, || part(self.knobs.crash.garble, rng));
             }
         }
         landing.lands = Lands::Some(survives);
         self.land(&landing);
+    }
+}
+
+/// What becomes of one part of a torn sector.
+fn part(garble: Chance, rng: &mut Rng) -> Part {
+    let is_garbage = garble.fires(rng);
+    match (is_garbage, rng.chance(1, 2)) {
+        (true, _) => Part::Garbage(Rng::new(rng.next_u64())),
+        (false, true) => Part::New,
+        (false, false) => Part::Old,
     }
 }
 

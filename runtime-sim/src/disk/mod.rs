@@ -19,6 +19,7 @@ pub use image::Image;
 pub use knobs::{CrashKnobs, DiskKnobs};
 
 use crate::fault::{Chance, Label};
+use crate::gate::Gate;
 use crate::report::Counters;
 use crate::time::SimTime;
 use bytes::Bytes;
@@ -101,6 +102,7 @@ pub struct SimDisk {
     space: Space,
     unreadable: BTreeSet<u64>,
     damage: Vec<Damage>,
+    gate: Gate,
     fired: Counters,
 }
 
@@ -147,8 +149,14 @@ impl SimDisk {
             space: Space::Free,
             unreadable: BTreeSet::new(),
             damage: Vec::new(),
+            gate: Gate::open(),
             fired: Counters::default(),
         }
+    }
+
+    /// Who decides which of its faults happen; at first all do.
+    pub fn set_gate(&mut self, gate: Gate) {
+        self.gate = gate;
     }
 
     /// Begins an operation.
@@ -239,9 +247,14 @@ impl SimDisk {
         self.record(now, DamageKind::Rot, at, len);
     }
 
+    /// The operator brings back what rotted.
+    pub fn mend(&mut self) {
+        self.image.mend();
+    }
+
     /// Ends all faults that last: rot, unreadable sectors, stalls, a broken or full device. What is lost stays lost.
     pub fn heal(&mut self) {
-        self.image.heal();
+        self.image.mend();
         self.unreadable.clear();
         self.stalled_until = SimTime::ZERO;
         self.health = Health::Working;
@@ -285,6 +298,20 @@ impl SimDisk {
         self.size
     }
 
+    /// Writes whose bytes are not on stable storage yet: where, what, and when they will be.
+    pub fn on_their_way(&self, now: SimTime) -> impl Iterator<Item = (DevicePos, &Bytes, SimTime)> {
+        let later = (SimTime(now.0.saturating_add(1)), Ticket(0));
+        self.landing.range(later..).map(|((lands, _), landing)| (landing.at, &landing.data, *lands))
+    }
+
+    /// Where reads that were not answered yet begin.
+    pub fn being_read(&self) -> impl Iterator<Item = DevicePos> {
+        self.pending.values().filter_map(|pending| match pending {
+            Pending::Read { at, .. } => Some(*at),
+            Pending::Write(_) => None,
+        })
+    }
+
     /// Operations that wait for their completion.
     #[must_use]
     pub fn in_flight(&self) -> usize {
@@ -307,7 +334,7 @@ impl SimDisk {
     fn maybe_stall(&mut self, now: SimTime) {
         let stalls = self.knobs.stall.fires(&mut self.draws.stall);
         let length = self.knobs.stall_for.draw(&mut self.draws.stall);
-        if stalls {
+        if stalls && self.gate.happens("disk.stall") {
             self.stall(now.after(length));
         }
     }
@@ -319,7 +346,7 @@ impl SimDisk {
             self.fired.add("disk.broken");
             return Err(DiskError::Io);
         }
-        if !fails {
+        if !fails || !self.gate.happens("disk.read_error") {
             return Ok(());
         }
         self.fired.add("disk.read_error");
@@ -349,17 +376,17 @@ impl SimDisk {
         let draws = &mut self.draws.error;
         let fails = self.knobs.write_error.fires(draws);
         let sticks = self.knobs.write_error_sticks.fires(draws);
-        let mut full = self.knobs.no_space.fires(draws);
+        let finds_none = self.knobs.no_space.fires(draws);
         if self.health != Health::Working {
             self.fired.add("disk.broken");
             return Err(DiskError::Io);
         }
-        full |= self.space == Space::Full && !self.image.is_allocated(at, len);
-        if full {
+        let is_full = self.space == Space::Full && !self.image.is_allocated(at, len);
+        if is_full || finds_none && self.gate.happens("disk.no_space") {
             self.fired.add("disk.no_space");
             return Err(DiskError::NoSpace);
         }
-        if !fails {
+        if !fails || !self.gate.happens("disk.write_error") {
             return Ok(());
         }
         self.fired.add("disk.write_error");
@@ -379,16 +406,19 @@ impl SimDisk {
         let elsewhere = DevicePos(draws.below(places) * SECTOR);
         let is_lost = self.knobs.lose.fires(draws);
         let len = data.len() as u64;
-        if rots && let Some(byte) = rotten {
+        if rots
+            && let Some(byte) = rotten
+            && self.gate.happens("disk.rot")
+        {
             self.rot(now, DevicePos(byte), 1);
         }
-        if is_lost {
+        if is_lost && self.gate.happens("disk.lost_write") {
             self.fired.add("disk.lost_write");
             self.record(now, DamageKind::Missing, at, len);
             let nowhere = vec![false; data.len() / SECTOR as usize];
             return Landing { at, data, lands: Lands::Some(nowhere) };
         }
-        if goes_astray && elsewhere != at {
+        if goes_astray && elsewhere != at && self.gate.happens("disk.misdirected_write") {
             self.fired.add("disk.misdirected_write");
             self.record(now, DamageKind::Missing, at, len);
             self.record(now, DamageKind::Overwritten, elsewhere, len);

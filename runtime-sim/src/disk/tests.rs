@@ -91,7 +91,7 @@ fn any_subset_of_sectors_survives() {
         keep: Chance::NEVER,
         late: Chance::NEVER,
         sector_survives: Chance::percent(50),
-        tear: Chance::NEVER,
+        ..DiskKnobs::CALM.crash
     };
     let mut seen = BTreeSet::new();
     for seed in 0..400 {
@@ -118,6 +118,24 @@ fn sectors_tear_at_512_bytes() {
         assert!(part.iter().all(|byte| *byte == part[0]));
     }
     assert!(bytes.chunks(BLOCK).any(|sector| sector.contains(&0) && sector.contains(&1)));
+    let garble = CrashKnobs { lose: Chance::NEVER, garble: Chance::percent(50), ..tear };
+    let (bytes, _) = crash_outcome(garble, 3);
+    let parts: Vec<bool> = bytes.chunks(512).map(|part| part.iter().all(|byte| *byte == part[0])).collect();
+    assert!(parts.contains(&true) && parts.contains(&false), "some parts are garbage: {parts:?}");
+}
+
+#[test]
+fn what_is_on_its_way_is_known_until_it_lands() {
+    let slow = Latency::uniform(LATER, LATER);
+    let (mut disk, now) = (disk(DiskKnobs { write: slow, ..DiskKnobs::CALM }, 1), SimTime(5));
+    let submitted = disk.submit(now, write(2 * SECTOR, 7, BLOCK));
+    disk.submit(now, DiskOp::Read { at: DevicePos(SECTOR), len: BLOCK });
+    assert_eq!(disk.being_read().collect::<Vec<_>>(), [DevicePos(SECTOR)]);
+    let all: Vec<_> = disk.on_their_way(now).map(|(at, data, lands)| (at, data.len(), lands)).collect();
+    let [(DevicePos(at), BLOCK, lands)] = all[..] else { panic!("{all:?}") };
+    assert!(at == 2 * SECTOR && now < lands && lands <= submitted.at, "{all:?}");
+    assert_eq!(disk.on_their_way(SimTime(lands.0 - 1)).count(), 1);
+    assert_eq!(disk.on_their_way(lands).count(), 0);
 }
 
 #[test]

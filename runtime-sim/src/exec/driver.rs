@@ -80,14 +80,16 @@ fn step(world: &World, end: SimTime, cx: &mut Context<'_>) -> Poll<()> {
 
 fn fire_due(world: &World, now: SimTime) {
     while !world.is_stopped() {
-        let Some(timer) = world.shared().timers.borrow_mut().pop_due(now) else { break };
+        let Some((timer, cause)) = world.shared().timers.borrow_mut().pop_due(now) else { break };
         match timer {
             Timer::Deadline(member) => member.due(),
             Timer::Wake(waker) => waker.wake(),
             Timer::Call(f) => {
+                world.shared().recorder.because(cause);
                 if let Err(caught) = panics::catch(f) {
                     world.fail_by_panic("world", "timer", caught);
                 }
+                world.shared().recorder.because(None);
             }
         }
     }

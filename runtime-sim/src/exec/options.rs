@@ -1,12 +1,14 @@
 //! What a run is told, and what it tells.
 
 use crate::failure::Failure;
+use crate::recording::{Record, Recording};
 use crate::report::Counters;
 use crate::seed::Seed;
 use crate::time::SimTime;
 use crate::trace::{Line, LogOptions};
 use core::time::Duration;
 use karst_core::machine::TurnBudget;
+use std::collections::BTreeMap;
 
 /// How to run a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,13 +21,24 @@ pub struct Options {
     pub turn: TurnBudget,
     /// Which lines of the event log to keep.
     pub log: LogOptions,
+    /// Whether to record every entry, with its cause.
+    pub record: Record,
+    /// Call [`breakpoint`](super::breakpoint) right before this event is handled.
+    pub break_at: Option<u64>,
 }
 
 impl Options {
     /// Generous limits, no log.
     #[must_use]
     pub fn new(schedule: Seed) -> Self {
-        Self { schedule, limits: Limits::default(), turn: TurnBudget::default(), log: LogOptions::OFF }
+        Self {
+            schedule,
+            limits: Limits::default(),
+            turn: TurnBudget::default(),
+            log: LogOptions::OFF,
+            record: Record::Nothing,
+            break_at: None,
+        }
     }
 }
 
@@ -59,8 +72,12 @@ pub struct RunReport<T> {
     pub at: SimTime,
     /// Faults that fired.
     pub fired: Counters,
+    /// How many of each thing came to the gate, whether it happened or not. See [`crate::gate`].
+    pub occurrences: BTreeMap<String, u64>,
     /// The lines kept.
     pub log: Vec<Line>,
+    /// The recording asked for.
+    pub recording: Option<Recording>,
 }
 
 /// How a run ended.

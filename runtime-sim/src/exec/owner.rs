@@ -2,14 +2,19 @@
 
 use super::member::Member;
 use super::process::Process;
+use super::recorder::Moment;
+use super::stage::{Point, breakpoint};
 use super::timers::{Timer, TimerId};
 use super::world::World;
 use super::{panics, task};
+use crate::recording::{Describe, EntryId, Tag};
 use crate::time::SimTime;
 use crate::trace::Who;
+use core::fmt::Debug;
 use core::future::poll_fn;
-use karst_core::machine::{Check, Deadline, Effects, Inbox, Machine, Seen, Turn, TurnBudget};
+use karst_core::machine::{Check, Deadline, Effects, Inbox, Machine, Now, Progress, Seen, Turn, TurnBudget};
 use std::cell::{Cell, Ref, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -30,8 +35,19 @@ impl<I> Address<I> {
     /// Sends an input; it vanishes if the process is dead or the owner has ended.
     pub fn send(&self, input: I) {
         if !self.0.is_over.get() {
+            let recorder = &self.0.process.world().shared().recorder;
+            if recorder.is_on() {
+                self.0.causes.borrow_mut().push_back(recorder.cause());
+            }
             self.0.inbox.borrow_mut().push(input);
             self.0.wake();
+        }
+    }
+
+    /// Whatever this owner does is recorded as being about that, too.
+    pub fn always_about(&self, tag: Tag) {
+        if let Some(mut tape) = self.0.process.world().shared().recorder.tape() {
+            tape.always(&self.0.who, tag);
         }
     }
 
@@ -65,17 +81,21 @@ pub struct Owner<M: Machine> {
     machine: Rc<RefCell<M>>,
 }
 
-impl<M: Machine + 'static> Owner<M> {
+impl<M: Machine<Input: Describe, Effect: Describe> + Debug + 'static> Owner<M> {
     pub(super) fn start(address: Address<M::Input>, machine: M, perform: impl FnMut(M::Effect) + 'static) -> Self {
         assert!(!address.0.has_machine.replace(true), "an inbox has one machine");
         let machine = Rc::new(RefCell::new(machine));
         let mailbox = address.0.clone();
         let world = mailbox.process.world().clone();
-        let mut body = Body { mailbox, machine: machine.clone(), out: Effects::default(), perform };
+        world.shared().stage.enter((&mailbox.who.process, &mailbox.who.owner), &machine);
+        let (out, whys) = (Effects::default(), VecDeque::new());
+        let mut body = Body { mailbox, machine: machine.clone(), out, whys, perform };
         task::spawn_local(&world, poll_fn(move |cx| body.poll(cx)));
         Self { address, machine }
     }
+}
 
+impl<M: Machine> Owner<M> {
     /// Where to send it inputs.
     #[must_use]
     pub fn address(&self) -> &Address<M::Input> {
@@ -99,6 +119,8 @@ pub(super) struct Mailbox<I> {
     who: Who,
     process: Process,
     inbox: RefCell<Inbox<I>>,
+    /// Why each input of the inbox was sent, while that is recorded.
+    causes: RefCell<VecDeque<Option<EntryId>>>,
     has_machine: Cell<bool>,
     is_over: Cell<bool>,
     waker: RefCell<Option<Waker>>,
@@ -113,6 +135,7 @@ impl<I> Mailbox<I> {
             who,
             process,
             inbox: RefCell::default(),
+            causes: RefCell::default(),
             has_machine: Cell::new(false),
             is_over: Cell::new(false),
             waker: RefCell::default(),
@@ -131,6 +154,7 @@ impl<I> Mailbox<I> {
         if let Some(timer) = self.timer.take() {
             self.process.world().cancel(timer);
         }
+        self.causes.take();
         let waiting = self.inbox.take();
         drop(waiting);
         self.wake();
@@ -160,10 +184,12 @@ struct Body<M: Machine, P> {
     mailbox: Rc<Mailbox<M::Input>>,
     machine: Rc<RefCell<M>>,
     out: Effects<M::Effect>,
+    /// The entry of each effect in `out`, while that is recorded.
+    whys: VecDeque<EntryId>,
     perform: P,
 }
 
-impl<M: Machine + 'static, P: FnMut(M::Effect)> Body<M, P> {
+impl<M: Machine<Input: Describe, Effect: Describe> + 'static, P: FnMut(M::Effect)> Body<M, P> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mailbox = self.mailbox.clone();
         let world = mailbox.process.world();
@@ -179,6 +205,7 @@ impl<M: Machine + 'static, P: FnMut(M::Effect)> Body<M, P> {
             world.fail_by_panic(&mailbox.who.process, &mailbox.who.owner, caught);
             mailbox.end();
         }
+        world.shared().recorder.because(None);
         // What is left waits for another turn, and so does a task that ended itself.
         if mailbox.is_over.get() || !mailbox.inbox.borrow().is_empty() {
             cx.waker().wake_by_ref();
@@ -190,27 +217,63 @@ impl<M: Machine + 'static, P: FnMut(M::Effect)> Body<M, P> {
         let at = world.now();
         let now = self.mailbox.process.now_at(at);
         let Some(budget) = self.budget(world) else { return };
-        {
-            let mut inbox = self.mailbox.inbox.borrow_mut();
-            let mut trace = world.shared().trace.borrow_mut();
-            let who = &self.mailbox.who;
-            let machine = &mut *self.machine.borrow_mut();
-            Turn::new(budget, Check::Invariants).run(machine, now, &mut inbox, &mut self.out, |seen| match seen {
-                Seen::Input(input) => trace.input(at, who, input),
-                Seen::Effects(effects) => trace.effects(at, who, effects),
-            });
+        let turn = Turn::new(budget, Check::Invariants);
+        let mut progress = Progress::default();
+        while self.step(world, turn, (at, now), &mut progress) {
+            world.run_probes();
+            world.shared().stage.show(world, Point::Handled);
+            let is_last = world.shared().limits.until.is_some_and(|until| world.events() >= until);
+            // A watcher may have seen enough, too. What is left of this turn's inputs is never handled.
+            if is_last || world.is_stopped() {
+                break;
+            }
         }
         for effect in self.out.drain() {
             // An effect may end this owner, or its process.
             if self.mailbox.is_over.get() {
                 break;
             }
+            if let Some(why) = self.whys.pop_front() {
+                world.shared().recorder.because(Some(why));
+            }
             (self.perform)(effect);
         }
+        self.whys.clear();
+        world.shared().recorder.because(None);
         let deadline = self.machine.borrow().deadline();
         if !self.mailbox.is_over.get() {
             self.arm(world, deadline);
         }
+    }
+
+    /// Handles one input. Returns whether there was one.
+    fn step(&mut self, world: &World, turn: Turn, (at, now): (SimTime, Now), progress: &mut Progress) -> bool {
+        let shared = world.shared();
+        let who = &self.mailbox.who;
+        let (mut inbox, mut machine) = (self.mailbox.inbox.borrow_mut(), self.machine.borrow_mut());
+        let mut input_entry = None;
+        turn.step(progress, &mut *machine, now, &mut inbox, &mut self.out, |seen| {
+            let mut trace = shared.trace.borrow_mut();
+            match seen {
+                Seen::Input(input) => {
+                    trace.input(at, who, input);
+                    let event = trace.events();
+                    if shared.recorder.is_on() {
+                        // One that no inbox held is the time.
+                        let cause = self.mailbox.causes.borrow_mut().pop_front().flatten();
+                        input_entry = shared.recorder.input(Moment { event, at }, who, input, cause);
+                    }
+                    if shared.break_at == Some(event) {
+                        breakpoint(event);
+                    }
+                }
+                Seen::Effects(effects) => {
+                    trace.effects(at, who, effects);
+                    let moment = Moment { event: trace.events(), at };
+                    shared.recorder.effects(moment, who, effects, input_entry, &mut self.whys);
+                }
+            }
+        })
     }
 
     /// What this turn may do, within what the run may do; `None` ends the run.

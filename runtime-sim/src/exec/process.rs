@@ -5,7 +5,9 @@ use super::owner::{Address, Mailbox, Owner};
 use super::task;
 use super::world::World;
 use crate::clock::NodeClock;
+use crate::recording::{About, Describe, EntryId, EntryKind};
 use crate::time::SimTime;
+use core::fmt::Debug;
 use karst_core::machine::{Machine, Now};
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -40,14 +42,16 @@ enum Life {
 
 impl Process {
     pub(super) fn new(world: World, name: &str, clock: NodeClock) -> Self {
-        Self(Rc::new(ProcessState {
+        let process = Self(Rc::new(ProcessState {
             world,
             name: name.into(),
             life: Cell::new(Life::Running),
             clock: RefCell::new(clock),
             members: RefCell::default(),
             on_kill: RefCell::default(),
-        }))
+        }));
+        process.record(EntryKind::Note, "starts");
+        process
     }
 
     /// Its name.
@@ -74,7 +78,7 @@ impl Process {
     ///
     /// # Panics
     /// When it has one already.
-    pub fn drive<M: Machine + 'static>(
+    pub fn drive<M: Machine<Input: Describe, Effect: Describe> + Debug + 'static>(
         &self,
         address: &Address<M::Input>,
         machine: M,
@@ -84,7 +88,7 @@ impl Process {
     }
 
     /// Both: an inbox with its machine.
-    pub fn spawn_owner<M: Machine + 'static>(
+    pub fn spawn_owner<M: Machine<Input: Describe, Effect: Describe> + Debug + 'static>(
         &self,
         name: &str,
         machine: M,
@@ -116,9 +120,13 @@ impl Process {
         if self.0.life.replace(Life::Dead) == Life::Dead {
             return;
         }
+        let recorder = &self.0.world.shared().recorder;
+        let before = recorder.because(self.record(EntryKind::Fault, "is killed").or(recorder.cause()));
+        self.0.world.end_bands(&self.0.name);
         self.0.members.take().all.iter().for_each(|member| member.die());
         let actions = self.0.on_kill.take();
         actions.into_iter().for_each(|action| action());
+        recorder.because(before);
     }
 
     /// What else happens when it is killed, such as the end of its connections.
@@ -132,6 +140,8 @@ impl Process {
     pub fn pause(&self) {
         if self.is_alive() {
             self.0.life.set(Life::Paused);
+            self.record(EntryKind::Fault, "is paused");
+            self.0.world.band(&self.0.name, "pause", Some("paused".into()));
         }
     }
 
@@ -139,6 +149,8 @@ impl Process {
     pub fn resume(&self) {
         if self.0.life.get() == Life::Paused {
             self.0.life.set(Life::Running);
+            self.record(EntryKind::Note, "goes on");
+            self.0.world.band(&self.0.name, "pause", None);
             self.0.members.borrow().all.iter().for_each(|member| member.resume());
         }
     }
@@ -152,6 +164,7 @@ impl Process {
     /// Sets its wall clock forward or back.
     pub fn jump_wall_clock(&self, by_ms: i64) {
         self.0.clock.borrow_mut().jump(self.0.world.now(), by_ms);
+        self.record(EntryKind::Fault, &format!("its wall clock jumps by {by_ms} ms"));
     }
 
     /// The clock of the next incarnation on the same host.
@@ -164,6 +177,10 @@ impl Process {
     #[must_use]
     pub fn members(&self) -> usize {
         self.0.members.borrow().all.iter().filter(|member| !member.is_over()).count()
+    }
+
+    fn record(&self, kind: EntryKind, what: &str) -> Option<EntryId> {
+        self.0.world.record(kind, (&self.0.name, "process"), || (what.to_owned(), About::default()))
     }
 
     pub(super) fn full_name(&self) -> &Arc<str> {

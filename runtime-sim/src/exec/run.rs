@@ -2,12 +2,14 @@
 
 use super::options::{End, Options, RunReport, Stop};
 use super::panics::{self, Caught};
+use super::stage::Point;
 use super::world::World;
 use super::{driver, task};
 use crate::failure::Failure;
 use crate::report::Counters;
 use crate::time::SimTime;
 use core::future::{Future, poll_fn};
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -41,16 +43,23 @@ fn on_this_thread<T, F: Future<Output = T>>(options: &Options, scenario: impl Fn
         let world = World::new(options);
         task::spawn_local(&world, driver::drive(world.clone()));
         let finished = play(&world, scenario).await;
+        world.shared().stage.show(&world, Point::End);
         let end = match (world.take_stop(), finished) {
             (Some(why), _) => End::Stopped(why),
             (None, Some(value)) => End::Finished(value),
             (None, None) => unreachable!("a scenario ends or is stopped"),
         };
-        let fired = world.counters();
+        let (fired, occurrences) = (world.counters(), world.gate().occurrences());
         let report = {
             let mut trace = world.shared().trace.borrow_mut();
             let log = trace.take_lines();
-            RunReport { end, hash: trace.hash(), events: trace.events(), at: trace.last(), fired, log }
+            let (hash, events, at) = (trace.hash(), trace.events(), trace.last());
+            let failure = match &end {
+                End::Stopped(Stop::Failed(failure)) => Some(failure),
+                _ => None,
+            };
+            let recording = world.shared().recorder.take(failure);
+            RunReport { end, hash, events, at, fired, occurrences, log, recording }
         };
         clean_up(&world).await;
         report
@@ -66,10 +75,14 @@ async fn play<T, F: Future<Output = T>>(world: &World, scenario: impl FnOnce(Wor
             None
         }
     };
+    let mut cause = None;
     let value = poll_fn(|cx| {
         world.set_root(cx.waker());
         let Some(story) = story.as_mut().filter(|_| !world.is_stopped()) else { return Poll::Ready(None) };
-        match panics::catch(|| story.as_mut().poll(cx)) {
+        world.shared().recorder.because(cause);
+        let polled = panics::catch(|| story.as_mut().poll(cx));
+        cause = world.shared().recorder.because(None);
+        match polled {
             Ok(Poll::Ready(value)) => Poll::Ready(Some(value)),
             Ok(Poll::Pending) if world.is_stopped() => Poll::Ready(None),
             Ok(Poll::Pending) => Poll::Pending,
@@ -122,5 +135,6 @@ fn broken<T>(caught: Caught) -> RunReport<T> {
         event: 0,
     };
     let end = End::Stopped(Stop::Failed(failure));
-    RunReport { end, hash: 0, events: 0, at: SimTime::ZERO, fired: Counters::default(), log: Vec::new() }
+    let (fired, occurrences) = (Counters::default(), BTreeMap::new());
+    RunReport { end, hash: 0, events: 0, at: SimTime::ZERO, fired, occurrences, log: Vec::new(), recording: None }
 }

@@ -38,6 +38,8 @@ pub(super) fn spawn(process: &Process, name: &str, future: impl Future<Output = 
     let (process, name) = (process.clone(), name.to_owned());
     let world = process.world().clone();
     let mut future = Box::pin(future);
+    // What a task does is done because of what made it start, or of what it noted itself since.
+    let mut cause = world.shared().recorder.cause();
     let steps = poll_fn(move |cx| {
         if member.is_over.get() {
             return Poll::Ready(());
@@ -46,7 +48,10 @@ pub(super) fn spawn(process: &Process, name: &str, future: impl Future<Output = 
         if process.world().is_stopped() || !process.is_running() {
             return Poll::Pending;
         }
-        match panics::catch(|| future.as_mut().poll(cx)) {
+        process.world().shared().recorder.because(cause);
+        let polled = panics::catch(|| future.as_mut().poll(cx));
+        cause = process.world().shared().recorder.because(None);
+        match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(())) => {}
             Err(caught) => process.world().fail_by_panic(process.name(), &name, caught),

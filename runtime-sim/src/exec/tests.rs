@@ -4,6 +4,7 @@ use crate::disk::{DiskKnobs, SimDisk};
 use crate::failure::Failure;
 use crate::fault::Latency;
 use crate::net::{Closed, Host, NetEvent, NetKnobs, SendTag, SimNet};
+use crate::recording::{About, Describe};
 use crate::seed::{Seed, SeedTree};
 use crate::store::{Caller, SimStore, StoreKnobs, Timeliness};
 use crate::time::SimTime;
@@ -17,7 +18,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 /// Writes each ball that it gets to its disk, then throws it on.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Player {
     caught: u64,
     ticks: u64,
@@ -39,6 +40,21 @@ enum Input {
 enum Effect {
     Write(u64),
     Throw(u64),
+}
+
+impl Describe for Input {
+    fn describe(&self, about: &mut About) {
+        if let Self::Ball(ball) | Self::Written(ball, _) = self {
+            about.number("ball", *ball);
+        }
+    }
+}
+
+impl Describe for Effect {
+    fn describe(&self, about: &mut About) {
+        let (Self::Write(ball) | Self::Throw(ball)) = self;
+        about.number("ball", *ball);
+    }
 }
 
 impl Machine for Player {

@@ -1,6 +1,7 @@
 //! The world's only timer queue.
 
 use super::member::Member;
+use crate::recording::EntryId;
 use crate::time::SimTime;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -30,23 +31,24 @@ pub(super) enum Timer {
 /// In the order of their moments; those of one moment in the order in which they were set.
 #[derive(Default)]
 pub(super) struct Timers {
-    all: BTreeMap<TimerId, Timer>,
+    /// With why each was set.
+    all: BTreeMap<TimerId, (Timer, Option<EntryId>)>,
     set: u64,
 }
 
 impl Timers {
-    pub(super) fn set(&mut self, at: SimTime, timer: Timer) -> TimerId {
+    pub(super) fn set(&mut self, at: SimTime, timer: Timer, cause: Option<EntryId>) -> TimerId {
         self.set += 1;
         let id = TimerId { at, nth: self.set };
-        self.all.insert(id, timer);
+        self.all.insert(id, (timer, cause));
         id
     }
 
     pub(super) fn cancel(&mut self, id: TimerId) -> Option<Timer> {
-        self.all.remove(&id)
+        self.all.remove(&id).map(|(timer, _)| timer)
     }
 
-    pub(super) fn pop_due(&mut self, now: SimTime) -> Option<Timer> {
+    pub(super) fn pop_due(&mut self, now: SimTime) -> Option<(Timer, Option<EntryId>)> {
         let first = self.all.first_entry()?;
         (first.key().at <= now).then(|| first.remove())
     }

@@ -4,9 +4,10 @@ use super::process::Process;
 use super::timers::TimerId;
 use super::world::World;
 use crate::net::{Closed, ConnectionId, End, Host, NetEvent, SendTag, Side, SimNet};
+use crate::recording::EntryId;
 use karst_core::machine::Rope;
 use std::cell::{Cell, RefCell, RefMut};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 /// The network. A clone is the same one.
@@ -18,7 +19,22 @@ struct Inner {
     model: RefCell<SimNet>,
     ends: RefCell<BTreeMap<End, Handler>>,
     listeners: RefCell<BTreeMap<Host, Listener>>,
+    /// Why what is on its way was sent, by the end that sends; only while that is recorded.
+    on_their_way: RefCell<BTreeMap<End, OnItsWay>>,
     timer: Cell<Option<TimerId>>,
+}
+
+/// What one end of a connection did, and why.
+#[derive(Default)]
+struct OnItsWay {
+    /// Why it connected.
+    opened: Option<EntryId>,
+    /// Why it closed or broke the connection.
+    ended: Option<EntryId>,
+    sent: u64,
+    received: u64,
+    /// Up to which byte each send reaches.
+    sends: VecDeque<(u64, SendTag, Option<EntryId>)>,
 }
 
 #[derive(Clone)]
@@ -53,12 +69,14 @@ pub struct Connection {
 impl Net {
     /// Puts a network into the world.
     #[must_use]
-    pub fn new(world: &World, model: SimNet) -> Self {
+    pub fn new(world: &World, mut model: SimNet) -> Self {
+        model.set_gate(world.gate().clone());
         let net = Self(Rc::new(Inner {
             world: world.clone(),
             model: RefCell::new(model),
             ends: RefCell::default(),
             listeners: RefCell::default(),
+            on_their_way: RefCell::default(),
             timer: Cell::new(None),
         }));
         let (counted, ended) = (Rc::downgrade(&net.0), Rc::downgrade(&net.0));
@@ -90,7 +108,34 @@ impl Net {
     /// Cuts, mends, heals: whatever changes when something happens next.
     pub fn change(&self, change: impl FnOnce(&mut SimNet, crate::time::SimTime)) {
         change(&mut self.0.model.borrow_mut(), self.0.world.now());
+        self.0.world.record_faults("world");
         self.set_timer();
+    }
+
+    /// Remembers why an end does what it does.
+    fn remember(&self, end: End, remember: impl FnOnce(&mut OnItsWay, Option<EntryId>)) {
+        if self.0.world.is_recording() {
+            let cause = self.0.world.shared().recorder.cause();
+            remember(self.0.on_their_way.borrow_mut().entry(end).or_default(), cause);
+        }
+    }
+
+    /// Why this happens at an end: what the other end did, or what this one did before.
+    fn cause_of(&self, end: End, event: &NetEvent) -> Option<EntryId> {
+        let mut all = self.0.on_their_way.borrow_mut();
+        match event {
+            NetEvent::Opened => all.get(&End { side: Side::Client, ..end })?.opened,
+            NetEvent::Sent(tag) => all.get(&end)?.sends.iter().find(|(_, one, _)| one == tag)?.2,
+            NetEvent::Received(bytes) => {
+                let theirs = all.get_mut(&end.peer())?;
+                theirs.received += bytes.len() as u64;
+                let received = theirs.received;
+                let why = theirs.sends.iter().find(|(upto, ..)| *upto >= received)?.2;
+                while theirs.sends.pop_front_if(|(upto, ..)| *upto <= received).is_some() {}
+                why
+            }
+            NetEvent::Closed(_) => all.remove(&end.peer())?.ended,
+        }
     }
 
     fn set_timer(&self) {
@@ -111,10 +156,15 @@ impl Net {
             let Some((end, event)) = self.0.model.borrow_mut().pop(now) else { break };
             self.dispatch(end, event);
         }
+        self.0.world.record_faults("world");
         self.set_timer();
     }
 
     fn dispatch(&self, end: End, event: NetEvent) {
+        if self.0.world.is_recording() {
+            let cause = self.cause_of(end, &event);
+            self.0.world.shared().recorder.because(cause);
+        }
         if event == NetEvent::Opened && end.side == Side::Server && !self.accept(end) {
             self.0.model.borrow_mut().refuse(self.0.world.now(), end.connection);
             return;
@@ -167,6 +217,7 @@ impl NetHost {
     pub fn connect(&self, to: Host, on: impl FnMut(NetEvent) + 'static) -> Connection {
         let connection = self.net.0.model.borrow_mut().connect(self.net.0.world.now(), self.host, to);
         let end = End { connection, side: Side::Client };
+        self.net.remember(end, |on_its_way, cause| on_its_way.opened = cause);
         let handler = Handler { process: self.process.clone(), on: Rc::new(RefCell::new(on)) };
         self.net.0.ends.borrow_mut().insert(end, handler);
         self.net.set_timer();
@@ -183,6 +234,7 @@ impl NetHost {
             ends.iter().filter(|(_, handler)| !handler.process.is_alive()).map(|(end, _)| *end).collect()
         };
         for end in dead {
+            self.net.remember(end, |on_its_way, cause| on_its_way.ended = cause);
             let handler = self.net.0.ends.borrow_mut().remove(&end);
             drop(handler);
         }
@@ -199,6 +251,10 @@ impl Connection {
 
     /// Sends; [`NetEvent::Sent`] with this tag follows when all of it has left.
     pub fn send(&self, tag: SendTag, data: Rope) {
+        self.net.remember(self.end, |on_its_way, cause| {
+            on_its_way.sent += data.len() as u64;
+            on_its_way.sends.push_back((on_its_way.sent, tag, cause));
+        });
         self.net.change(|model, now| model.send(now, self.end, tag, data));
     }
 
@@ -214,6 +270,7 @@ impl Connection {
 
     /// Closes after what was sent. No event follows at this end.
     pub fn close(&self) {
+        self.net.remember(self.end, |on_its_way, cause| on_its_way.ended = cause);
         self.net.change(|model, now| model.close(now, self.end));
         let handler = self.net.0.ends.borrow_mut().remove(&self.end);
         drop(handler);
@@ -221,6 +278,9 @@ impl Connection {
 
     /// Breaks it off: both ends hear [`Closed::Reset`].
     pub fn reset(&self) {
+        for end in [self.end, self.end.peer()] {
+            self.net.remember(end, |on_its_way, cause| on_its_way.ended = cause);
+        }
         self.net.change(|model, now| model.reset(now, self.end.connection));
     }
 }

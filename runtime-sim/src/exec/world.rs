@@ -4,10 +4,14 @@ use super::driver::Alarm;
 use super::options::{Limits, Options, Stop};
 use super::panics::Caught;
 use super::process::{Process, ProcessState};
+use super::recorder::{Moment, Recorder};
+use super::stage::Stage;
 use super::task::Sleep;
 use super::timers::{Timer, TimerId, Timers};
 use crate::clock::NodeClock;
 use crate::failure::Failure;
+use crate::gate::Gate;
+use crate::recording::{About, EntryId, EntryKind, Recording, Tag};
 use crate::report::Counters;
 use crate::time::SimTime;
 use crate::trace::{Trace, Who};
@@ -31,6 +35,11 @@ pub(super) struct Shared {
     pub(super) timers: RefCell<Timers>,
     pub(super) alarm: Alarm,
     pub(super) trace: RefCell<Trace>,
+    pub(super) recorder: Recorder,
+    pub(super) stage: Stage,
+    pub(super) break_at: Option<u64>,
+    probes: RefCell<Vec<Probe>>,
+    gate: Gate,
     stop: RefCell<Option<Stop>>,
     is_stopped: Cell<bool>,
     root: RefCell<Option<Waker>>,
@@ -42,6 +51,8 @@ pub(super) struct Shared {
     at_end: RefCell<Vec<Box<dyn FnOnce()>>>,
 }
 
+type Probe = Rc<dyn Fn(&World)>;
+
 impl World {
     pub(super) fn new(options: &Options) -> Self {
         Self(Rc::new(Shared {
@@ -51,6 +62,11 @@ impl World {
             timers: RefCell::default(),
             alarm: Alarm::default(),
             trace: RefCell::new(Trace::new(options.log)),
+            recorder: Recorder::new(options.record),
+            stage: Stage::default(),
+            break_at: options.break_at,
+            probes: RefCell::default(),
+            gate: Gate::open(),
             stop: RefCell::default(),
             is_stopped: Cell::new(false),
             root: RefCell::default(),
@@ -69,6 +85,12 @@ impl World {
         // One of its microseconds is one of our nanoseconds.
         let elapsed = self.0.time.elapsed();
         SimTime(elapsed.as_secs() * 1_000_000 + u64::from(elapsed.subsec_micros()))
+    }
+
+    /// Decides which single faults and operations happen. A scenario that leaves some out restricts it first.
+    #[must_use]
+    pub fn gate(&self) -> &Gate {
+        &self.0.gate
     }
 
     /// Inputs handled so far.
@@ -126,10 +148,121 @@ impl World {
         self.0.is_stopped.get()
     }
 
-    /// Puts something that the world did into trace and log, such as a nemesis at work.
+    /// Puts something that the world did into trace and log, such as a nemesis at work. What its caller does from now on
+    /// is recorded as done because of it.
     pub fn note(&self, who: &str, what: &(impl Hash + Debug)) {
-        let who = Who { id: 0, process: "world".into(), owner: who.into() };
+        self.put_note(EntryKind::Note, who, what);
+    }
+
+    /// The same of a disturbance: a recording shows it among the faults.
+    pub fn disturbance(&self, who: &str, what: &(impl Hash + Debug)) {
+        self.put_note(EntryKind::Fault, who, what);
+    }
+
+    fn put_note(&self, kind: EntryKind, name: &str, what: &(impl Hash + Debug)) {
+        let who = Who { id: 0, process: "world".into(), owner: name.into() };
         self.0.trace.borrow_mut().note(self.now(), &who, what);
+        // What the world did before is not why it does this.
+        self.0.recorder.because(None);
+        let entry = self.record(kind, ("world", name), || (format!("{what:?}"), About::default()));
+        self.0.recorder.because(entry);
+    }
+
+    /// Whether this run is recorded. Recording decides nothing.
+    #[must_use]
+    pub fn is_recording(&self) -> bool {
+        self.0.recorder.is_on()
+    }
+
+    /// The same as [`World::note`] of what is no part of trace and log: a remark, for recordings only.
+    pub fn remark(&self, who: &str, what: impl FnOnce() -> String) {
+        self.0.recorder.because(None);
+        let entry = self.record(EntryKind::Note, ("world", who), || (what(), About::default()));
+        self.0.recorder.because(entry);
+    }
+
+    /// Whatever is recorded with the one tag gets the other, too: the name of what has only a number in most places.
+    pub fn alias(&self, one: Tag, other: Tag) {
+        if let Some(mut tape) = self.0.recorder.tape() {
+            tape.alias(one, other);
+        }
+    }
+
+    /// Records that a number has this value from now on, if it is a new one.
+    pub fn sample(&self, subject: &str, curve: &'static str, value: u64) {
+        if let Some(mut tape) = self.0.recorder.tape() {
+            tape.sample(self.now(), subject, curve, value);
+        }
+    }
+
+    /// Records what is in force from now on, in this slot of the subject; `None` if nothing is. The bands of a process
+    /// end with it.
+    pub fn band(&self, subject: &str, slot: &'static str, label: Option<String>) {
+        if let Some(mut tape) = self.0.recorder.tape() {
+            tape.band(self.now(), subject, slot, label);
+        }
+    }
+
+    pub(super) fn end_bands(&self, subject: &str) {
+        if let Some(mut tape) = self.0.recorder.tape() {
+            tape.end_bands(self.now(), subject);
+        }
+    }
+
+    /// Calls `probe` after each event, to take samples; not at all if the run is not recorded.
+    pub fn probe(&self, probe: impl Fn(&Self) + 'static) {
+        if self.is_recording() {
+            self.0.probes.borrow_mut().push(Rc::new(probe));
+        }
+    }
+
+    /// Shows the recording so far, if there is one.
+    pub fn with_recording<T>(&self, look: impl FnOnce(&Recording) -> T) -> Option<T> {
+        self.0.recorder.tape().map(|tape| look(&tape.snapshot()))
+    }
+
+    /// Shows the entries so far, without aliases: quicker.
+    pub fn with_entries<T>(&self, look: impl FnOnce(&Recording) -> T) -> Option<T> {
+        self.0.recorder.tape().map(|tape| look(tape.recording()))
+    }
+
+    /// Ends the run as [`Limits::until`] does.
+    pub fn stop_here(&self) {
+        self.stop(Stop::Until);
+    }
+
+    /// Adds an entry whose cause is why things happen now.
+    pub(super) fn record(
+        &self,
+        kind: EntryKind,
+        who: (&str, &str),
+        what: impl FnOnce() -> (String, About),
+    ) -> Option<EntryId> {
+        let moment = Moment { event: self.events(), at: self.now() };
+        self.0.recorder.act(moment, who, kind, what)
+    }
+
+    /// Records the faults that fired since this was last called: each on the lane of its model, which its name begins
+    /// with.
+    pub(super) fn record_faults(&self, process: &str) {
+        if !self.is_recording() {
+            return;
+        }
+        for fault in self.0.gate.take_fired() {
+            let owner = fault.kind.split('.').next().unwrap_or(fault.kind);
+            let process = if owner == "disk" { process } else { "world" };
+            let text = || (format!("{} {}", fault.kind, fault.ordinal), About::default());
+            self.record(EntryKind::Fault, (process, owner), text);
+        }
+    }
+
+    /// Lets the probes look.
+    pub(super) fn run_probes(&self) {
+        if !self.is_recording() {
+            return;
+        }
+        let probes = self.0.probes.borrow().clone();
+        probes.iter().for_each(|probe| probe(self));
     }
 
     /// Counts a fault, or anything else that should happen now and then.
@@ -157,7 +290,7 @@ impl World {
     }
 
     pub(super) fn set_timer(&self, at: SimTime, timer: Timer) -> TimerId {
-        let id = self.0.timers.borrow_mut().set(at, timer);
+        let id = self.0.timers.borrow_mut().set(at, timer, self.0.recorder.cause());
         self.0.alarm.ring_before(at);
         id
     }
@@ -211,6 +344,8 @@ impl World {
         let at_end = core::mem::take(&mut *self.0.at_end.borrow_mut());
         at_end.into_iter().for_each(|f| f());
         drop(core::mem::take(&mut *self.0.count_at_end.borrow_mut()));
+        drop(core::mem::take(&mut *self.0.probes.borrow_mut()));
+        self.0.stage.clear();
         drop(core::mem::take(&mut *self.0.timers.borrow_mut()));
         self.0.alarm.ring();
     }

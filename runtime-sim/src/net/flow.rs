@@ -30,7 +30,8 @@ impl SimNet {
         let trouble = connection.draws.trouble(&knobs, data.len());
         let Trouble { latency, stall, breaks_at, discards, .. } = trouble;
         let pipe = connection.pipe_mut(from);
-        let breaks_at = breaks_at.filter(|_| !pipe.broken);
+        let stall = stall.filter(|_| self.gate.happens("net.stall")).unwrap_or_default();
+        let breaks_at = breaks_at.filter(|_| !pipe.broken && self.gate.happens("net.reset"));
         let at = now.max(pipe.last_arrival()).after(transfer(&knobs, data.len())).max(now.after(latency + stall));
         let intact = breaks_at.unwrap_or(data.len());
         if !pipe.broken {
@@ -46,7 +47,7 @@ impl SimNet {
         }
         if breaks_at.is_some() {
             self.fired.add("net.reset");
-            if discards {
+            if discards && self.gate.happens("net.discarded") {
                 self.fired.add("net.discarded");
                 self.pipe(from, Pipe::discard);
             }
@@ -57,6 +58,7 @@ impl SimNet {
     /// The connection is broken behind what this end just sent. One side may not notice for a while.
     fn break_off(&mut self, now: SimTime, from: End, trouble: Trouble) {
         let Trouble { latency, half_open, .. } = trouble;
+        let half_open = half_open.filter(|_| self.gate.happens("net.half_open"));
         let (mine, theirs) = match half_open {
             None => (Duration::ZERO, Duration::ZERO),
             Some((Unaware::Sender, by)) => (by, Duration::ZERO),
@@ -86,7 +88,7 @@ impl SimNet {
     pub(super) fn end_died(&mut self, now: SimTime, end: End) {
         let knobs = self.knobs;
         let Some(connection) = self.connections.get_mut(&end.connection) else { return };
-        let silent = connection.draws.half_open(&knobs);
+        let silent = connection.draws.half_open(&knobs).filter(|_| self.gate.happens("net.half_open"));
         connection.ends[end.side as usize] = EndState::Gone;
         let pipe = connection.pipe_mut(end);
         pipe.waiting.clear();
@@ -202,6 +204,7 @@ impl SimNet {
         }
         let readable = pipe.readable(now);
         let (len, gap) = draws.chunk(&knobs, readable);
+        let len = if len < readable && self.gate.happens("net.split") { len } else { readable };
         let bytes = pipe.read(len);
         let next = pipe.next_arrival().map(|at| if len < readable { now.after(gap) } else { at.max(now) });
         if len < readable {
@@ -269,7 +272,7 @@ enum Unaware {
 #[derive(Clone, Copy, Debug)]
 struct Trouble {
     latency: Duration,
-    stall: Duration,
+    stall: Option<Duration>,
     breaks_at: Option<usize>,
     discards: bool,
     half_open: Option<(Unaware, Duration)>,
@@ -283,7 +286,7 @@ impl Draws {
         let at = self.reset.between(0, len as u64) as usize;
         Trouble {
             latency: knobs.latency.draw(&mut self.time),
-            stall: if stalls { stall_for } else { Duration::ZERO },
+            stall: stalls.then_some(stall_for),
             breaks_at: breaks.then_some(at),
             discards: knobs.discard.fires(&mut self.reset),
             half_open: self.half_open(knobs),

@@ -17,6 +17,7 @@ mod tests;
 pub use knobs::NetKnobs;
 pub use pipe::SendTag;
 
+use crate::gate::Gate;
 use crate::report::Counters;
 use crate::time::SimTime;
 use karst_core::machine::{Payload, Rng, Rope};
@@ -98,6 +99,7 @@ pub struct SimNet {
     agenda: BTreeMap<(SimTime, u64), Happening>,
     issued: u64,
     scheduled: u64,
+    gate: Gate,
     fired: Counters,
 }
 
@@ -151,8 +153,14 @@ impl SimNet {
             agenda: BTreeMap::new(),
             issued: 0,
             scheduled: 0,
+            gate: Gate::open(),
             fired: Counters::default(),
         }
+    }
+
+    /// Who decides which of its faults happen; at first all do.
+    pub fn set_gate(&mut self, gate: Gate) {
+        self.gate = gate;
     }
 
     /// Connects. [`NetEvent::Opened`] or [`NetEvent::Closed`] follows.

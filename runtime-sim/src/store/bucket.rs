@@ -37,8 +37,8 @@ pub enum Change {
         key: Key,
         /// Its version.
         etag: ETag,
-        /// Its length.
-        len: u64,
+        /// Its content.
+        body: Bytes,
     },
     /// An object was removed, and had been there.
     Deleted {
@@ -98,9 +98,9 @@ impl Bucket {
     }
 
     fn put_rope(&mut self, at: SimTime, key: Key, body: &Rope, etags: Etags) -> (StoreResult, Option<Change>) {
-        let len = body.len() as u64;
-        let etag = self.put(at, key.clone(), Bytes::copy_from_slice(&body.to_bytes()), etags);
-        (Ok(StoreDone::Put { etag: etag.clone() }), Some(Change::Put { key, etag, len }))
+        let body = Bytes::copy_from_slice(&body.to_bytes());
+        let etag = self.put(at, key.clone(), body.clone(), etags);
+        (Ok(StoreDone::Put { etag: etag.clone() }), Some(Change::Put { key, etag, body }))
     }
 
     fn allows(&self, key: &Key, only_if: &Precondition) -> Result<(), StoreError> {

@@ -3,6 +3,7 @@
 use super::knobs::StoreKnobs;
 use super::{Mode, Reach};
 use crate::fault::Chance;
+use crate::gate::Gate;
 use crate::time::SimTime;
 use karst_core::machine::Rng;
 use karst_core::store::{Cause, Fatal, StoreError, StoreOp};
@@ -66,9 +67,9 @@ impl Draws {
         }
     }
 
-    pub(super) fn fate(&mut self, knobs: &StoreKnobs, op: &StoreOp, about: Circumstances) -> Fate {
-        let timing = self.timing(knobs, about.now);
-        let trouble = self.trouble(knobs, op, about);
+    pub(super) fn fate(&mut self, (knobs, gate): (&StoreKnobs, &Gate), op: &StoreOp, about: Circumstances) -> Fate {
+        let timing = self.timing(knobs, gate, about.now);
+        let drawn = self.drawn(knobs, about);
         let outage = self.outage(op);
         let despite = self.despite(knobs);
         let fate = match (about.reach, about.mode) {
@@ -82,11 +83,11 @@ impl Draws {
             (_, Mode::NoSpace) if matches!(op, StoreOp::Put { .. }) => {
                 timing.without_effect(StoreError::Fatal(Fatal::NoSpace), "store.no_space")
             }
-            _ => match trouble {
+            _ => match drawn.trouble(gate, op) {
                 None => timing,
                 Some(Trouble::Definite(error, fault)) => timing.without_effect(error, fault),
-                Some(Trouble::Unreadable) => {
-                    Fate { error: Some(StoreError::Corrupt), fault: Some("store.truncated"), ..timing }
+                Some(trouble @ Trouble::Unreadable) => {
+                    Fate { error: Some(StoreError::Corrupt), fault: Some(trouble.kind()), ..timing }
                 }
                 Some(Trouble::Unknown(error, fault)) => timing.despite(error, fault, despite),
             },
@@ -94,8 +95,8 @@ impl Draws {
         fate.in_time(about)
     }
 
-    fn timing(&mut self, knobs: &StoreKnobs, now: SimTime) -> Fate {
-        let takes = knobs.latency.draw(&mut self.time);
+    fn timing(&mut self, knobs: &StoreKnobs, gate: &Gate, now: SimTime) -> Fate {
+        let takes = knobs.latency.draw_gated(&mut self.time, || gate.happens("store.tail"));
         let answer = now.after(takes);
         let arrives = SimTime(self.time.between(now.0, answer.0));
         let effect = SimTime(self.time.between(arrives.0, answer.0));
@@ -103,27 +104,17 @@ impl Draws {
     }
 
     /// Every generator draws for every request.
-    fn trouble(&mut self, knobs: &StoreKnobs, op: &StoreOp, about: Circumstances) -> Option<Trouble> {
-        let throttled = knobs.throttle.fires(&mut self.throttle);
-        let failed = knobs.server_error.fires(&mut self.server);
-        let cut_off = knobs.cut_off.fires(&mut self.cut_off);
-        let timed_out = knobs.timeout.fires(&mut self.timeout);
+    fn drawn(&mut self, knobs: &StoreKnobs, about: Circumstances) -> Drawn {
         let conflict = if about.contended { knobs.conflict } else { Chance::NEVER };
-        let (conflict, spurious) =
-            (conflict.fires(&mut self.conflict), knobs.spurious_conflict.fires(&mut self.conflict));
-        let truncated = knobs.truncate.fires(&mut self.truncate);
-        let is_put = matches!(op, StoreOp::Put { .. });
-        Some(match () {
-            () if throttled && !writes(op) => Trouble::Definite(StoreError::Throttled, "store.throttled"),
-            () if throttled => Trouble::Unknown(StoreError::Ambiguous(Cause::Throttled), "store.throttled"),
-            () if failed => Trouble::Unknown(StoreError::Ambiguous(Cause::Server), "store.server_error"),
-            () if cut_off => Trouble::Unknown(StoreError::Ambiguous(Cause::CutOff), "store.cut_off"),
-            () if timed_out => Trouble::Unknown(TIMEOUT, "store.timeout"),
-            () if is_put && conflict => Trouble::Definite(StoreError::Conflict, "store.conflict"),
-            () if is_put && spurious => Trouble::Definite(StoreError::Conflict, "store.spurious_conflict"),
-            () if truncated && matches!(op, StoreOp::Get { .. }) => Trouble::Unreadable,
-            () => return None,
-        })
+        Drawn {
+            throttled: knobs.throttle.fires(&mut self.throttle),
+            failed: knobs.server_error.fires(&mut self.server),
+            cut_off: knobs.cut_off.fires(&mut self.cut_off),
+            timed_out: knobs.timeout.fires(&mut self.timeout),
+            conflict: conflict.fires(&mut self.conflict),
+            spurious: knobs.spurious_conflict.fires(&mut self.conflict),
+            truncated: knobs.truncate.fires(&mut self.truncate),
+        }
     }
 
     fn despite(&mut self, knobs: &StoreKnobs) -> Despite {
@@ -150,6 +141,44 @@ impl Draws {
 
 const TIMEOUT: StoreError = StoreError::Ambiguous(Cause::Timeout);
 
+/// Which troubles fired for one request.
+#[derive(Clone, Copy, Debug)]
+struct Drawn {
+    throttled: bool,
+    failed: bool,
+    cut_off: bool,
+    timed_out: bool,
+    conflict: bool,
+    spurious: bool,
+    truncated: bool,
+}
+
+impl Drawn {
+    /// The first that concerns such an operation and that the gate lets happen.
+    fn trouble(self, gate: &Gate, op: &StoreOp) -> Option<Trouble> {
+        let unknown = |cause, kind| Trouble::Unknown(StoreError::Ambiguous(cause), kind);
+        let refused = |kind| Trouble::Definite(StoreError::Conflict, kind);
+        let throttled = if writes(op) {
+            unknown(Cause::Throttled, "store.throttled")
+        } else {
+            Trouble::Definite(StoreError::Throttled, "store.throttled")
+        };
+        let is_put = matches!(op, StoreOp::Put { .. });
+        let is_get = matches!(op, StoreOp::Get { .. });
+        let all = [
+            (self.throttled, throttled),
+            (self.failed, unknown(Cause::Server, "store.server_error")),
+            (self.cut_off, unknown(Cause::CutOff, "store.cut_off")),
+            (self.timed_out, unknown(Cause::Timeout, "store.timeout")),
+            (is_put && self.conflict, refused("store.conflict")),
+            (is_put && self.spurious, refused("store.spurious_conflict")),
+            (is_get && self.truncated, Trouble::Unreadable),
+        ];
+        let fired = all.into_iter().filter(|(fires, _)| *fires).map(|(_, trouble)| trouble);
+        fired.into_iter().find(|trouble| gate.happens(trouble.kind()))
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Trouble {
     /// Nothing was done, and the caller knows it.
@@ -158,6 +187,15 @@ enum Trouble {
     Unreadable,
     /// Whatever was done, the caller can't tell.
     Unknown(StoreError, &'static str),
+}
+
+impl Trouble {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Definite(_, kind) | Self::Unknown(_, kind) => kind,
+            Self::Unreadable => "store.truncated",
+        }
+    }
 }
 
 /// What a request does although its caller hears of an error.

@@ -20,6 +20,7 @@ mod tests;
 pub use bucket::{Bucket, Change, Object};
 pub use knobs::{Etags, StoreKnobs};
 
+use crate::gate::Gate;
 use crate::report::Counters;
 use crate::time::SimTime;
 use fate::{Circumstances, Draws, Fate};
@@ -57,6 +58,16 @@ pub struct Applied {
     pub when: Timeliness,
     /// What.
     pub change: Change,
+}
+
+impl core::fmt::Display for Applied {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match &self.change {
+            Change::Put { key, .. } => write!(f, "{key} is written")?,
+            Change::Deleted { key } => write!(f, "{key} is deleted")?,
+        }
+        if self.when == Timeliness::Late { f.write_str(", late: its caller gave up waiting") } else { Ok(()) }
+    }
 }
 
 /// Whether an effect came before its answer.
@@ -108,6 +119,7 @@ pub struct SimStore {
     issued: u64,
     mode: Mode,
     reach: BTreeMap<Caller, Reach>,
+    gate: Gate,
     fired: Counters,
     usage: Counters,
 }
@@ -140,9 +152,15 @@ impl SimStore {
             issued: 0,
             mode: Mode::Normal,
             reach: BTreeMap::new(),
+            gate: Gate::open(),
             fired: Counters::default(),
             usage: Counters::default(),
         }
+    }
+
+    /// Who decides which of its faults happen; at first all do.
+    pub fn set_gate(&mut self, gate: Gate) {
+        self.gate = gate;
     }
 
     /// Makes a request.
@@ -156,7 +174,7 @@ impl SimStore {
             reach: self.reach.get(&from).copied().unwrap_or(Reach::Both),
             contended: matches!(&op, StoreOp::Put { key, .. } if self.puts.contains_key(key)),
         };
-        let fate = self.draws.fate(&self.knobs, &op, about);
+        let fate = self.draws.fate((&self.knobs, &self.gate), &op, about);
         self.count_fault(&fate, &op);
         self.issued += 1;
         let request = RequestId(self.issued);
@@ -206,7 +224,7 @@ impl SimStore {
         let on_its_way = |request: &Request| request.from == from && request.fate.arrives > now;
         let ids: Vec<_> = self.requests.iter().filter(|(_, request)| on_its_way(request)).map(|(id, _)| *id).collect();
         for id in ids {
-            if self.knobs.lost_with_caller.fires(rng) {
+            if self.gate.fires("store.lost_with_caller", self.knobs.lost_with_caller, rng) {
                 self.fired.add("store.lost_with_caller");
                 self.lose(id);
             }
@@ -246,6 +264,25 @@ impl SimStore {
     /// The bucket, for a scenario to damage or to restore from an older copy.
     pub fn bucket_mut(&mut self) -> &mut Bucket {
         &mut self.bucket
+    }
+
+    /// Whether a put of that object may still take effect.
+    #[must_use]
+    pub fn is_being_put(&self, key: &str) -> bool {
+        self.puts.contains_key(&Key::from(key))
+    }
+
+    /// Puts that will be tried on the bucket: of what, whose, whether their caller still waits, and when.
+    pub fn coming_puts(&self) -> impl Iterator<Item = (&Key, Caller, Timeliness, SimTime)> {
+        self.effects.iter().filter_map(|((at, id), op)| {
+            let StoreOp::Put { key, .. } = op else { return None };
+            let request = self.requests.get(id)?;
+            let when = match request.progress {
+                Progress::Waiting => Timeliness::InTime,
+                Progress::Answered => Timeliness::Late,
+            };
+            Some((key, request.from, when, *at))
+        })
     }
 
     /// Requests that may still take effect.

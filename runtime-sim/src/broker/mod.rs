@@ -8,15 +8,21 @@
 //! ```
 //! This is the counterpart of the production shell's `broker.rs`: both only perform effects and carry mail.
 
+pub mod describe;
+mod probe;
+
 use crate::exec::{Address, Connection, Disk, NetHost, Owner, Process, Store};
+use crate::fault::Chance;
 use crate::net::{NetEvent, SendTag};
+use crate::recording::{Describe, Tag};
 use crate::store::Caller;
 use crate::time::SimTime;
+use core::fmt::Debug;
 use karst_core::controller::{self, Controller};
 use karst_core::disk::{DiskOp, SECTOR};
 use karst_core::id::{ConnId, CutNumber, Incarnation, NodeId};
 use karst_core::limits::Limits;
-use karst_core::machine::{Effects, Machine, OpId, Rng};
+use karst_core::machine::{Effects, Job, Machine, OpId, Rng};
 use karst_core::mail::{Halt, Mail};
 use karst_core::metadata::Command;
 use karst_core::node::{self, Config, Node};
@@ -79,6 +85,8 @@ struct Inner {
     /// Until when each mailbox's last mail is on its way, and how long the next one takes.
     lanes: RefCell<(BTreeMap<u64, SimTime>, Rng)>,
     is_slow: bool,
+    /// How long jobs take.
+    compute: RefCell<Rng>,
     is_ready: Cell<bool>,
     halted: RefCell<Option<Halt>>,
 }
@@ -91,6 +99,7 @@ impl Broker {
     pub fn start(process: &Process, host: Host, node: NodeId, limits: &Limits, rng: &Rng) -> Result<Self, String> {
         let device = host.disk.model().size();
         let incarnation = Incarnation::draw(&mut rng.child("incarnation"));
+        let id = node;
         let config = Config { node, incarnation, host: "broker".into(), port: 9092 };
         let wires = Wires(Rc::new(Inner {
             host,
@@ -105,8 +114,9 @@ impl Broker {
             connections: Cell::new(0),
             last_write: Cell::new(0),
             uploading: RefCell::default(),
-            is_slow: rng.child("is-slow").chance(1, 2),
+            is_slow: process.world().gate().fires("broker.slow_mail", Chance::percent(50), &mut rng.child("is-slow")),
             lanes: RefCell::new((BTreeMap::new(), rng.child("lanes"))),
+            compute: RefCell::new(rng.child("compute")),
             is_ready: Cell::new(false),
             halted: RefCell::default(),
         }));
@@ -119,7 +129,7 @@ impl Broker {
         let controller = wires.drive(&inner.controller, controller, Wires::perform_controller);
         let node = wires.drive(&inner.node, Node::new(config, limits, rng.child("node")), Wires::perform_node);
         inner.node.send(node::Input::Start);
-        Ok(Self {
+        let broker = Self {
             process: process.clone(),
             shard: shard.share(),
             wal: wal.share(),
@@ -127,7 +137,9 @@ impl Broker {
             controller: controller.share(),
             node: node.share(),
             wires,
-        })
+        };
+        probe::watch(&broker, id);
+        Ok(broker)
     }
 
     /// What an operator's SIGTERM does.
@@ -161,7 +173,7 @@ impl Broker {
 }
 
 impl Wires {
-    fn drive<M: Machine + 'static>(
+    fn drive<M: Machine<Input: Describe, Effect: Describe> + Debug + 'static>(
         &self,
         address: &Address<M::Input>,
         machine: M,
@@ -294,6 +306,19 @@ impl Wires {
         }
     }
 
+    /// A job takes its time; its outcome depends on nothing but the job.
+    fn compute(&self, asker: &Address<session::Input>, op: OpId, job: &Job) {
+        let takes = {
+            let rng = &mut *self.0.compute.borrow_mut();
+            if rng.chance(1, 20) { rng.between(1_000, 100_000) } else { rng.between(10, 1_000) }
+        };
+        let world = self.0.process.world();
+        world.count("jobs");
+        let (asker, outcome) = (asker.clone(), job.run());
+        let at = world.now().after(std::time::Duration::from_micros(takes));
+        world.at(at, move || asker.send(session::Input::Computed(op, outcome)));
+    }
+
     fn call(&self, call: StoreCall, done: impl FnOnce(StoreResult) + 'static) {
         let host = &self.0.host;
         host.store.submit(&self.0.process, host.caller, call, done);
@@ -318,6 +343,7 @@ impl Wires {
         inner.connections.set(inner.connections.get() + 1);
         let conn = ConnId(inner.connections.get());
         let address = inner.process.mailbox(&format!("session-{conn}"));
+        address.always_about(Tag::number("connection", conn.0));
         inner.sessions.borrow_mut().insert(conn, address.clone());
         let mut session = Session::new(conn, &inner.limits);
         let mut opening = Effects::default();
@@ -336,6 +362,7 @@ impl Wires {
     fn perform_session(&self, own: &Address<session::Input>, connection: &Connection, effect: session::Effect) {
         match effect {
             session::Effect::Send(OpId(op), data) => connection.send(SendTag(op), data),
+            session::Effect::Compute(op, job) => self.compute(own, op, &job),
             session::Effect::Pause => connection.pause(),
             session::Effect::Resume => connection.resume(),
             session::Effect::Close(_) => {

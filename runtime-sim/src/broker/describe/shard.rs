@@ -1,0 +1,45 @@
+//! The shard.
+
+use crate::recording::{About, Describe};
+use karst_core::shard::{Effect, Input, Mail};
+
+impl Describe for Input {
+    fn describe(&self, about: &mut About) {
+        match self {
+            Self::Mail(mail) => about.of(mail),
+            Self::Store(op, _) => about.of(op),
+            Self::Tick => about,
+        };
+    }
+}
+
+impl Describe for Effect {
+    fn describe(&self, about: &mut About) {
+        match self {
+            Self::Mail(mail) => about.of(mail),
+            Self::Store(op, call) => about.of(op).of(call),
+        };
+    }
+}
+
+impl Describe for Mail {
+    fn describe(&self, about: &mut About) {
+        match self {
+            Self::Opened(conn) | Self::Closed(conn) => {
+                about.number("connection", conn.0);
+            }
+            Self::CreditWanted(conn, ..) | Self::CreditBack(conn, ..) => {
+                about.number("connection", conn.0);
+            }
+            Self::Request(conn, numbered) => {
+                about.number("connection", conn.0).of(numbered);
+            }
+            Self::Appended(batches) => batches.iter().for_each(|batch| batch.describe(about)),
+            Self::Cut(marker) => {
+                about.number("upto-lsn", marker.lsn.0);
+            }
+            Self::Entries(entries) => entries.iter().for_each(|entry| entry.describe(about)),
+            _ => {}
+        }
+    }
+}

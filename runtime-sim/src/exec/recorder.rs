@@ -1,0 +1,246 @@
+//! Keeps the recording of a run, and knows at each moment why things happen.
+//!
+//! ```text
+//!   input entry ◄─cause─ effect entry ── while it is performed, the cause of all that is done ──► sent inputs, timers,
+//!                                                                                              operations, kills
+//! ```
+//! Whatever carries something to a later moment (an inbox, a timer, a connection) carries its cause along. When nothing
+//! is recorded there are no entries, hence no causes: each of these is one look at an empty option.
+
+use crate::failure::Failure;
+use crate::recording::{
+    About, Band, Describe, Entry, EntryId, EntryKind, Lane, LaneId, Record, Recording, Sample, Tag,
+};
+use crate::time::SimTime;
+use crate::trace::{Who, cut};
+use core::fmt::Debug;
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// Each text is cut after so many bytes.
+const TEXT: usize = 2_000;
+
+/// The recorder of one run.
+pub(super) struct Recorder {
+    tape: Option<RefCell<Tape>>,
+    cause: Cell<Option<EntryId>>,
+}
+
+/// What is recorded so far, and what makes it quick to go on.
+#[derive(Default)]
+pub(super) struct Tape {
+    recording: Recording,
+    owners: BTreeMap<u32, LaneId>,
+    names: BTreeMap<(Arc<str>, Arc<str>), LaneId>,
+    aliases: BTreeMap<Tag, Tag>,
+    /// What every entry of an owner is about.
+    always: BTreeMap<LaneId, Tag>,
+    last: BTreeMap<(Arc<str>, &'static str), u64>,
+    /// Where in the recording the band that is in force is, by subject and slot.
+    in_force: BTreeMap<(Arc<str>, &'static str), usize>,
+}
+
+/// When something is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) event: u64,
+    pub(super) at: SimTime,
+}
+
+impl Recorder {
+    pub(super) fn new(record: Record) -> Self {
+        let tape = (record == Record::Everything).then(RefCell::default);
+        Self { tape, cause: Cell::new(None) }
+    }
+
+    /// The recording, to add to or to look at; `None` if there is none.
+    pub(super) fn tape(&self) -> Option<RefMut<'_, Tape>> {
+        self.tape.as_ref().map(RefCell::borrow_mut)
+    }
+
+    pub(super) fn is_on(&self) -> bool {
+        self.tape.is_some()
+    }
+
+    /// Why things happen now.
+    pub(super) fn cause(&self) -> Option<EntryId> {
+        self.cause.get()
+    }
+
+    /// From now on things happen because of this. Returns why they did so far.
+    pub(super) fn because(&self, cause: Option<EntryId>) -> Option<EntryId> {
+        self.cause.replace(cause)
+    }
+
+    /// Adds an entry whose cause is why things happen now.
+    pub(super) fn act(
+        &self,
+        moment: Moment,
+        (process, owner): (&str, &str),
+        kind: EntryKind,
+        text: impl FnOnce() -> (String, About),
+    ) -> Option<EntryId> {
+        let mut tape = self.tape()?;
+        let lane = tape.lane_named(process, owner);
+        let (text, about) = text();
+        Some(tape.add(moment, lane, kind, text, self.cause(), about))
+    }
+
+    /// An owner takes an input. Returns the entry.
+    pub(super) fn input(
+        &self,
+        moment: Moment,
+        who: &Who,
+        input: &(impl Debug + Describe),
+        cause: Option<EntryId>,
+    ) -> Option<EntryId> {
+        let mut tape = self.tape()?;
+        let lane = tape.lane(who);
+        Some(tape.add(moment, lane, EntryKind::Input, cut("", input, TEXT), cause, about(input)))
+    }
+
+    /// What the input caused. Adds the entries to `into`, in the order of the effects.
+    pub(super) fn effects<E: Debug + Describe>(
+        &self,
+        moment: Moment,
+        who: &Who,
+        effects: &[E],
+        cause: Option<EntryId>,
+        into: &mut VecDeque<EntryId>,
+    ) {
+        let Some(mut tape) = self.tape() else { return };
+        let lane = tape.lane(who);
+        let entries = effects
+            .iter()
+            .map(|effect| tape.add(moment, lane, EntryKind::Effect, cut("", effect, TEXT), cause, about(effect)));
+        into.extend(entries);
+    }
+
+    /// The whole recording; it is empty afterwards.
+    pub(super) fn take(&self, failure: Option<&Failure>) -> Option<Recording> {
+        let tape = core::mem::take(&mut *self.tape()?);
+        let mut recording = tape.recording;
+        for entry in &mut recording.entries {
+            complete(&mut entry.tags, &tape.aliases);
+        }
+        recording.failure = failure.cloned();
+        Some(recording)
+    }
+}
+
+impl Tape {
+    /// What is recorded so far. Aliases are not in it yet.
+    pub(super) fn recording(&self) -> &Recording {
+        &self.recording
+    }
+
+    /// As [`Recorder::take`] would give it now.
+    pub(super) fn snapshot(&self) -> Recording {
+        let mut recording = self.recording.clone();
+        for entry in &mut recording.entries {
+            complete(&mut entry.tags, &self.aliases);
+        }
+        recording
+    }
+
+    /// Whatever is about the one is also about the other.
+    pub(super) fn alias(&mut self, one: Tag, other: Tag) {
+        self.aliases.insert(one, other);
+    }
+
+    /// Every entry of this owner, from now on, is also about that.
+    pub(super) fn always(&mut self, who: &Who, tag: Tag) {
+        let lane = self.lane(who);
+        self.always.insert(lane, tag);
+    }
+
+    /// A number has this value from now on.
+    pub(super) fn sample(&mut self, at: SimTime, subject: &str, curve: &'static str, value: u64) {
+        let subject: Arc<str> = subject.into();
+        if self.last.insert((subject.clone(), curve), value) != Some(value) {
+            self.recording.samples.push(Sample { subject, curve, at, value });
+        }
+    }
+
+    /// From now on this is in force in that slot of the subject, instead of what was.
+    pub(super) fn band(&mut self, at: SimTime, subject: &str, slot: &'static str, label: Option<String>) {
+        let key = (Arc::from(subject), slot);
+        let before = self.in_force.get(&key).copied();
+        if before.map(|place| &self.recording.bands[place].label) == label.as_ref() {
+            return;
+        }
+        if let Some(place) = before {
+            self.recording.bands[place].to = Some(at);
+            self.in_force.remove(&key);
+        }
+        if let Some(label) = label {
+            let subject = key.0.clone();
+            self.in_force.insert(key, self.recording.bands.len());
+            self.recording.bands.push(Band { subject, label, from: at, to: None });
+        }
+    }
+
+    /// Nothing of the subject is in force any more.
+    pub(super) fn end_bands(&mut self, at: SimTime, subject: &str) {
+        let over: Vec<_> = self.in_force.keys().filter(|(of, _)| &**of == subject).cloned().collect();
+        for (of, slot) in over {
+            self.band(at, &of, slot, None);
+        }
+    }
+
+    fn add(
+        &mut self,
+        moment: Moment,
+        lane: LaneId,
+        kind: EntryKind,
+        text: String,
+        cause: Option<EntryId>,
+        about: About,
+    ) -> EntryId {
+        let id = EntryId(u32::try_from(self.recording.entries.len()).expect("a run has far fewer than 2^32 entries"));
+        let Moment { event, at } = moment;
+        let tags = self.always.get(&lane).cloned().into_iter().chain(about.0).collect();
+        self.recording.entries.push(Entry { event, at, lane, kind, text, cause, tags });
+        id
+    }
+
+    fn lane(&mut self, who: &Who) -> LaneId {
+        if let Some(lane) = self.owners.get(&who.id) {
+            return *lane;
+        }
+        let lane = self.lane_named(&who.process, &who.owner);
+        self.owners.insert(who.id, lane);
+        lane
+    }
+
+    fn lane_named(&mut self, process: &str, owner: &str) -> LaneId {
+        let name = (Arc::from(process), Arc::from(owner));
+        if let Some(lane) = self.names.get(&name) {
+            return *lane;
+        }
+        let lane = LaneId(u32::try_from(self.recording.lanes.len()).expect("a run has far fewer than 2^32 owners"));
+        self.recording.lanes.push(Lane { process: Arc::clone(&name.0), owner: Arc::clone(&name.1) });
+        self.names.insert(name, lane);
+        lane
+    }
+}
+
+fn about(what: &impl Describe) -> About {
+    let mut about = About::default();
+    what.describe(&mut about);
+    about
+}
+
+/// Puts each alias behind the tag that it belongs to.
+fn complete(tags: &mut Vec<Tag>, aliases: &BTreeMap<Tag, Tag>) {
+    if !tags.iter().any(|tag| aliases.contains_key(tag)) {
+        return;
+    }
+    let given = core::mem::take(tags);
+    for tag in given {
+        let alias = aliases.get(&tag).cloned();
+        tags.push(tag);
+        tags.extend(alias);
+    }
+}

@@ -1,0 +1,287 @@
+//! A recording as data for the page: columns, each an array of small numbers, and every string once.
+//!
+//! ```text
+//!   strings   ["client-1", "Start", ..]            everything below names a string by its place
+//!   lanes     [[process, owner], ..]
+//!   tags      [[key, name, low, high], ..]         each different tag once; a range is from low up to, without, high
+//!   entries   event, at    what is added to the entry's before
+//!             kind         a digit each: 0 input, 1 effect, 2 note, 3 fault
+//!             back         how many entries before this one its cause is; 0 is none
+//!             tags, tag    how many tags each has, and all of them in a row
+//!   samples   subject, curve, at (added), value
+//!   bands     [[subject, label, from, to or null], ..]
+//!   failure, steps, head   what is told in words
+//! ```
+//! Of a long recording only the end is encoded: causes before it are none.
+
+use super::chain::{Step, StepKind};
+use super::{Heading, json};
+use crate::failure::Failure;
+use crate::recording::{Entry, EntryId, EntryKind, Recording, Sample, Tag, TagValue};
+use crate::time::SimTime;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Encodes a recording from its entry number `first` on.
+pub(super) fn encode(recording: &Recording, heading: &Heading, story: &[Step], first: usize) -> String {
+    let mut data =
+        Data { recording, entries: recording.entries.get(first..).unwrap_or(&[]), first, strings: Strings::default() };
+    let parts = [
+        ("lanes", data.lanes()),
+        ("entries", data.columns()),
+        ("samples", data.samples()),
+        ("bands", data.bands()),
+        ("failure", data.failure()),
+        ("steps", data.steps(story)),
+        ("head", data.head(heading)),
+        // Last, since the others add to them.
+        ("tags", data.strings.tags()),
+        ("strings", data.strings.strings()),
+    ];
+    let mut out = String::with_capacity(parts.iter().map(|(_, part)| part.len() + 16).sum());
+    for (n, (name, part)) in parts.iter().enumerate() {
+        out.push(if n == 0 { '{' } else { ',' });
+        json::string(&mut out, name);
+        out.push(':');
+        out.push_str(part);
+    }
+    out.push('}');
+    out
+}
+
+struct Data<'a> {
+    recording: &'a Recording,
+    entries: &'a [Entry],
+    first: usize,
+    strings: Strings<'a>,
+}
+
+impl<'a> Data<'a> {
+    fn lanes(&mut self) -> String {
+        written(|out| {
+            json::array(out, &self.recording.lanes, |out, lane| {
+                json::numbers(out, [self.strings.id(&lane.process), self.strings.id(&lane.owner)]);
+            });
+        })
+    }
+
+    fn columns(&mut self) -> String {
+        let Self { entries, first, strings, .. } = self;
+        let digits: String = entries.iter().map(|entry| digit(entry.kind)).collect();
+        let back = |(n, entry): (usize, &Entry)| {
+            let cause = entry.cause.and_then(|EntryId(cause)| (cause as usize).checked_sub(*first));
+            cause.and_then(|cause| n.checked_sub(cause)).map_or(0, |back| back as u64)
+        };
+        written(|out| {
+            json::object(
+                out,
+                &mut [
+                    ("event", &mut |out| json::numbers(out, added(entries.iter().map(|entry| entry.event)))),
+                    ("at", &mut |out| json::numbers(out, added(entries.iter().map(|entry| entry.at.0)))),
+                    ("lane", &mut |out| json::numbers(out, entries.iter().map(|entry| entry.lane.0.into()))),
+                    ("kind", &mut |out| json::string(out, &digits)),
+                    ("back", &mut |out| json::numbers(out, entries.iter().enumerate().map(back))),
+                    ("tags", &mut |out| json::numbers(out, entries.iter().map(|entry| entry.tags.len() as u64))),
+                ],
+            );
+            // These two share the table of strings, which two closures at once can't.
+            out.pop();
+            out.push_str(",\"text\":");
+            json::numbers(out, entries.iter().map(|entry| strings.id(&entry.text)));
+            out.push_str(",\"tag\":");
+            json::numbers(out, entries.iter().flat_map(|entry| &entry.tags).map(|tag| strings.tag(tag)));
+            out.push('}');
+        })
+    }
+
+    fn samples(&mut self) -> String {
+        let kept = self.kept_samples();
+        let strings = &mut self.strings;
+        let subjects: Vec<u64> = kept.iter().map(|(_, sample)| strings.id(&sample.subject)).collect();
+        let curves: Vec<u64> = kept.iter().map(|(_, sample)| strings.id(sample.curve)).collect();
+        written(|out| {
+            json::object(
+                out,
+                &mut [
+                    ("subject", &mut |out| json::numbers(out, subjects.iter().copied())),
+                    ("curve", &mut |out| json::numbers(out, curves.iter().copied())),
+                    ("at", &mut |out| json::numbers(out, added(kept.iter().map(|(at, _)| at.0)))),
+                    ("value", &mut |out| json::numbers(out, kept.iter().map(|(_, sample)| sample.value))),
+                ],
+            );
+        })
+    }
+
+    /// Those of the time that is shown, and what each curve was when it begins.
+    fn kept_samples(&self) -> Vec<(SimTime, &'a Sample)> {
+        let begin =
+            if self.first == 0 { SimTime::ZERO } else { self.entries.first().map_or(SimTime::ZERO, |entry| entry.at) };
+        let (before, within): (Vec<&Sample>, Vec<&Sample>) =
+            self.recording.samples.iter().partition(|sample| sample.at < begin);
+        let last: BTreeMap<(&str, &str), &Sample> =
+            before.into_iter().map(|sample| ((&*sample.subject, sample.curve), sample)).collect();
+        let earlier = last.into_values().map(|sample| (begin, sample));
+        earlier.chain(within.into_iter().map(|sample| (sample.at, sample))).collect()
+    }
+
+    fn bands(&mut self) -> String {
+        written(|out| {
+            json::array(out, &self.recording.bands, |out, band| {
+                out.push('[');
+                for part in [self.strings.id(&band.subject), self.strings.id(&band.label), band.from.0] {
+                    json::number(out, part);
+                    out.push(',');
+                }
+                optional(out, band.to.map(|to| to.0));
+                out.push(']');
+            });
+        })
+    }
+
+    fn failure(&self) -> String {
+        let Some(failure) = &self.recording.failure else { return "null".into() };
+        let Failure { invariant, process, component, message, site, at, event } = failure;
+        let entry = super::chain::failing_entry(self.recording, failure).and_then(|entry| self.place(entry));
+        written(|out| {
+            json::object(
+                out,
+                &mut [
+                    ("invariant", &mut |out| json::string(out, invariant)),
+                    ("process", &mut |out| json::string(out, process)),
+                    ("component", &mut |out| json::string(out, component)),
+                    ("message", &mut |out| json::string(out, message)),
+                    ("site", &mut |out| match site {
+                        Some(site) => json::string(out, site),
+                        None => out.push_str("null"),
+                    }),
+                    ("at", &mut |out| json::number(out, at.0)),
+                    ("event", &mut |out| json::number(out, *event)),
+                    ("entry", &mut |out| optional(out, entry)),
+                ],
+            );
+        })
+    }
+
+    fn steps(&self, story: &[Step]) -> String {
+        written(|out| {
+            json::array(out, story, |out, step| {
+                let entry = step.entry.and_then(|entry| self.place(entry));
+                let kind = match step.kind {
+                    StepKind::Step => "step",
+                    StepKind::Fault => "fault",
+                    StepKind::Failure => "failure",
+                };
+                json::object(
+                    out,
+                    &mut [
+                        ("entry", &mut |out| optional(out, entry)),
+                        ("at", &mut |out| json::number(out, step.at.0)),
+                        ("who", &mut |out| json::string(out, &step.who)),
+                        ("words", &mut |out| json::string(out, &step.words)),
+                        ("kind", &mut |out| json::string(out, kind)),
+                    ],
+                );
+            });
+        })
+    }
+
+    fn head(&self, heading: &Heading) -> String {
+        let Heading { title, hash, events, at, plan, command } = heading;
+        // What a model records after the last input belongs to the picture, too.
+        let end = self.entries.last().map_or(*at, |last| last.at.max(*at));
+        written(|out| {
+            json::object(
+                out,
+                &mut [
+                    ("title", &mut |out| json::string(out, title)),
+                    ("hash", &mut |out| json::string(out, &format!("{hash:016x}"))),
+                    ("events", &mut |out| json::number(out, *events)),
+                    ("at", &mut |out| json::number(out, end.0)),
+                    ("leftOut", &mut |out| json::number(out, self.first as u64)),
+                    ("plan", &mut |out| json::string(out, plan)),
+                    ("command", &mut |out| json::string(out, command)),
+                ],
+            );
+        })
+    }
+
+    /// Where an entry is in the page, if it is.
+    fn place(&self, EntryId(entry): EntryId) -> Option<u64> {
+        (entry as usize).checked_sub(self.first).map(|place| place as u64)
+    }
+}
+
+/// Strings and tags, each once.
+#[derive(Default)]
+struct Strings<'a> {
+    ids: BTreeMap<&'a str, u64>,
+    texts: Vec<&'a str>,
+    tag_ids: BTreeMap<&'a Tag, u64>,
+    all_tags: Vec<&'a Tag>,
+}
+
+impl<'a> Strings<'a> {
+    fn id(&mut self, text: &'a str) -> u64 {
+        *self.ids.entry(text).or_insert_with(|| {
+            self.texts.push(text);
+            self.texts.len() as u64 - 1
+        })
+    }
+
+    fn tag(&mut self, tag: &'a Tag) -> u64 {
+        *self.tag_ids.entry(tag).or_insert_with(|| {
+            self.all_tags.push(tag);
+            self.all_tags.len() as u64 - 1
+        })
+    }
+
+    fn tags(&mut self) -> String {
+        let all = core::mem::take(&mut self.all_tags);
+        written(|out| {
+            json::array(out, all, |out, tag| {
+                let (name, low, high): (Option<&'a Arc<str>>, _, _) = match &tag.value {
+                    TagValue::Name(name) => (Some(name), None, None),
+                    TagValue::Range(low, high) => (None, Some(*low), Some(*high)),
+                };
+                let name = name.map(|name| self.id(name));
+                json::array(out, [Some(self.id(tag.key)), name, low, high], optional);
+            });
+        })
+    }
+
+    fn strings(&self) -> String {
+        written(|out| json::array(out, &self.texts, |out, text| json::string(out, text)))
+    }
+}
+
+fn digit(kind: EntryKind) -> char {
+    match kind {
+        EntryKind::Input => '0',
+        EntryKind::Effect => '1',
+        EntryKind::Note => '2',
+        EntryKind::Fault => '3',
+    }
+}
+
+/// What each adds to the one before. They never go back: entries are in the order of time.
+fn added(values: impl Iterator<Item = u64>) -> impl Iterator<Item = u64> {
+    let mut before = 0;
+    values.map(move |value| {
+        let added = value.saturating_sub(before);
+        before = before.max(value);
+        added
+    })
+}
+
+fn optional(out: &mut String, number: Option<u64>) {
+    match number {
+        Some(number) => json::number(out, number),
+        None => out.push_str("null"),
+    }
+}
+
+fn written(write: impl FnOnce(&mut String)) -> String {
+    let mut out = String::new();
+    write(&mut out);
+    out
+}

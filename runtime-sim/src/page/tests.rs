@@ -1,0 +1,212 @@
+use super::*;
+use crate::failure::Failure;
+use crate::recording::{Band, Entry, EntryId, EntryKind, Lane, LaneId, Sample, Tag};
+
+/// A recording as it is told, entry by entry.
+#[derive(Default)]
+struct Teller {
+    recording: Recording,
+    event: u64,
+}
+
+impl Teller {
+    /// An entry of a new event, a millisecond after the one before; effects belong to the event before.
+    fn tell(&mut self, who: &str, kind: EntryKind, text: &str, cause: Option<EntryId>, tags: &[Tag]) -> EntryId {
+        if kind == EntryKind::Input {
+            self.event += 1;
+        }
+        let (process, owner) = who.split_once('/').expect("a process and an owner");
+        let lane = Lane { process: process.into(), owner: owner.into() };
+        let place = self.recording.lanes.iter().position(|other| *other == lane).unwrap_or_else(|| {
+            self.recording.lanes.push(lane);
+            self.recording.lanes.len() - 1
+        });
+        self.recording.entries.push(Entry {
+            event: self.event,
+            at: SimTime(self.event * 1_000_000),
+            lane: LaneId(place as u32),
+            kind,
+            text: text.into(),
+            cause,
+            tags: tags.to_vec(),
+        });
+        EntryId(self.recording.entries.len() as u32 - 1)
+    }
+
+    fn fail(mut self, message: &str) -> Recording {
+        self.recording.failure = Some(Failure {
+            invariant: "lost-write".into(),
+            process: String::new(),
+            component: "oracle".into(),
+            message: message.into(),
+            site: None,
+            at: SimTime(self.event * 1_000_000),
+            event: self.event,
+        });
+        self.recording
+    }
+}
+
+fn about(offset: u64) -> [Tag; 2] {
+    [Tag::name("partition", "orders-3"), Tag::number("offset", offset)]
+}
+
+/// A write that is acknowledged and lost in a crash, among much that has nothing to do with it.
+fn lost_write() -> Recording {
+    use EntryKind::{Effect, Fault, Input};
+    let mut teller = Teller::default();
+    let start = teller.tell("client-1/client", Input, "Start", None, &[]);
+    let send = teller.tell("client-1/client", Effect, "Send(write 17)", Some(start), &about(17));
+    let request = teller.tell("broker-1/session-4", Input, "Received(write 17)", Some(send), &about(17));
+    let mail = teller.tell("broker-1/session-4", Effect, "Mail(Append)", Some(request), &about(17));
+    for n in 0..50 {
+        let noise = teller.tell("client-2/client", Input, "Tick", None, &[]);
+        teller.tell("client-2/client", Effect, "Send(noise)", Some(noise), &about(100 + n));
+        teller.tell("broker-1/store", Fault, "store.throttle", Some(noise), &[]);
+    }
+    let append = teller.tell("broker-1/shard", Input, "Mail(Append)", Some(mail), &about(17));
+    let write = teller.tell("broker-1/shard", Effect, "Mail(Wal(Write))", Some(append), &about(17));
+    teller.tell("broker-1/wal", Input, "Mail(Write)", Some(write), &about(17));
+    teller.tell("broker-1/process", Fault, "is killed", None, &[]);
+    let fetch = teller.tell("client-0/client", Input, "Tick", None, &[]);
+    let ask = teller.tell("client-0/client", Effect, "Send(fetch)", Some(fetch), &[]);
+    let asked = teller.tell("broker-2/session-1", Input, "Received(fetch)", Some(ask), &[]);
+    let answer = teller.tell("broker-2/session-1", Effect, "Send(nothing)", Some(asked), &[]);
+    teller.tell("client-0/client", Input, "Received(nothing)", Some(answer), &[]);
+    teller.fail("orders-3: offset 17 was acknowledged, and the log ends at 15")
+}
+
+fn told(recording: &Recording) -> Vec<String> {
+    chain(recording).iter().map(|step| format!("{}: {}", step.who, step.words)).collect()
+}
+
+#[test]
+fn a_lost_write_is_told_from_its_birth_to_its_loss() {
+    assert_eq!(
+        told(&lost_write()),
+        [
+            "client-1: takes Start, and wants Send(write 17)",
+            "broker-1/session-4: takes Received(write 17) from client-1, and wants Mail(Append)",
+            "broker-1/shard: takes Mail(Append) from broker-1/session-4, and wants Mail(Wal(Write))",
+            "broker-1/wal: takes Mail(Write) from broker-1/shard",
+            "broker-1/process: is killed",
+            "client-0: takes Tick, and wants Send(fetch)",
+            "broker-2/session-1: takes Received(fetch) from client-0, and wants Send(nothing)",
+            "oracle: lost-write is violated: orders-3: offset 17 was acknowledged, and the log ends at 15",
+        ]
+    );
+}
+
+#[test]
+fn a_failure_about_nothing_is_told_by_its_causes_and_stays_short() {
+    let mut teller = Teller::default();
+    let mut cause = None;
+    for n in 0..500 {
+        cause = Some(teller.tell("broker-1/shard", EntryKind::Input, &format!("step {n}"), cause, &[]));
+        teller.tell("broker-1/process", EntryKind::Fault, "is paused", cause, &[]);
+    }
+    let steps = chain(&teller.fail("nothing happens"));
+    assert!((8..=20).contains(&steps.len()), "{steps:?}");
+    assert_eq!(steps[0].words, "takes step 0");
+    assert!(steps.is_sorted_by_key(|step| step.entry), "in order: {steps:?}");
+    assert_eq!(steps.last().expect("it fails").kind, StepKind::Failure);
+}
+
+#[test]
+fn a_run_that_passes_is_told_by_what_was_done_to_it() {
+    let mut teller = Teller::default();
+    teller.tell("client-1/client", EntryKind::Input, "Start", None, &[]);
+    teller.tell("world/nemesis", EntryKind::Note, "\"Kill { down: 3ms }\"", None, &[]);
+    teller.tell("broker-1/process", EntryKind::Fault, "is killed", None, &[]);
+    teller.tell("broker-1/store", EntryKind::Fault, "store.throttle", None, &[]);
+    assert_eq!(told(&teller.recording), ["world/nemesis: Kill { down: 3ms }", "broker-1/process: is killed"]);
+}
+
+#[test]
+fn a_failure_that_no_entry_has_is_told_all_the_same() {
+    let mut broken = lost_write();
+    broken.failure = broken.failure.map(|failure| Failure { event: 9_999, ..failure });
+    assert!(!chain(&broken).is_empty());
+    assert!(data::encode(&broken, &Heading::default(), &[], 0).contains("\"back\":["));
+    let empty = Recording { failure: broken.failure, ..Recording::default() };
+    assert_eq!(chain(&empty).len(), 1);
+    assert!(html(&empty, &Heading::default(), &chain(&empty)).contains("lost-write"));
+}
+
+#[test]
+fn a_recording_is_encoded_in_columns() {
+    let mut teller = Teller::default();
+    let start = teller.tell("client-1/client", EntryKind::Input, "Start", None, &about(17));
+    teller.tell("client-1/client", EntryKind::Effect, "Start", Some(start), &about(17)[..1]);
+    teller.tell("world/nemesis", EntryKind::Input, "Kill", None, &[]);
+    let mut recording = teller.recording;
+    recording.samples.push(Sample { subject: "orders-3".into(), curve: "durable", at: SimTime(5), value: u64::MAX });
+    recording.bands.push(Band { subject: "orders-3".into(), label: "Kill".into(), from: SimTime(1), to: None });
+    let encoded = data::encode(&recording, &Heading { title: "seed 1".into(), ..Heading::default() }, &[], 0);
+    for part in [
+        r#""lanes":[[0,1],[2,3]]"#,
+        r#""event":[1,0,1],"at":[1000000,0,1000000],"lane":[0,0,1],"kind":"010","back":[0,1,0],"tags":[2,1,0]"#,
+        r#""text":[4,4,5],"tag":[0,1,0]"#,
+        r#""at":[5],"value":["18446744073709551615"]"#,
+        r#""bands":[[6,5,1,null]]"#,
+        r#""failure":null"#,
+        r#""tags":[[8,6,null,null],[9,null,17,18]]"#,
+        r#""strings":["client-1","client","world","nemesis","Start","Kill","orders-3","durable","partition","offset"]"#,
+    ] {
+        assert!(encoded.contains(part), "{part} is not in {encoded}");
+    }
+}
+
+#[test]
+fn of_a_long_recording_the_end_is_encoded() {
+    let recording = lost_write();
+    let first = recording.entries.len() - 3;
+    let story = chain(&recording);
+    let encoded = data::encode(&recording, &Heading::default(), &story, first);
+    assert!(encoded.contains(r#""back":[0,1,1]"#), "{encoded}");
+    assert!(encoded.contains(&format!(r#""leftOut":{first}"#)));
+    assert!(encoded.contains(r#"{"entry":null,"at":1000000,"who":"client-1""#), "{encoded}");
+    assert!(encoded.contains(r#"{"entry":0,"at"#), "{encoded}");
+}
+
+#[test]
+fn curves_begin_with_what_they_were_before_the_end() {
+    let mut recording = lost_write();
+    let mut sample = |at, value| {
+        recording.samples.push(Sample { subject: "orders-3".into(), curve: "durable", at: SimTime(at), value });
+    };
+    sample(1, 5);
+    sample(2, 6);
+    sample(90_000_000, 7);
+    let first = recording.entries.len() - 1;
+    let begin = recording.entries[first].at.0;
+    let encoded = data::encode(&recording, &Heading::default(), &[], first);
+    assert!(encoded.contains(&format!(r#""at":[{begin},{}],"value":[6,7]"#, 90_000_000 - begin)), "{encoded}");
+}
+
+#[test]
+fn no_text_of_the_run_becomes_markup() {
+    const HOSTILE: &str = "</script><script>alert(1)</script><!--<img src=x onerror=alert(2)>";
+    let mut teller = Teller::default();
+    teller.tell("client-1/client", EntryKind::Input, HOSTILE, None, &[Tag::name("partition", HOSTILE)]);
+    let recording = teller.fail(HOSTILE);
+    let heading = Heading {
+        title: HOSTILE.into(),
+        plan: "{{script}} {{data}}".into(),
+        command: HOSTILE.into(),
+        ..Heading::default()
+    };
+    let page = html(&recording, &heading, &chain(&recording));
+    assert!(!page.contains("<script>alert") && !page.contains("<img"), "the text is in the markup");
+    assert_eq!(page.matches("</script>").count(), 2, "of the data and of the scripts");
+    assert!(page.contains("{{script}} {{data}}"), "values are not searched for places");
+}
+
+#[test]
+fn the_page_needs_nothing_from_elsewhere() {
+    let page = html(&lost_write(), &Heading::default(), &[]);
+    assert!(page.contains("default-src 'none'"), "the browser refuses everything else");
+    for foreign in ["http://", "https://", "@import", "url(", "<link", " src="] {
+        assert!(!page.contains(foreign), "{foreign}");
+    }
+}

@@ -1,0 +1,121 @@
+//! Reading and shortening texts that were made for machines.
+
+use crate::recording::{Recording, TagValue};
+use std::collections::BTreeSet;
+
+/// What a text names: tags of the recording whose name is one of its words, and numbers behind a tag's key, as in
+/// `orders-3: offset 17`, as pairs of key and value.
+pub(super) fn named_in(text: &str, recording: &Recording) -> Vec<(&'static str, String)> {
+    let mut names = BTreeSet::new();
+    let mut keys = BTreeSet::new();
+    for tag in recording.entries.iter().flat_map(|entry| &entry.tags) {
+        match &tag.value {
+            TagValue::Name(name) => drop(names.insert((tag.key, &**name))),
+            TagValue::Range(..) => drop(keys.insert(tag.key)),
+        }
+    }
+    let words: Vec<&str> = text.split(|c: char| !is_of_word(c)).filter(|word| !word.is_empty()).collect();
+    let mut found: Vec<(&'static str, String)> = Vec::new();
+    for (key, name) in names {
+        if words.contains(&name) && !found.iter().any(|(other, _)| *other == key) {
+            found.push((key, name.into()));
+        }
+    }
+    for pair in words.windows(2) {
+        let key = keys.iter().find(|key| pair[0] == **key || pair[0].strip_suffix('s') == Some(**key));
+        let digits: String = pair[1].chars().take_while(char::is_ascii_digit).collect();
+        if let Some(key) = key
+            && !digits.is_empty()
+            && !found.iter().any(|(other, _)| other == key)
+        {
+            found.push((key, digits));
+        }
+    }
+    found
+}
+
+fn is_of_word(c: char) -> bool {
+    c.is_alphanumeric() || "-_.".contains(c)
+}
+
+/// A Debug text in few characters: what is deeply nested becomes `…`, and so does the end.
+pub(super) fn headline(text: &str, most: usize) -> String {
+    let short = (1..=4).rev().map(|depth| without_depths(text, depth)).find(|short| short.chars().count() <= most);
+    let short = short.unwrap_or_else(|| without_depths(text, 1));
+    if short.chars().count() <= most {
+        return short;
+    }
+    let mut cut: String = short.chars().take(most.saturating_sub(1)).collect();
+    cut.push('…');
+    cut
+}
+
+/// Replaces what is inside more than so many braces. Parentheses are mere wrappers, and don't count.
+fn without_depths(text: &str, most: usize) -> String {
+    let mut out = String::new();
+    let (mut depth, mut is_quoted, mut is_escaped) = (0_usize, false, false);
+    for c in text.chars() {
+        let is_structure = !is_quoted;
+        if is_structure && "{[".contains(c) {
+            depth += 1;
+            if depth == most + 1 {
+                out.push(c);
+                out.push('…');
+                continue;
+            }
+        }
+        if depth <= most || (is_structure && depth == most + 1 && "}]".contains(c)) {
+            out.push(c);
+        }
+        if is_structure && "}]".contains(c) {
+            depth = depth.saturating_sub(1);
+        }
+        is_quoted ^= c == '"' && !is_escaped;
+        is_escaped = c == '\\' && !is_escaped;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::{Entry, EntryKind, LaneId, Tag};
+    use crate::time::SimTime;
+
+    #[test]
+    fn headlines_leave_out_what_is_deep() {
+        let text = "Mail(Command(NodeCommand { node: NodeId(1), command: Register { wal: None, host: \"b}r\" } }))";
+        assert_eq!(headline(text, 200), text);
+        assert_eq!(headline(text, 80), "Mail(Command(NodeCommand { node: NodeId(1), command: Register {…} }))");
+        assert_eq!(headline(text, 12), "Mail(Comman…");
+        assert_eq!(headline("ääää", 3), "ää…");
+        assert_eq!(headline("}}{[", 10), "}}{[");
+    }
+
+    #[test]
+    fn names_and_numbers_are_recognised_as_whole_words() {
+        let tags = vec![
+            Tag::name("partition", "orders-3"),
+            Tag::name("partition", "orders-31"),
+            Tag::number("offset", 4),
+            Tag::number("write", 2),
+        ];
+        let entry = Entry {
+            event: 1,
+            at: SimTime(1),
+            lane: LaneId(0),
+            kind: EntryKind::Input,
+            text: "x".into(),
+            cause: None,
+            tags,
+        };
+        let recording = Recording { entries: vec![entry], ..Recording::default() };
+        let named = |text| named_in(text, &recording);
+        assert_eq!(
+            named("orders-31: offsets 17..20 are gone"),
+            [("partition", "orders-31".into()), ("offset", "17".into())]
+        );
+        assert_eq!(named("orders-3: write 9 acked at offset 5").len(), 3);
+        assert!(named("orders: nothing at offset all, reoffset 9").is_empty());
+    }
+}

@@ -1,0 +1,97 @@
+//! The shrinker: from a plan that fails to one that a person can follow, which fails for the same reason.
+//!
+//! ```text
+//!   candidate: the best plan so far, simpler in one respect
+//!      │  run, J at a time; the first in order that fails with the same fingerprint and costs less
+//!      ▼
+//!   best plan ──► next candidate ...   until a whole round of passes finds nothing, at any effort, or time is up
+//! ```
+//! The reason is a [`Fingerprint`]: invariant, component and place, and no other will do. A world is chaotic: what is left
+//! out may move the moment that mattered, though it was no part of the cause. So where a candidate does not fail as it
+//! is, later rounds try it again with other orders of owners and other roots, the more the longer nothing else helps.
+//!
+//! Results do not depend on the number of threads, unless time runs out.
+
+mod passes;
+mod search;
+mod size;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+pub use size::Size;
+
+use crate::experiment::{Experiment, Look, Outcome};
+use crate::failure::Fingerprint;
+use crate::plan::Plan;
+use search::Search;
+
+/// How to shrink.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    /// Runs at once; at least one.
+    pub jobs: usize,
+    /// Asked before each run: whether to end with the best plan so far.
+    pub is_over: &'a (dyn Fn() -> bool + Sync),
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// What is tried now.
+    pub pass: &'static str,
+    /// Runs so far.
+    pub runs: u64,
+    /// Of the best plan so far.
+    pub size: Size,
+}
+
+/// What came out.
+#[derive(Clone, Debug)]
+pub struct Shrunk {
+    /// The simplest plan found.
+    pub plan: Plan,
+    /// Its run.
+    pub outcome: Outcome,
+    /// What it and the given plan have in common.
+    pub fingerprint: Fingerprint,
+    /// Of the given plan.
+    pub before: Size,
+    /// Of the plan found.
+    pub after: Size,
+    /// Runs that it took.
+    pub runs: u64,
+}
+
+/// The plan does not fail: there is nothing to shrink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passed;
+
+/// Makes a failing plan as simple as it can.
+///
+/// # Errors
+/// When the plan does not fail.
+pub fn shrink(
+    experiment: &dyn Experiment,
+    plan: &Plan,
+    options: &Options<'_>,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Shrunk, Passed> {
+    let outcome = experiment.run(plan, &Look::OUTCOME);
+    let fingerprint = outcome.failure.as_ref().ok_or(Passed)?.fingerprint();
+    let before = Size::of(experiment.vocabulary(), plan, &outcome);
+    let mut search = Search::new(experiment, *options, progress, (plan.clone(), outcome));
+    passes::all(&mut search);
+    let Search { best, runs, .. } = search;
+    let after = Size::of(experiment.vocabulary(), &best.plan, &best.outcome);
+    Ok(Shrunk { plan: best.plan, outcome: best.outcome, fingerprint, before, after, runs })
+}
+
+impl Shrunk {
+    /// What remains, in words.
+    #[must_use]
+    pub fn in_words(&self, experiment: &dyn Experiment) -> String {
+        words::describe(experiment.vocabulary(), &self.plan, &self.outcome)
+    }
+}

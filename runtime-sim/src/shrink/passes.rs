@@ -1,0 +1,272 @@
+//! What is tried, from the coarse to the fine.
+
+use super::search::{EFFORTS, Search};
+use super::size::happened;
+use crate::gate::Occurrences;
+use crate::plan::{Number, Plan, Role};
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a pass is called, and what it does.
+type Pass = (&'static str, fn(&mut Search<'_>));
+
+const PASSES: [Pass; 9] = [
+    ("cutting off what comes after", cut),
+    ("turning classes of faults off", classes),
+    ("leaving out disturbances", disturbances),
+    ("leaving out operations", operations),
+    ("leaving out faults", faults),
+    ("bringing numbers to their defaults", defaults),
+    ("making numbers smaller", smaller),
+    ("making disturbances shorter", arguments),
+    ("bringing disturbances forward", earlier),
+];
+
+/// All passes, again and again, until nothing helps at any effort.
+pub(super) fn all(search: &mut Search<'_>) {
+    while search.effort < EFFORTS && !search.is_over() {
+        let before = search.best.cost;
+        for (name, pass) in PASSES {
+            search.pass = name;
+            pass(search);
+        }
+        search.effort = if search.best.cost < before { 0 } else { search.effort + 1 };
+    }
+}
+
+/// Nothing that comes after the failure matters; and where it comes after all disturbances, they may end earlier.
+fn cut(search: &mut Search<'_>) {
+    let Some(horizon) = role(search, Role::Horizon).first().copied() else { return };
+    let now = search.vocabulary().value(&search.best.plan, horizon);
+    let failed = search.best.outcome.failure.as_ref().map_or(search.best.outcome.at, |failure| failure.at);
+    let failed = micros(Duration::from_nanos(failed.0)) + 1_000;
+    let mut later_left_out = search.best.plan.clone();
+    later_left_out.schedule.retain(|one| micros(one.at) <= failed);
+    let last = later_left_out.schedule.last().map_or(0, |one| micros(one.at)) + 1_000;
+    let ends = if failed < now { vec![failed] } else { between(last, now) };
+    let candidates = ends.into_iter().filter(|end| *end < now).map(|end| {
+        let mut plan = later_left_out.clone();
+        search.vocabulary().set(&mut plan, horizon, end.clamp(horizon.least, horizon.most));
+        plan
+    });
+    let candidates: Vec<Plan> = candidates.chain([later_left_out.clone()]).collect();
+    search.first(&candidates);
+}
+
+fn classes(search: &mut Search<'_>) {
+    let on = |search: &Search<'_>| {
+        let mut all = role(search, Role::Fault);
+        all.retain(|number| search.vocabulary().value(&search.best.plan, number) > 0);
+        all
+    };
+    reduce(search, on, |search, off| {
+        let mut plan = search.best.plan.clone();
+        off.iter().for_each(|number| search.vocabulary().set(&mut plan, number, 0));
+        plan
+    });
+}
+
+fn disturbances(search: &mut Search<'_>) {
+    let all = |search: &Search<'_>| (0..search.best.plan.schedule.len()).collect();
+    reduce(search, all, |search, out| {
+        let mut plan = search.best.plan.clone();
+        let mut nth = 0..;
+        plan.schedule.retain(|_| nth.next().is_none_or(|nth| !out.contains(&nth)));
+        plan
+    });
+}
+
+/// First whole actors, then any of what they do.
+fn operations(search: &mut Search<'_>) {
+    names(search, |search, name| search.vocabulary().is_actor(name));
+    occurrences(search, |search, name| search.vocabulary().is_actor(name));
+}
+
+/// First whole kinds, then any of them.
+fn faults(search: &mut Search<'_>) {
+    names(search, |search, name| !search.vocabulary().is_actor(name));
+    occurrences(search, |search, name| !search.vocabulary().is_actor(name));
+}
+
+fn names(search: &mut Search<'_>, is_meant: fn(&Search<'_>, &str) -> bool) {
+    let all = |search: &Search<'_>| {
+        let mut all: Vec<String> = search.best.outcome.occurrences.keys().cloned().collect();
+        all.retain(|name| {
+            is_meant(search, name) && !happened(&search.best.plan, &search.best.outcome, name).is_empty()
+        });
+        all
+    };
+    reduce(search, all, |search, out| {
+        let mut plan = search.best.plan.clone();
+        plan.only.extend(out.iter().map(|name| (name.clone(), Occurrences::NONE)));
+        plan
+    });
+    // A line may have become idle: what it shuts does not come up any more.
+    let lines = |search: &Search<'_>| {
+        let mut all: Vec<String> = search.best.plan.only.keys().cloned().collect();
+        all.retain(|name| is_meant(search, name));
+        all
+    };
+    reduce(search, lines, |search, out| {
+        let mut plan = search.best.plan.clone();
+        plan.only.retain(|name, _| !out.contains(name));
+        plan
+    });
+}
+
+fn occurrences(search: &mut Search<'_>, is_meant: fn(&Search<'_>, &str) -> bool) {
+    let all = |search: &Search<'_>| {
+        let (plan, outcome) = (&search.best.plan, &search.best.outcome);
+        let names = outcome.occurrences.keys().filter(|name| is_meant(search, name));
+        names.flat_map(|name| happened(plan, outcome, name).into_iter().map(|nth| (name.clone(), nth))).collect()
+    };
+    reduce(search, all, |search, out: &[(String, u64)]| {
+        let mut plan = search.best.plan.clone();
+        let mut left: BTreeMap<&String, BTreeSet<u64>> = BTreeMap::new();
+        for (name, nth) in out {
+            let kept = || happened(&plan, &search.best.outcome, name).into_iter().collect();
+            left.entry(name).or_insert_with(kept).remove(nth);
+        }
+        plan.only.extend(left.into_iter().map(|(name, kept)| (name.clone(), kept.into_iter().collect())));
+        plan
+    });
+}
+
+fn defaults(search: &mut Search<'_>) {
+    let named = |search: &Search<'_>| {
+        let mut all: Vec<&'static Number> = search.vocabulary().numbers.iter().collect();
+        all.retain(|number| search.best.plan.numbers.contains_key(number.name) && may_change(number.role));
+        all
+    };
+    reduce(search, named, |search, out| {
+        let mut plan = search.best.plan.clone();
+        plan.numbers.retain(|name, _| out.iter().all(|number| number.name != *name));
+        plan
+    });
+}
+
+fn may_change(role: Role) -> bool {
+    !matches!(role, Role::Horizon | Role::EventLimit | Role::Fixed)
+}
+
+fn smaller(search: &mut Search<'_>) {
+    let vocabulary = search.vocabulary();
+    for number in vocabulary.numbers {
+        let steps = matches!(number.role, Role::Count | Role::Size | Role::Time);
+        if !steps && number.role != Role::Knob {
+            continue;
+        }
+        loop {
+            let value = vocabulary.value(&search.best.plan, number);
+            let all =
+                if steps && value > number.simplest { between(number.simplest, value) } else { vec![number.simplest] };
+            let candidates = all.into_iter().filter(|other| *other != value).map(|other| {
+                let mut plan = search.best.plan.clone();
+                vocabulary.set(&mut plan, number, other);
+                plan
+            });
+            let candidates: Vec<Plan> = candidates.collect();
+            if search.first(&candidates).is_none() {
+                break;
+            }
+        }
+    }
+}
+
+fn arguments(search: &mut Search<'_>) {
+    let vocabulary = search.vocabulary();
+    for nth in (0..search.best.plan.schedule.len()).rev() {
+        let known: Vec<_> =
+            vocabulary.arguments(&search.best.plan.schedule[nth]).map(|(argument, _)| argument).collect();
+        for argument in known {
+            loop {
+                let Some(value) = search.best.plan.schedule[nth].arguments.get(argument.name).copied() else { break };
+                let all = match argument.role {
+                    Role::Time if value > argument.simplest => {
+                        [4, 2].map(|part| value - (value - argument.simplest) / part * (part - 1)).to_vec()
+                    }
+                    _ => Vec::new(),
+                };
+                let candidates =
+                    [argument.simplest].into_iter().chain(all).filter(|other| *other != value).map(|other| {
+                        let mut plan = search.best.plan.clone();
+                        plan.schedule[nth].arguments.insert(argument.name, other);
+                        plan
+                    });
+                let candidates: Vec<Plan> = candidates.collect();
+                if search.first(&candidates).is_none() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Each disturbance, with all that follow it.
+fn earlier(search: &mut Search<'_>) {
+    for nth in 0..search.best.plan.schedule.len() {
+        loop {
+            let schedule = &search.best.plan.schedule;
+            let before = nth.checked_sub(1).map_or(0, |before| micros(schedule[before].at));
+            let now = micros(schedule[nth].at);
+            let candidates = between(before, now).into_iter().filter(|at| *at < now).map(|at| {
+                let mut plan = search.best.plan.clone();
+                plan.schedule[nth..].iter_mut().for_each(|one| one.at -= Duration::from_micros(now - at));
+                plan
+            });
+            let candidates: Vec<Plan> = candidates.collect();
+            if search.first(&candidates).is_none() {
+                break;
+            }
+        }
+    }
+}
+
+/// Takes away as many items as possible, in ever smaller chunks, from the last to the first. `items` are those of the
+/// best plan, in an order that taking some away keeps; `without` is the best plan without some.
+fn reduce<T: Clone>(
+    search: &mut Search<'_>,
+    items: impl Fn(&Search<'_>) -> Vec<T>,
+    without: impl Fn(&Search<'_>, &[T]) -> Plan,
+) {
+    let mut chunk = items(search).len();
+    while chunk > 0 {
+        let mut end = usize::MAX;
+        loop {
+            let left = items(search);
+            let windows: Vec<(usize, usize)> =
+                descending(end.min(left.len()), chunk).map(|end| (end.saturating_sub(chunk), end)).collect();
+            let candidates: Vec<Plan> = windows.iter().map(|(from, to)| without(search, &left[*from..*to])).collect();
+            match search.first(&candidates) {
+                Some(nth) => end = windows[nth].0,
+                None => break,
+            }
+        }
+        if search.is_over() {
+            return;
+        }
+        chunk = if chunk > 3 { chunk / 2 } else { chunk - 1 };
+    }
+}
+
+/// `end`, and every `step` below it down to 1.
+fn descending(end: usize, step: usize) -> impl Iterator<Item = usize> {
+    core::iter::successors(Some(end), move |end| end.checked_sub(step)).take_while(|end| *end > 0)
+}
+
+/// The smaller value, and some between it and the larger, which is not one of them; ascending.
+fn between(small: u64, large: u64) -> Vec<u64> {
+    let gap = large.saturating_sub(small);
+    let mut all = vec![small, small + gap / 8, small + gap / 2, small + gap / 8 * 7];
+    all.dedup();
+    all.retain(|value| *value < large);
+    all
+}
+
+fn role(search: &Search<'_>, role: Role) -> Vec<&'static Number> {
+    search.vocabulary().numbers.iter().filter(|number| number.role == role).collect()
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

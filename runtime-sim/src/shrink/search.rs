@@ -1,0 +1,177 @@
+//! The best plan so far, and how candidates are tried.
+
+use super::size::cost;
+use super::{Options, Progress, Size};
+use crate::experiment::{Experiment, Look, Outcome};
+use crate::failure::Fingerprint;
+use crate::plan::{Number, Plan, Role};
+use crate::trace::TraceHasher;
+use core::hash::{Hash, Hasher};
+use core::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+/// Candidates are handed to the threads in lots of so many per thread, so that progress is told now and then.
+const LOT: usize = 16;
+
+/// How often a candidate is tried with other orders of owners and other roots, by effort.
+const VARIANTS: [u64; 4] = [0, 2, 6, 14];
+
+/// The highest effort.
+pub(super) const EFFORTS: usize = VARIANTS.len();
+
+pub(super) struct Search<'a> {
+    experiment: &'a dyn Experiment,
+    options: Options<'a>,
+    progress: &'a mut dyn FnMut(&Progress),
+    pub(super) best: Best,
+    pub(super) runs: u64,
+    pub(super) pass: &'static str,
+    pub(super) effort: usize,
+    fingerprint: Fingerprint,
+    /// Hashes of plans that are of no use.
+    tried: BTreeSet<u64>,
+}
+
+pub(super) struct Best {
+    pub(super) plan: Plan,
+    pub(super) outcome: Outcome,
+    pub(super) cost: u64,
+}
+
+impl<'a> Search<'a> {
+    /// Begins with a plan that fails.
+    pub(super) fn new(
+        experiment: &'a dyn Experiment,
+        options: Options<'a>,
+        progress: &'a mut dyn FnMut(&Progress),
+        (plan, outcome): (Plan, Outcome),
+    ) -> Self {
+        let failure = outcome.failure.as_ref().expect("only what fails is shrunk");
+        let fingerprint = failure.fingerprint();
+        let cost = cost(experiment.vocabulary(), &plan, &outcome);
+        let best = Best { plan, outcome, cost };
+        let (runs, pass, effort, tried) = (1, "the plan itself", 0, BTreeSet::new());
+        Self { experiment, options, progress, best, runs, pass, effort, fingerprint, tried }
+    }
+
+    pub(super) fn vocabulary(&self) -> &'a crate::plan::Vocabulary {
+        self.experiment.vocabulary()
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        (self.options.is_over)()
+    }
+
+    /// Tries candidates in order; the first that fails for the same reason and costs less is the best from now on.
+    /// Returns which one it was.
+    pub(super) fn first(&mut self, candidates: &[Plan]) -> Option<usize> {
+        let variants = 1 + VARIANTS[self.effort];
+        let all: Vec<(usize, Plan)> = candidates
+            .iter()
+            .enumerate()
+            .flat_map(|(nth, plan)| (0..variants).map(move |variant| (nth, plan, variant)))
+            .map(|(nth, plan, variant)| (nth, self.variant(plan, variant)))
+            .filter(|(_, plan)| !self.tried.contains(&hash(plan)) && *plan != self.best.plan)
+            .collect();
+        for lot in all.chunks(LOT * self.options.jobs.max(1)) {
+            if self.is_over() {
+                return None;
+            }
+            let found = self.run_lot(lot);
+            let useless = found.as_ref().map_or(lot.len(), |(at, _)| *at);
+            if found.is_some() || !self.is_over() {
+                self.tried.extend(lot[..useless].iter().map(|(_, plan)| hash(plan)));
+            }
+            if let Some((at, (outcome, cost))) = found {
+                self.best = Best { plan: lot[at].1.clone(), outcome, cost };
+                self.tell();
+                return Some(lot[at].0);
+            }
+            self.tell();
+        }
+        None
+    }
+
+    fn tell(&mut self) {
+        let size = Size::of(self.vocabulary(), &self.best.plan, &self.best.outcome);
+        (self.progress)(&Progress { pass: self.pass, runs: self.runs, size });
+    }
+
+    /// The first of these, in their order, that will do.
+    fn run_lot(&mut self, lot: &[(usize, Plan)]) -> Option<(usize, (Outcome, u64))> {
+        let (next, limit) = (AtomicUsize::new(0), AtomicUsize::new(lot.len()));
+        let (runs, found) = (AtomicUsize::new(0), Mutex::new(None));
+        let this = &*self;
+        let (experiment, fingerprint, most, budget) =
+            (this.experiment, this.fingerprint, this.best.cost, this.event_limit());
+        let is_over = this.options.is_over;
+        let work = || {
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                if at >= limit.load(Ordering::Relaxed) || is_over() {
+                    return;
+                }
+                runs.fetch_add(1, Ordering::Relaxed);
+                let plan = &lot[at].1;
+                let outcome = experiment.run(&bounded(experiment, plan, budget), &Look::OUTCOME);
+                let is_same = outcome.failure.as_ref().is_some_and(|failure| failure.fingerprint() == fingerprint);
+                let cost = cost(experiment.vocabulary(), plan, &outcome);
+                if !is_same || cost >= most {
+                    continue;
+                }
+                limit.fetch_min(at, Ordering::Relaxed);
+                let mut found = found.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                if found.as_ref().is_none_or(|(other, _)| at < *other) {
+                    *found = Some((at, (outcome, cost)));
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..self.options.jobs.min(lot.len()) {
+                scope.spawn(work);
+            }
+            work();
+        });
+        self.runs += runs.into_inner() as u64;
+        found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// A candidate may take about as long as the best plan. `None` where running out of events is what fails.
+    fn event_limit(&self) -> Option<u64> {
+        let number = limit_of(self.experiment)?;
+        let planned = self.experiment.vocabulary().value(&self.best.plan, number);
+        let bounded = (self.best.outcome.events * 2 + 5_000).clamp(number.least, number.most);
+        (self.best.outcome.events < planned).then_some(bounded.min(planned))
+    }
+
+    /// The same plan with another order of owners, or other draws.
+    fn variant(&self, plan: &Plan, nth: u64) -> Plan {
+        let mut other = plan.clone();
+        let schedule = self.vocabulary().numbers.iter().find(|number| number.role == Role::Schedule);
+        match schedule.filter(|_| nth % 2 == 1) {
+            Some(schedule) => self.vocabulary().set(&mut other, schedule, nth.div_ceil(2)),
+            None if nth > 0 => other.root = nth,
+            None => {}
+        }
+        other
+    }
+}
+
+fn limit_of(experiment: &dyn Experiment) -> Option<&'static Number> {
+    experiment.vocabulary().numbers.iter().find(|number| number.role == Role::EventLimit)
+}
+
+fn bounded(experiment: &dyn Experiment, plan: &Plan, limit: Option<u64>) -> Plan {
+    let mut bounded = plan.clone();
+    if let (Some(limit), Some(number)) = (limit, limit_of(experiment)) {
+        experiment.vocabulary().set(&mut bounded, number, limit);
+    }
+    bounded
+}
+
+fn hash(plan: &Plan) -> u64 {
+    let mut hasher = TraceHasher::default();
+    plan.hash(&mut hasher);
+    hasher.finish()
+}

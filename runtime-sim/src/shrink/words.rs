@@ -1,0 +1,69 @@
+//! What remains of a plan, for a person.
+
+use super::size::{Size, happened};
+use crate::experiment::Outcome;
+use crate::plan::{Disturbance, Plan, Vocabulary};
+use core::fmt::Write;
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+/// A few lines: who does what, what goes wrong, and where it fails.
+pub(super) fn describe(vocabulary: &Vocabulary, plan: &Plan, outcome: &Outcome) -> String {
+    let size = Size::of(vocabulary, plan, outcome);
+    let mut out = String::new();
+    let _ = match size.actors {
+        0 => writeln!(out, "Nobody does anything."),
+        actors => {
+            let operations = counted(size.operations, "operation");
+            let who = if actors == 1 { "One client".to_owned() } else { format!("{actors} clients") };
+            writeln!(out, "{who}, {operations}{}.", in_brackets(&outcome.requests, "asked for"))
+        }
+    };
+    let _ = writeln!(out, "{}", done_to_the_world(vocabulary, plan));
+    let faults = outcome.occurrences.keys().filter(|name| !vocabulary.is_actor(name));
+    let faults = faults.map(|name| (name.clone(), happened(plan, outcome, name).len() as u64));
+    let faults: BTreeMap<String, u64> = faults.filter(|(_, count)| *count > 0).collect();
+    let _ = match size.faults {
+        0 => writeln!(out, "No fault besides."),
+        count => writeln!(out, "{}{}.", counted(count, "fault"), in_brackets(&faults, "")),
+    };
+    if let Some(failure) = &outcome.failure {
+        let at = seconds(Duration::from_nanos(failure.at.0));
+        let _ =
+            writeln!(out, "Fails at event {}, after {at}: {}: {}", failure.event, failure.invariant, failure.message);
+    }
+    out
+}
+
+fn done_to_the_world(vocabulary: &Vocabulary, plan: &Plan) -> String {
+    let words: Vec<String> = plan.schedule.iter().map(|one| disturbance(vocabulary, one)).collect();
+    if words.is_empty() { "No disturbance.".into() } else { format!("Disturbed by {}.", words.join(", then ")) }
+}
+
+fn disturbance(vocabulary: &Vocabulary, one: &Disturbance) -> String {
+    let mut words = format!("{} at {}", one.kind, seconds(one.at));
+    for (argument, value) in vocabulary.arguments(one) {
+        let _ = match u64::try_from(value).ok().filter(|_| argument.role == crate::plan::Role::Time) {
+            Some(micros) => write!(words, " ({} {})", argument.name, seconds(Duration::from_micros(micros))),
+            None => write!(words, " ({} {value})", argument.name),
+        };
+    }
+    words
+}
+
+fn in_brackets(counts: &BTreeMap<String, u64>, before: &str) -> String {
+    let parts: Vec<String> = counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    match (parts.is_empty(), before.is_empty()) {
+        (true, _) => String::new(),
+        (_, true) => format!(" ({})", parts.join(", ")),
+        (..) => format!(" ({before} {})", parts.join(", ")),
+    }
+}
+
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.3} s", time.as_secs_f64())
+}
