@@ -15,6 +15,7 @@ compile_error!(
 
 pub mod cli;
 pub mod client;
+pub mod experiment;
 pub mod oracle;
 pub mod plan;
 pub mod world;

@@ -60,7 +60,7 @@ fn plans_that_ever_failed_pass() {
 #[test]
 fn a_disk_that_fails_stops_the_broker_and_loses_nothing() {
     let numbers = Numbers { disk_write_error: 5_000, ..busy() };
-    let report = passed(&Plan { numbers, disturbances: Vec::new() });
+    let report = passed(&Plan { numbers, ..Plan::default() });
     assert!(report.faults.get("broker.stops-poisoned").is_some_and(|count| *count > 0), "{}", report.story());
 }
 
@@ -68,7 +68,7 @@ fn a_disk_that_fails_stops_the_broker_and_loses_nothing() {
 fn an_outage_of_the_store_longer_than_the_ring_only_delays() {
     let outage = Disturbance::Outage { lasts: Duration::from_secs(30) };
     let numbers = Numbers { safety: 40_000_000, timeout: 60_000_000, ..busy() };
-    let report = passed(&Plan { numbers, disturbances: vec![(Duration::from_millis(500), outage)] });
+    let report = passed(&Plan { numbers, disturbances: vec![(Duration::from_millis(500), outage)], ..Plan::default() });
     assert!(report.marks["WAL wraps"] > 3, "{}", report.story());
 }
 
@@ -77,7 +77,7 @@ fn a_crash_in_every_phase_of_the_start_is_survived() {
     let kill = |at| (Duration::from_millis(at), Disturbance::Kill { down: Duration::from_millis(1) });
     // A start takes some 100 ms here: most of these crashes come before the one before has been recovered from.
     let disturbances = (0..60).map(|nth| kill(1_000 + 37 * nth)).collect();
-    let report = passed(&Plan { numbers: busy(), disturbances });
+    let report = passed(&Plan { numbers: busy(), disturbances, ..Plan::default() });
     assert!(report.marks["crashes"] > 30, "{}", report.story());
 }
 
@@ -88,7 +88,7 @@ fn rot_in_the_ring_is_never_served() {
         let disturbances = vec![(Duration::from_secs(2), Disturbance::Rot { at: root * 80_000 })];
         // Cuts are rare, so that the ring holds records when it rots.
         let numbers = Numbers { root, cut_bytes: 1 << 20, cut_age: 60_000_000, ..busy() };
-        let report = passed(&Plan { numbers, disturbances });
+        let report = passed(&Plan { numbers, disturbances, ..Plan::default() });
         detected += report.faults.get("rot.detected").copied().unwrap_or(0);
     }
     assert!(detected > 0, "no rot was ever noticed");

@@ -2,35 +2,90 @@
 
 mod args;
 mod campaign;
+mod corpus;
 mod determinism;
+mod exit;
+mod explain;
+mod follow;
+mod json;
+mod plants;
 mod replay;
-mod summary;
+mod repository;
+mod step;
+mod shrink;
 
 use args::{Args, UsageError};
+use exit::Verdict;
 use std::process::ExitCode;
 
 const HELP: &str = "\
 karst-sim: Karst under simulated faults
 
 USAGE
-  karst-sim run --seeds N | A..B [--jobs J] [--profile swarm|calm|storm] [--json FILE] [--plans DIR]
-                [--until-failure]
-      Runs a seed after another, each in a world of its own. Exit code 0 only if all of them passed.
-      --plans saves the plan of each seed that failed; --until-failure ends with the first of them.
-  karst-sim replay SEED | PLAN-FILE [--profile P] [--until EVENT] [--log [LINES]]
+  karst-sim run --seeds N | A..B | --for TIME [--profile P] [--jobs J] [--shard I/N] [--seeds-from COMMIT]
+                [--until-failure] [--require-marks] [--resume FILE]
+                [--plans DIR [--shrink[=60s]]] [--json FILE] [--json-lines FILE] [--junit FILE]
+      Runs seed after seed, each in a world of its own, and tells what they came to: failures by defect, with the seed
+      that shows each soonest, and which marks (rare situations that matter) no seed reached.
+      --for         for so long, such as 90s, 20m or 8h; without --seeds, as many seeds as there is time for
+      --shard       every Nth seed of the same range only, beginning with the Ith: parts are disjoint
+      --seeds-from  seeds begin at a number made of this text, such as a commit's hash
+      --resume      keeps the campaign's state in FILE, and goes on from there if it exists. Ctrl-C ends a campaign
+                    with its summary so far
+      --until-failure  ends with the first seed that fails; --require-marks fails if a mark is never reached
+      --plans       saves the plan of each defect's quickest seed; --shrink beside it what remains when it is shrunk,
+                    each for at most so long
+      --json        saves the summary; --json-lines a line per seed as it ends; --junit a report for GitHub or Jenkins
+  karst-sim corpus [FILE | DIR ...]
+      Runs the plans that ever failed: those of sim-tests/corpus, or the ones named.
+  karst-sim plants [NAME...] [--campaigns 3] [--seeds 1000] [--shrink[=60s]] [--markdown FILE] [--folder DIR] [--check]
+      Plants each bug of sim-tests/plants in a copy of the sources, builds it, and runs campaigns until the first
+      failure: each must be found, by an invariant that its header names. --check only sees whether all still apply.
+      --folder is where copy and builds are kept (target/plants); --markdown puts the table into a document.
+  karst-sim replay SEED | PLAN-FILE [--profile P] [--until EVENT] [--log [LINES]] [--break EVENT]
+                [--follow KEY=VALUE[,KEY=VALUE] | --state NAME | --step]
       The same run again: the same trace hash, and its story.
+      --follow      the story of one thing only: a record (partition=orders-3,offset=17), a batch, an object
+                    (object=12), a connection or request (process=broker-1,connection=3,request=5): from its birth
+                    at a client through every hop to where it ended
+      --state       the state of a machine after the event of --until, or at the end: broker-1/wal, broker-*/shard,
+                    client-0/client; --state list names them
+      --step        event by event, by commands from standard input (h lists them); with --until from there on
+      --break       calls karst_runtime_sim::exec::stage::breakpoint right before that event is handled, always at the
+                    same moment: gdb -ex 'break karst_runtime_sim::exec::stage::breakpoint' -ex run --args
+                    karst-sim replay SEED --break EVENT; then 'finish' until the machine's handle is next
+  karst-sim shrink SEED | PLAN-FILE [--profile P] [--for 60s] [--jobs J] [--out FILE]
+      Looks for the simplest plan that fails for the same reason, saves it, and says in words what remains. Ends with 0
+      if the plan failed, and with 1 if it did not.
+  karst-sim explain SEED | PLAN-FILE [--profile P] [--html FILE]
+      Tells in a few sentences how a run came to its failure (or what was done to it, if it passed).
+      --html        draws the run as a page that any browser opens from disk: lanes, messages, faults, curves; of a run
+                    with more than 200000 entries, its end
   karst-sim plan SEED [--profile P]
       Prints the plan of a seed, as a file that can be edited and replayed.
-  karst-sim hashes --seeds N | A..B [--profile P]
-      Prints the trace hash of each seed, to compare machines and builds.
+  karst-sim hashes --seeds N | A..B [--profile P] [--jobs J] [--log]
+      Prints the trace hash of each seed, to compare machines and builds. --log prints every line of the runs with the
+      hash so far instead: the first line that differs is where two builds part.
   karst-sim determinism --seeds N | A..B [--profile P]
-      Runs each seed twice in this process on several threads and once in another process: all hashes must be equal.
+      Runs each seed on one thread and on four, in this process and in another: all hashes must be equal. If not, shows
+      the first event that differs.
 
 PROFILES
-  swarm (each seed turns a random subset of the faults off), calm (latency only), storm (all faults)
+  swarm (each seed turns a random subset of the faults off), calm (latency only), storm (all faults), smoke (a short
+  swarm, for every push), nightly (a longer and harsher one)
 
 EXIT CODES
-  0 all passed    1 a seed failed    2 wrong usage    3 two runs of one seed differ
+  0 all passed
+  1 safety: something happened that must not
+  2 wrong usage
+  3 determinism: two runs of one seed differ
+  4 liveness: something that must happen did not, or nothing did any more, or a limit was reached
+  5 crash: a machine or the simulator panicked
+  6 a mark was never reached, with --require-marks
+  7 results could not be saved
+  8 a plant was not found, not by its invariant, or does not apply
+  130 ended by SIGINT or SIGTERM before its last seed; nothing had failed
+  Of several the worst is told: 1, then 3, 5, 4, 8, 7, 6, 130.
 ";
 
 /// Runs the command. Returns its exit code.
@@ -38,8 +93,12 @@ EXIT CODES
 pub fn main(words: Vec<String>) -> ExitCode {
     let mut args = Args::new(words);
     let done = match args.word().as_deref() {
-        Some("run") => campaign::main(args),
+        Some("run") => campaign::main(args).map(Verdict::code),
+        Some("corpus") => corpus::main(args).map(Verdict::code),
+        Some("plants") => plants::main(args).map(Verdict::code),
         Some("replay") => replay::main(args),
+        Some("shrink") => shrink::main(args),
+        Some("explain") => explain::main(args),
         Some("plan") => replay::print_plan(args),
         Some("determinism") => determinism::main(args),
         Some("hashes") => determinism::print_hashes(args),

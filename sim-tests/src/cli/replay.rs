@@ -1,11 +1,13 @@
-//! `karst-sim replay`: one run again, told in lines.
+//! `karst-sim replay`: one run again, told in lines, followed, stopped anywhere, looked into.
 
 use super::args::{Args, UsageError};
+use super::exit::Verdict;
+use super::{follow, step};
 use crate::plan::{Plan, Profile};
-use crate::world::{self, Options};
+use crate::world::{self, Options, Report};
 use karst_runtime_sim::seed::Seed;
 use karst_runtime_sim::trace::LogOptions;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -16,15 +18,29 @@ pub(super) fn main(mut args: Args) -> Result<ExitCode, UsageError> {
     let profile = args.profile()?;
     let until = args.value("--until")?;
     let lines = args.flag_or_value("--log", LINES);
+    let query = args.value("--follow")?;
+    let states: Option<String> = args.value("--state")?;
+    let is_stepped = args.flag("--step");
+    let break_at = args.value("--break")?;
     let plan = plan(&mut args, profile)?;
     args.end()?;
     let log = lines.map_or(LogOptions::OFF, |keep| LogOptions { keep, ..LogOptions::LAST });
-    let report = world::run(plan, Options { log, until });
-    let mut out = std::io::stdout().lock();
-    let lines = report.lines.iter().try_for_each(|line| writeln!(out, "{line}"));
+    let options = Options { log, until, break_at, ..Options::default() };
+    let report = match (query, states, is_stepped) {
+        (None, None, false) => world::run(plan, options),
+        (Some(query), None, false) => follow::run(plan, options, &query),
+        (None, Some(pattern), false) => step::show_states(plan, options, pattern),
+        (None, None, true) => step::run(plan, options),
+        _ => return Err(UsageError("--follow, --state and --step exclude each other".into())),
+    };
     // Whoever reads this may have seen enough.
-    let _ = lines.and_then(|()| writeln!(out, "{}", report.story()));
-    Ok(if report.failure.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let _ = tell(&report, &mut io::stdout().lock());
+    Ok(report.failure.as_ref().map_or(Verdict::Passed, Verdict::of).code())
+}
+
+fn tell(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    report.lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+    writeln!(out, "{}", report.story())
 }
 
 pub(super) fn print_plan(mut args: Args) -> Result<ExitCode, UsageError> {
@@ -36,7 +52,7 @@ pub(super) fn print_plan(mut args: Args) -> Result<ExitCode, UsageError> {
 }
 
 /// The plan of a seed, or the one in a file.
-fn plan(args: &mut Args, profile: Profile) -> Result<Plan, UsageError> {
+pub(super) fn plan(args: &mut Args, profile: Profile) -> Result<Plan, UsageError> {
     let word = args.word().ok_or_else(|| UsageError("a seed or a plan file is missing".into()))?;
     if let Ok(seed) = word.parse() {
         return Ok(Plan::from_seed(Seed(seed), profile));

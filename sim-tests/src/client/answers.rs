@@ -1,15 +1,21 @@
 //! What a client makes of answers.
 
 use super::wire::response_header;
-use super::{Asked, Client, Effect, KnownTopic, Mode, Pending, Quality, Written};
-use crate::oracle::{Observation, Outcome, Place};
+use super::{Asked, Client, Effect, KnownTopic, Mode, Pending, Quality, Wish, Written};
+use crate::oracle::{Growth, Observation, Outcome, Place, Trim};
 use bytes::Bytes;
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsResponse, CreateTopicsResponse, DeleteTopicsResponse, FetchResponse, ListOffsetsResponse,
-    MetadataResponse, ProduceResponse,
+    ApiKey, ApiVersionsResponse, CreatePartitionsResponse, CreateTopicsResponse, DeleteTopicsResponse, FetchResponse,
+    ListOffsetsResponse, MetadataResponse, ProduceResponse,
 };
 use kafka_protocol::protocol::Decodable;
 use karst_core::machine::{Effects, Now, Payload};
+
+/// Kafka's codes for what does not exist: UNKNOWN_TOPIC_OR_PARTITION and UNKNOWN_TOPIC_ID.
+const MISSING: [i16; 2] = [3, 100];
+
+/// Kafka's OFFSET_OUT_OF_RANGE.
+const OUT_OF_RANGE: i16 = 1;
 
 /// Kafka's REQUEST_TIMED_OUT: whether the request took effect is unknown.
 const REQUEST_TIMED_OUT: i16 = 7;
@@ -29,10 +35,19 @@ impl Client {
     pub(super) fn forget_pending(&mut self, out: &mut Effects<Effect>) {
         for pending in std::mem::take(&mut self.pending) {
             out.push(Effect::Observe(Observation::Lost(pending.asked.kind())));
-            if let Asked::Produce(writes) = pending.asked {
-                for Written { place, write, .. } in writes {
-                    out.push(Effect::Observe(Observation::Ended(place, write, Outcome::Unknown)));
+            match pending.asked {
+                Asked::Produce(writes) => {
+                    for Written { place, write, quality } in writes {
+                        out.push(Effect::Observe(Observation::Ended(place, write, quality.unheard())));
+                    }
                 }
+                Asked::Grow(topic, _, Wish::Real(id)) => {
+                    out.push(Effect::Observe(Observation::Grown(topic, id, Growth::Unknown)));
+                }
+                Asked::DeleteRecords(place, id, true) => {
+                    out.push(Effect::Observe(Observation::Trimmed(place, id, Trim::Unknown)));
+                }
+                _ => {}
             }
         }
     }
@@ -48,9 +63,9 @@ impl Client {
         out.push(Effect::Observe(Observation::Answered(asked.kind())));
         match asked {
             Asked::ApiVersions => decode::<ApiVersionsResponse>(frame, version).map(|_| ()),
-            Asked::Metadata => self.handle_metadata(&decode(frame, version)?, out),
+            Asked::Metadata(question) => self.handle_metadata(&decode(frame, version)?, question, out),
             Asked::Produce(writes) => self.handle_produced(&decode(frame, version)?, writes, out),
-            Asked::Fetch(asked) => self.handle_fetched(decode(frame, version)?, asked, out),
+            Asked::Fetch(asked) => self.handle_fetched(now, decode(frame, version)?, asked, out),
             Asked::List(place, question, which) => {
                 self.handle_listed(now, &decode(frame, version)?, place, question, which, out)
             }
@@ -62,10 +77,21 @@ impl Client {
                 self.topics.remove(&name);
                 Ok(())
             }
+            Asked::DeleteRecords(place, id, may_be) => {
+                self.handle_records_deleted(&decode(frame, version)?, (place, id, may_be), out)
+            }
+            Asked::Grow(name, count, wish) => {
+                self.handle_grown(now, &decode(frame, version)?, (name, count, wish), out)
+            }
         }
     }
 
-    fn handle_metadata(&mut self, response: &MetadataResponse, out: &mut Effects<Effect>) -> Result<(), String> {
+    fn handle_metadata(
+        &mut self,
+        response: &MetadataResponse,
+        question: u64,
+        out: &mut Effects<Effect>,
+    ) -> Result<(), String> {
         self.topics.clear();
         for topic in &response.topics {
             let name = topic.name.as_ref().ok_or("a topic without a name")?;
@@ -75,9 +101,9 @@ impl Client {
                 self.topics.insert(name.as_str().to_owned(), known);
             }
         }
+        let listed = self.topics.iter().map(|(name, topic)| (name.clone(), topic.partitions));
+        out.push(Effect::Observe(Observation::Listed(question, listed.collect())));
         if let Mode::Verify(verify) = &mut self.mode {
-            let names: Vec<String> = self.topics.keys().cloned().collect();
-            out.push(Effect::Observe(Observation::Listed(names)));
             verify.begin(self.topics.iter().map(|(name, topic)| (name.clone(), topic.partitions)));
         }
         Ok(())
@@ -98,8 +124,11 @@ impl Client {
             if answer.index != place.partition {
                 return Err("partitions are answered in another order".into());
             }
-            if quality == Quality::Bad && answer.error_code == 0 {
-                return Err(format!("write {} is damaged or too large, and was acknowledged", write.0));
+            if quality != Quality::Good && answer.error_code == 0 {
+                return Err(format!("write {} is damaged, lies or is too large, and was acknowledged", write.0));
+            }
+            if let Quality::Lies(error) = quality {
+                expect_code("a batch that lies", answer.error_code, &[error, 3, 6, 7, 100])?;
             }
             if answer.error_code == 0
                 && let Some(before) = self.acked.insert(place.clone(), answer.base_offset)
@@ -110,7 +139,7 @@ impl Client {
             expect_code("produce", answer.error_code, &[0, 2, 3, 6, 7, 10, 87, 100])?;
             let outcome = match answer.error_code {
                 0 => Outcome::Acked(answer.base_offset),
-                REQUEST_TIMED_OUT => Outcome::Unknown,
+                REQUEST_TIMED_OUT => quality.unheard(),
                 _ => Outcome::Failed,
             };
             out.push(Effect::Observe(Observation::Ended(place, write, outcome)));
@@ -120,6 +149,7 @@ impl Client {
 
     fn handle_fetched(
         &mut self,
+        now: Now,
         response: FetchResponse,
         asked: Vec<(Place, i64, u64)>,
         out: &mut Effects<Effect>,
@@ -129,15 +159,25 @@ impl Client {
             return Err(format!("{} partitions were fetched, {} answered", asked.len(), answers.len()));
         }
         for (answer, (place, from, question)) in answers.into_iter().zip(asked) {
-            // Offset out of range is legal only for a position of before a loss, which only rot explains.
             expect_code("fetch", answer.error_code, &[0, 1, 3, 6, 56, 100])?;
+            if MISSING.contains(&answer.error_code) {
+                out.push(Effect::Observe(Observation::Missing(place.clone(), question)));
+            }
             if answer.error_code != 0 {
-                // Out of range can only be what was deleted, or a position from before a loss: the oracle hears of
-                // the latter when it asks for the high watermark.
                 self.positions.remove(&place);
                 self.verify_failed();
+                if answer.error_code == OUT_OF_RANGE {
+                    out.push(Effect::Observe(Observation::OutOfRange(place.clone(), question, from)));
+                    self.find_start(now, place, out);
+                }
                 continue;
             }
+            // Version 4 does not tell it.
+            if answer.log_start_offset >= 0 {
+                let start = answer.log_start_offset;
+                out.push(Effect::Observe(Observation::LogStart(place.clone(), question, start)));
+            }
+            out.push(Effect::Observe(Observation::Served(place.clone(), question, from)));
             let hw = Observation::HighWatermark(place.clone(), question, answer.high_watermark);
             out.push(Effect::Observe(hw));
             let records = answer.records.unwrap_or_default();
@@ -151,6 +191,13 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    /// The records from there on are deleted: goes on where the log begins.
+    fn find_start(&mut self, now: Now, place: Place, out: &mut Effects<Effect>) {
+        if matches!(self.mode, Mode::Work) {
+            self.list_offset_of(now, place, super::verify::EARLIEST, out);
+        }
     }
 
     fn handle_listed(
@@ -169,9 +216,16 @@ impl Client {
             if which == super::verify::LATEST {
                 let hw = Observation::HighWatermark(place.clone(), question, answer.offset);
                 out.push(Effect::Observe(hw));
+            } else {
+                out.push(Effect::Observe(Observation::LogStart(place.clone(), question, answer.offset)));
+                let position = self.positions.entry(place.clone()).or_default();
+                *position = answer.offset.max(*position);
             }
             self.verify_listed(&place, which, answer.offset);
         } else {
+            if MISSING.contains(&answer.error_code) {
+                out.push(Effect::Observe(Observation::Missing(place, question)));
+            }
             self.verify_failed();
         }
         Ok(())
@@ -192,17 +246,53 @@ impl Client {
         }
         Ok(())
     }
+
+    fn handle_grown(
+        &mut self,
+        now: Now,
+        response: &CreatePartitionsResponse,
+        (name, count, wish): (String, i32, Wish),
+        out: &mut Effects<Effect>,
+    ) -> Result<(), String> {
+        let answer = response.results.first().ok_or("an empty answer to create-partitions")?;
+        let code = answer.error_code;
+        expect_code("create-partitions", code, &[0, 3, 7, 37, 39, 41])?;
+        match wish {
+            Wish::Real(id) => {
+                let outcome = match code {
+                    0 => Growth::Done,
+                    REQUEST_TIMED_OUT => Growth::Unknown,
+                    _ => Growth::Refused,
+                };
+                out.push(Effect::Observe(Observation::Grown(name.clone(), id, outcome)));
+            }
+            Wish::Impossible if code == 0 => {
+                return Err(format!("the topic {name} can't grow to {count} partitions, and it was acknowledged"));
+            }
+            Wish::Impossible | Wish::Rehearsed => return Ok(()),
+        }
+        if code == 0 {
+            // What is acknowledged is open: it may be written to at once.
+            if let Some(known) = self.topics.get_mut(&name) {
+                known.partitions = known.partitions.max(count);
+            }
+            self.ask_metadata(now, out);
+        }
+        Ok(())
+    }
 }
 
 fn api_of(asked: &Asked) -> ApiKey {
     match asked {
         Asked::ApiVersions => ApiKey::ApiVersions,
-        Asked::Metadata => ApiKey::Metadata,
+        Asked::Metadata(_) => ApiKey::Metadata,
         Asked::Produce(_) => ApiKey::Produce,
         Asked::Fetch(_) => ApiKey::Fetch,
         Asked::List(..) => ApiKey::ListOffsets,
         Asked::Create(_) => ApiKey::CreateTopics,
         Asked::Delete(_) => ApiKey::DeleteTopics,
+        Asked::Grow(..) => ApiKey::CreatePartitions,
+        Asked::DeleteRecords(..) => ApiKey::DeleteRecords,
     }
 }
 

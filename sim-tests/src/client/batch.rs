@@ -1,10 +1,12 @@
-//! Record batches as a producer makes them: real ones, uncompressed, with unique records.
+//! Record batches as a producer makes them: real ones, with unique records. How they are compressed is up to
+//! [`pack`](super::pack).
 //!
 //! Every record's value begins with the number of the write that it belongs to, so that whoever reads it back knows
 //! which of a client's attempts it came from.
 
 use crate::oracle::WriteId;
 use bytes::{BufMut, Bytes, BytesMut};
+use karst_core::kafka::{Codec, compression};
 use karst_core::machine::Rng;
 
 /// What to put into a batch.
@@ -21,19 +23,49 @@ pub struct Shape {
 /// Offset of the part of a batch that its CRC covers, and that the broker leaves alone.
 pub const STAMPED: usize = 21;
 
-/// Encodes a batch (magic 2) for a write.
+/// Encodes an uncompressed batch (magic 2) for a write.
 #[must_use]
 pub fn encode(write: WriteId, shape: Shape, rng: &mut Rng) -> Bytes {
+    seal(Codec::None, shape, &records(write, shape, rng))
+}
+
+/// The records of a batch for a write.
+pub(super) fn records(write: WriteId, shape: Shape, rng: &mut Rng) -> BytesMut {
     assert!(shape.records > 0 && shape.value >= 8, "a batch has records, and each names its write");
     let mut records = BytesMut::new();
     for index in 0..shape.records {
-        let record = record(write, index, shape.value, rng);
-        put_varint(&mut records, i64::try_from(record.len()).unwrap_or(0));
-        records.put_slice(&record);
+        put_record(&mut records, &record(write, index, shape.value, rng));
     }
+    records
+}
+
+/// One record with this value.
+pub(super) fn record_of(value: &[u8]) -> BytesMut {
+    let mut record = beginning(0, value.len());
+    record.put_slice(value);
+    put_varint(&mut record, 0);
+    let mut records = BytesMut::new();
+    put_record(&mut records, &record);
+    records
+}
+
+/// Records without the second.
+pub(super) fn without_second(records: &[u8]) -> Vec<u8> {
+    let ends: Vec<usize> = std::iter::successors(Some(0), |at| Some(at + record_len(records.get(*at..)?)?)).collect();
+    [&records[..ends[1]], &records[ends[2]..]].concat()
+}
+
+fn record_len(mut records: &[u8]) -> Option<usize> {
+    let before = records.len();
+    let len = usize::try_from(take_varint(&mut records)?).ok()?;
+    Some(before - records.len() + len)
+}
+
+/// The batch that says it has such records, whatever they are.
+pub(super) fn seal(codec: Codec, shape: Shape, records: &[u8]) -> Bytes {
     let last_delta = i32::try_from(shape.records - 1).unwrap_or(i32::MAX);
     let mut covered = BytesMut::new();
-    covered.put_i16(0); // attributes: no compression, create time
+    covered.put_i16(codec as i16); // attributes: create time
     covered.put_i32(last_delta);
     covered.put_i64(shape.timestamp);
     covered.put_i64(shape.timestamp + i64::from(last_delta));
@@ -41,7 +73,7 @@ pub fn encode(write: WriteId, shape: Shape, rng: &mut Rng) -> Bytes {
     covered.put_i16(-1);
     covered.put_i32(-1);
     covered.put_u32(shape.records);
-    covered.put_slice(&records);
+    covered.put_slice(records);
     let mut batch = BytesMut::with_capacity(STAMPED + covered.len());
     batch.put_i64(0);
     batch.put_i32(i32::try_from(covered.len() + 9).unwrap_or(i32::MAX));
@@ -55,7 +87,8 @@ pub fn encode(write: WriteId, shape: Shape, rng: &mut Rng) -> Bytes {
 /// The write that a batch read back belongs to: the first eight bytes of its first value.
 #[must_use]
 pub fn write_of(batch: &[u8]) -> Option<WriteId> {
-    let mut at = batch.get(61..)?;
+    let records = beginning_of_records(batch)?;
+    let mut at = &records[..];
     let _length = take_varint(&mut at)?;
     let _attributes = take(&mut at, 1)?;
     let _timestamp = take_varint(&mut at)?;
@@ -65,17 +98,47 @@ pub fn write_of(batch: &[u8]) -> Option<WriteId> {
     Some(WriteId(u64::from_be_bytes(take(&mut at, 8)?.try_into().ok()?)))
 }
 
-fn record(write: WriteId, index: u32, value: u32, rng: &mut Rng) -> BytesMut {
-    let mut record = BytesMut::with_capacity(value as usize + 32);
+/// The first bytes of a batch's records, decompressed.
+fn beginning_of_records(batch: &[u8]) -> Option<Vec<u8>> {
+    /// As far as the write's number, if not further.
+    const ENOUGH: usize = 64;
+    let codec = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
+    let codec = codec.get(usize::from(batch.get(22)? & 0b111))?;
+    let mut beginning = Vec::new();
+    let outcome = compression::inflate(*codec, batch.get(61..)?, u64::MAX, &mut |piece| {
+        beginning.extend_from_slice(&piece[..piece.len().min(ENOUGH)]);
+        if beginning.len() < ENOUGH { Ok(()) } else { Err(()) }
+    });
+    match outcome {
+        Ok(_) | Err(compression::InflateError::Stopped(())) => Some(beginning),
+        Err(_) => None,
+    }
+}
+
+fn put_record(out: &mut BytesMut, record: &[u8]) {
+    put_varint(out, i64::try_from(record.len()).unwrap_or(0));
+    out.put_slice(record);
+}
+
+/// A record without key up to its value, which is so long.
+fn beginning(index: u32, value: usize) -> BytesMut {
+    let mut record = BytesMut::with_capacity(value + 32);
     record.put_i8(0);
     put_varint(&mut record, i64::from(index));
     put_varint(&mut record, i64::from(index));
     put_varint(&mut record, -1); // null key
-    put_varint(&mut record, i64::from(value));
+    put_varint(&mut record, i64::try_from(value).unwrap_or(0));
+    record
+}
+
+fn record(write: WriteId, index: u32, value: u32, rng: &mut Rng) -> BytesMut {
+    let mut record = beginning(index, value as usize);
     record.put_u64(write.0);
+    // Half of the values compress well.
+    let word = rng.chance(1, 2).then(|| rng.next_u64());
     let mut left = value as usize - 8;
     while left > 0 {
-        let word = rng.next_u64().to_be_bytes();
+        let word = word.unwrap_or_else(|| rng.next_u64()).to_be_bytes();
         let take = left.min(word.len());
         record.put_slice(&word[..take]);
         left -= take;

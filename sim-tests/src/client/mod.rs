@@ -4,7 +4,7 @@
 //! it sent and what came back. It knows the cluster only by asking, as a real client does.
 //!
 //! ```text
-//!  Start ─► connect ─► ApiVersions, Metadata ─► work: produce, fetch, list offsets, create, delete ... ─┐
+//!  Start ─► connect ─► ApiVersions, Metadata ─► work: produce, fetch, list offsets, create, grow ... ───┐
 //!              ▲                                                                                       │ Verify
 //!              └── connection broke or timed out: everything in flight is unknown                      ▼
 //!                                                             Metadata, then every partition, read to its end
@@ -12,13 +12,19 @@
 
 mod answers;
 pub mod batch;
+mod delete_records;
+mod describe;
+pub mod pack;
+mod slots;
 mod verify;
 mod wire;
 mod work;
 
-use crate::oracle::{Observation, Place, WriteId};
+use crate::oracle::{GrowthId, Observation, Outcome, Place, TrimId, WriteId};
 use bytes::BytesMut;
 use karst_core::machine::{Deadline, Effects, Instant, Machine, Now, Payload, Rng, Rope};
+use karst_runtime_sim::gate::Gate;
+use slots::Slots;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use verify::Verify;
@@ -74,8 +80,10 @@ pub struct Habits {
     pub shares: Shares,
     /// Topics that it creates, at most.
     pub topics: u32,
-    /// Partitions of a topic, at most.
+    /// Partitions of a topic when it is created, at most.
     pub partitions: u32,
+    /// Partitions of a topic that it makes grow, at most.
+    pub grown: u32,
 }
 
 /// How often a client does what, relative to each other.
@@ -93,6 +101,10 @@ pub struct Shares {
     pub create: u64,
     /// Delete a topic.
     pub delete: u64,
+    /// Make a topic grow.
+    pub grow: u64,
+    /// Delete records.
+    pub trim: u64,
 }
 
 /// The machine. See the module.
@@ -100,7 +112,12 @@ pub struct Shares {
 pub struct Client {
     id: u32,
     habits: Habits,
+    /// Only its children are used.
+    draws: Rng,
+    /// Of the operation or the connection that is going on.
     rng: Rng,
+    slots: Slots,
+    connections: u64,
     link: Link,
     received: BytesMut,
     correlation: i32,
@@ -112,7 +129,7 @@ pub struct Client {
     created: u32,
     writes: u64,
     questions: u64,
-    next_at: Instant,
+    asked: BTreeMap<&'static str, u64>,
     mode: Mode,
 }
 
@@ -149,12 +166,26 @@ struct Pending {
 #[derive(Debug)]
 enum Asked {
     ApiVersions,
-    Metadata,
+    Metadata(u64),
     Produce(Vec<Written>),
     Fetch(Vec<(Place, i64, u64)>),
     List(Place, u64, i64),
     Create(String),
     Delete(String),
+    Grow(String, i32, Wish),
+    /// The last says whether it may succeed at all.
+    DeleteRecords(Place, TrimId, bool),
+}
+
+/// What a wish for more partitions must come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    /// The topic grows, unless something is in the way.
+    Real(GrowthId),
+    /// Nothing: the broker only says what it thinks of it.
+    Rehearsed,
+    /// Nothing: it is to be refused.
+    Impossible,
 }
 
 /// A batch on its way.
@@ -172,30 +203,49 @@ enum Quality {
     Good,
     /// To be refused: a bit is wrong, or it is larger than the broker takes.
     Bad,
+    /// To be refused with this error: its records are not what it says.
+    Lies(i16),
+}
+
+impl Quality {
+    /// What became of a batch of which nothing is heard: what must be refused can't have been appended.
+    fn unheard(self) -> Outcome {
+        match self {
+            Self::Good => Outcome::Unknown,
+            Self::Bad | Self::Lies(_) => Outcome::Failed,
+        }
+    }
 }
 
 impl Asked {
     fn kind(&self) -> &'static str {
         match self {
             Self::ApiVersions => "api-versions",
-            Self::Metadata => "metadata",
+            Self::Metadata(_) => "metadata",
             Self::Produce(_) => "produce",
             Self::Fetch(_) => "fetch",
             Self::List(..) => "list-offsets",
             Self::Create(_) => "create-topic",
             Self::Delete(_) => "delete-topic",
+            Self::Grow(..) => "grow-topic",
+            Self::DeleteRecords(..) => "delete-records",
         }
     }
 }
 
 impl Client {
-    /// A client with these habits. Its id is unique in the run.
+    /// A client with these habits. Its id is unique in the run. Which of its operations happen, the gate says: they are
+    /// the occurrences of `client-ID`.
     #[must_use]
-    pub fn new(id: u32, habits: Habits, rng: Rng) -> Self {
+    pub fn new(id: u32, habits: Habits, draws: Rng, gate: Gate) -> Self {
+        let slots = Slots::new(format!("client-{id}"), gate, draws.clone(), habits.pause);
         Self {
             id,
             habits,
-            rng,
+            rng: draws.child("connection/0"),
+            draws,
+            slots,
+            connections: 0,
             link: Link::Down { retry_at: Instant(0) },
             received: BytesMut::new(),
             correlation: 0,
@@ -206,7 +256,7 @@ impl Client {
             created: 0,
             writes: 0,
             questions: 0,
-            next_at: Instant(0),
+            asked: BTreeMap::new(),
             mode: Mode::Idle,
         }
     }
@@ -215,6 +265,12 @@ impl Client {
     #[must_use]
     pub fn is_done(&self) -> bool {
         matches!(self.mode, Mode::Done)
+    }
+
+    /// How many requests it made, by kind.
+    #[must_use]
+    pub fn asked(&self) -> &BTreeMap<&'static str, u64> {
+        &self.asked
     }
 
     fn handle_tick(&mut self, now: Now, out: &mut Effects<Effect>) {
@@ -243,6 +299,8 @@ impl Client {
             return;
         }
         self.link = Link::Up;
+        self.connections += 1;
+        self.rng = self.draws.child(&format!("connection/{}", self.connections));
         self.ask_api_versions(now, out);
         self.ask_metadata(now, out);
     }
@@ -251,7 +309,8 @@ impl Client {
         self.forget_pending(out);
         self.received.clear();
         self.acked.clear();
-        let pause = Duration::from_micros(self.rng.between(1_000, 50_000));
+        let mut lost = self.draws.child(&format!("lost/{}", self.connections));
+        let pause = Duration::from_micros(lost.between(1_000, 50_000));
         self.link = Link::Down { retry_at: now.mono.after(pause) };
     }
 
@@ -303,7 +362,7 @@ impl Machine for Client {
             Link::Connecting { since } => (since.after(self.habits.timeout), "give up connecting"),
             Link::Up => {
                 let next = (self.pending.len() < self.habits.in_flight && matches!(self.mode, Mode::Work))
-                    .then_some(self.next_at);
+                    .then_some(self.slots.next_at());
                 let timeout = self.pending.front().map(|oldest| oldest.sent_at.after(self.habits.timeout));
                 let at = next.into_iter().chain(timeout).min()?;
                 (at, "next operation, or an answer that is overdue")

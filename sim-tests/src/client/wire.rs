@@ -1,6 +1,7 @@
 //! Requests out, frames in.
 
 use super::{Asked, Client, Effect, Pending};
+use crate::oracle::Observation;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, MetadataRequest, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
@@ -17,11 +18,12 @@ impl Client {
         out: &mut Effects<Effect>,
     ) {
         self.correlation += 1;
+        *self.asked.entry(asked.kind()).or_default() += 1;
         out.push(Effect::Send(frame(api, version, self.correlation, self.id, body)));
         self.pending.push_back(Pending { correlation: self.correlation, version, sent_at: now.mono, asked });
     }
 
-    /// Sends a request that has no answer.
+    /// Sends a request that has no answer: only produce has such.
     pub(super) fn send_unanswered(
         &mut self,
         (api, version): (ApiKey, i16),
@@ -29,6 +31,7 @@ impl Client {
         out: &mut Effects<Effect>,
     ) {
         self.correlation += 1;
+        *self.asked.entry("produce").or_default() += 1;
         out.push(Effect::Send(frame(api, version, self.correlation, self.id, body)));
     }
 
@@ -48,7 +51,9 @@ impl Client {
     pub(super) fn ask_metadata(&mut self, now: Now, out: &mut Effects<Effect>) {
         let version = self.rng.between(10, 13) as i16;
         let request = MetadataRequest::default().with_topics(None).with_allow_auto_topic_creation(false);
-        self.send(now, (ApiKey::Metadata, version), &request, Asked::Metadata, out);
+        let question = self.next_question();
+        out.push(Effect::Observe(Observation::AskedForTopics(question)));
+        self.send(now, (ApiKey::Metadata, version), &request, Asked::Metadata(question), out);
     }
 
     /// The next whole frame of what was received.

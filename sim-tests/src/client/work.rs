@@ -1,34 +1,44 @@
 //! What a client does while faults happen.
 
 use super::batch::{self, Shape};
-use super::{Asked, Client, Effect, Quality, Written};
-use crate::oracle::{Observation, Outcome, Place, WriteId};
+use super::{Asked, Client, Effect, Quality, Wish, Written, pack};
+use crate::oracle::{GrowthId, Observation, Place, WriteId};
 use bytes::Bytes;
+use kafka_protocol::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    ApiKey, CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, ListOffsetsRequest, ProduceRequest, TopicName,
+    ApiKey, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, ListOffsetsRequest,
+    ProduceRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use karst_core::machine::{Effects, Now, Payload};
-use std::time::Duration;
 
 /// From this version on, produce and fetch name topics by id.
 const BY_ID: i16 = 13;
 
 impl Client {
-    /// Does the next operation if it is time, and plans the one after it.
+    /// Does the next operation if it is time.
     pub(super) fn work(&mut self, now: Now, out: &mut Effects<Effect>) {
-        if now.mono < self.next_at || self.pending.len() >= self.habits.in_flight {
+        if self.pending.len() >= self.habits.in_flight {
             return;
         }
-        let mean = u64::try_from(self.habits.pause.as_nanos()).unwrap_or(u64::MAX / 4);
-        self.next_at = now.mono.after(Duration::from_nanos(self.rng.below(2 * mean + 1)));
+        let Some(operation) = self.slots.take(now) else { return };
+        self.rng = operation;
         let shares = self.habits.shares;
-        let all = [shares.produce, shares.fetch, shares.list, shares.metadata, shares.create, shares.delete];
+        let all = [
+            shares.produce,
+            shares.fetch,
+            shares.list,
+            shares.metadata,
+            shares.create,
+            shares.delete,
+            shares.grow,
+            shares.trim,
+        ];
         let mut drawn = self.rng.below(all.iter().sum());
         let chosen = all.iter().position(|share| match drawn.checked_sub(*share) {
             Some(left) => {
@@ -49,6 +59,8 @@ impl Client {
             Some(2) => self.list_offsets(now, out),
             Some(4) => self.create_or_ask(now, out),
             Some(5) => self.delete(now, out),
+            Some(6) => self.grow(now, out),
+            Some(7) => self.delete_records(now, out),
             _ => self.ask_metadata(now, out),
         }
     }
@@ -64,7 +76,7 @@ impl Client {
                 continue;
             }
             let write = self.next_write();
-            let (batch, quality) = self.draw_batch(write, now);
+            let (batch, quality) = self.draw_batch(write, version, now);
             out.push(Effect::Observe(Observation::Sent(place.clone(), write, Payload(batch.clone()))));
             let data = PartitionProduceData::default().with_index(place.partition).with_records(Some(batch));
             let topic = TopicProduceData::default().with_partition_data(vec![data]);
@@ -82,12 +94,12 @@ impl Client {
             return self.send(now, (ApiKey::Produce, version), &request, Asked::Produce(writes), out);
         }
         self.send_unanswered((ApiKey::Produce, version), &request, out);
-        for Written { place, write, .. } in writes {
-            out.push(Effect::Observe(Observation::Ended(place, write, Outcome::Unknown)));
+        for Written { place, write, quality } in writes {
+            out.push(Effect::Observe(Observation::Ended(place, write, quality.unheard())));
         }
     }
 
-    fn draw_batch(&mut self, write: WriteId, now: Now) -> (Bytes, Quality) {
+    fn draw_batch(&mut self, write: WriteId, version: i16, now: Now) -> (Bytes, Quality) {
         let records = self.rng.between(1, u64::from(self.habits.records));
         // Within the limit on batches.
         let most = (8_000 / records - 20).min(u64::from(self.habits.value));
@@ -104,6 +116,15 @@ impl Client {
                 damaged[batch::STAMPED + self.rng.below(covered as u64) as usize] ^= 1 << self.rng.below(8);
                 (damaged.into(), Quality::Bad)
             }
+            2 => {
+                let codec = pack::any_codec(version, &mut self.rng);
+                let (lying, error) = pack::lie(write, shape, codec, self.habits.largest, &mut self.rng);
+                (lying, Quality::Lies(error))
+            }
+            3..30 => {
+                let codec = pack::any_codec(version, &mut self.rng);
+                (pack::encode(write, shape, codec, &mut self.rng), Quality::Good)
+            }
             _ => (batch::encode(write, shape, &mut self.rng), Quality::Good),
         }
     }
@@ -117,6 +138,7 @@ impl Client {
             garbage[..4].copy_from_slice(&length.to_be_bytes());
             garbage[4] = 0x7f;
         }
+        *self.asked.entry("garbage").or_default() += 1;
         out.push(Effect::Send(Bytes::from(garbage).into()));
     }
 
@@ -187,6 +209,7 @@ impl Client {
             .with_num_partitions(partitions)
             .with_replication_factor(1);
         let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000);
+        out.push(Effect::Observe(Observation::Creating(name.clone(), partitions)));
         let version = self.rng.between(2, 7) as i16;
         self.send(now, (ApiKey::CreateTopics, version), &request, Asked::Create(name), out);
     }
@@ -214,14 +237,59 @@ impl Client {
         self.send(now, (ApiKey::DeleteTopics, version), &request, Asked::Delete(name), out);
     }
 
-    pub(super) fn ask_high_watermark(&mut self, place: &Place, out: &mut Effects<Effect>) -> u64 {
+    /// More partitions for a topic; now and then a number or an assignment that can't be, or just a question whether
+    /// it would be possible.
+    fn grow(&mut self, now: Now, out: &mut Effects<Effect>) {
+        let at = self.rng.below(self.topics.len() as u64) as usize;
+        let Some((name, known)) = self.topics.iter().nth(at) else { return };
+        let (name, has) = (name.clone(), known.partitions);
+        let more = self.rng.between(1, 3) as i32;
+        let most = i32::try_from(self.habits.grown).unwrap_or(i32::MAX);
+        let kind = self.rng.below(12);
+        let (count, wish) = match kind {
+            // It has as many or more, and never fewer again.
+            0 => (self.rng.between(0, has.unsigned_abs().into()) as i32, Wish::Impossible),
+            1 => (has.saturating_add(more), Wish::Impossible),
+            _ if has.saturating_add(more) > most => return self.ask_metadata(now, out),
+            2 => (has + more, Wish::Rehearsed),
+            _ => (has + more, Wish::Real(GrowthId(self.next_question()))),
+        };
+        let assignment = |broker: i32| CreatePartitionsAssignment::default().with_broker_ids(vec![broker.into()]);
+        let assignments = match kind {
+            // Nobody is broker 99.
+            1 => Some(vec![assignment(99); more.unsigned_abs() as usize]),
+            _ => None,
+        };
+        if let Wish::Real(id) = wish {
+            out.push(Effect::Observe(Observation::Growing(name.clone(), id, count)));
+        }
+        let topic = CreatePartitionsTopic::default()
+            .with_name(topic_name(&name))
+            .with_count(count)
+            .with_assignments(assignments);
+        // Some don't wait: what they asked for happens all the same, or not.
+        let timeout = if self.rng.chance(1, 8) { self.rng.below(30) as i32 } else { 10_000 };
+        let request = CreatePartitionsRequest::default()
+            .with_topics(vec![topic])
+            .with_timeout_ms(timeout)
+            .with_validate_only(wish == Wish::Rehearsed);
+        let version = self.rng.between(0, 3) as i16;
+        self.send(now, (ApiKey::CreatePartitions, version), &request, Asked::Grow(name, count, wish), out);
+    }
+
+    /// Names a question, unlike any other in the run.
+    pub(super) fn next_question(&mut self) -> u64 {
         self.questions += 1;
-        let question = (u64::from(self.id) << 32) | self.questions;
+        (u64::from(self.id) << 32) | self.questions
+    }
+
+    pub(super) fn ask_high_watermark(&mut self, place: &Place, out: &mut Effects<Effect>) -> u64 {
+        let question = self.next_question();
         out.push(Effect::Observe(Observation::Asked(place.clone(), question)));
         question
     }
 
-    fn any_place(&mut self) -> Option<Place> {
+    pub(super) fn any_place(&mut self) -> Option<Place> {
         let at = self.rng.below(self.topics.len() as u64) as usize;
         let (name, topic) = self.topics.iter().nth(at)?;
         let partition = self.rng.below(u64::from(topic.partitions.unsigned_abs())) as i32;

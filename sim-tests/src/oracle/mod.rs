@@ -5,12 +5,17 @@
 //! violations is Jepsen's (`jepsen.tests.kafka`).
 
 mod partition;
+mod topic;
+mod trims;
 
 pub use partition::{Outcome, Violation};
+pub use topic::{Growth, GrowthId};
+pub use trims::{Trim, TrimId, Upto};
 
 use bytes::Bytes;
 use partition::PartitionModel;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use topic::TopicModel;
 
 /// Names one attempt of one client to append one batch. Unique in a run; a retry is another write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,12 +43,32 @@ pub enum Observation {
     HighWatermark(Place, u64, i64),
     /// A fetch from this offset returned these batches.
     Read(Place, i64, karst_core::machine::Payload),
+    /// The log starts there, says the answer to that request. Comes before its high watermark.
+    LogStart(Place, u64, i64),
+    /// A fetch from that offset was served. Comes before its high watermark.
+    Served(Place, u64, i64),
+    /// A fetch from that offset was refused as out of range.
+    OutOfRange(Place, u64, i64),
+    /// About to delete records.
+    Trimming(Place, TrimId, Upto),
+    /// The broker answered, or never will.
+    Trimmed(Place, TrimId, Trim),
+    /// A partition does not exist, says the answer to that request.
+    Missing(Place, u64),
+    /// About to create a topic with so many partitions.
+    Creating(String, i32),
     /// A topic is there for certain: creating it was answered with success.
     Created(String),
+    /// About to make a topic grow to so many partitions.
+    Growing(String, GrowthId, i32),
+    /// The broker answered, or never will.
+    Grown(String, GrowthId, Growth),
     /// Deleting a topic was asked for; from here on it may be gone.
     Deleting(String),
-    /// All topics, as one answer listed them; asked for before the run's end, when nothing is in flight.
-    Listed(Vec<String>),
+    /// A request for all topics was sent; the same number comes with [`Observation::Listed`].
+    AskedForTopics(u64),
+    /// The answer to it: all topics, with their numbers of partitions.
+    Listed(u64, Vec<(String, i32)>),
     /// The whole of a partition was read, from its start to its high watermark.
     ReadAll(Place, i64, i64),
     /// Answers came out of order, or one made no sense.
@@ -58,21 +83,21 @@ pub enum Observation {
 #[derive(Debug, Default)]
 pub struct Oracle {
     places: BTreeMap<Place, PartitionModel>,
-    created: BTreeMap<String, Topic>,
+    topics: BTreeMap<String, TopicModel>,
+    /// What each open request for all topics must be answered with at least.
+    asked_for_topics: BTreeMap<u64, BTreeMap<String, i32>>,
+    /// Open requests about partitions that were there for certain when they were asked.
+    asked_of_certain: BTreeSet<u64>,
     /// Answered operations by kind.
     pub answered: BTreeMap<&'static str, u64>,
     /// Operations without an answer, by kind.
     pub lost: BTreeMap<&'static str, u64>,
     /// Writes by outcome: acked, failed, unknown.
     pub writes: [u64; 3],
+    /// Growths of topics by outcome: done, refused, unknown.
+    pub growths: [u64; 3],
     /// Batches read back and compared.
     pub batches_read: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Topic {
-    Created,
-    Deleting,
 }
 
 impl Oracle {
@@ -93,18 +118,47 @@ impl Oracle {
                 let gone = self.is_deleting(&place.topic);
                 self.place(&place).ended(write, outcome).or_else(|violation| forgive(violation, gone))?;
             }
-            Observation::Asked(place, number) => self.place(&place).asked(number),
-            Observation::HighWatermark(place, number, hw) => self.place(&place).high_watermark(number, hw)?,
+            Observation::Asked(place, number) => {
+                if self.is_certain(&place) {
+                    self.asked_of_certain.insert(number);
+                }
+                self.place(&place).asked(number);
+            }
+            Observation::HighWatermark(place, number, hw) => {
+                self.asked_of_certain.remove(&number);
+                self.place(&place).high_watermark(number, hw)?;
+            }
+            Observation::LogStart(place, number, start) => self.place(&place).log_start(number, start)?,
+            Observation::Served(place, number, from) => self.place(&place).served(number, from)?,
+            Observation::OutOfRange(place, number, from) => self.place(&place).out_of_range(number, from)?,
+            Observation::Trimming(place, id, upto) => self.place(&place).trimming(id, upto),
+            Observation::Trimmed(place, id, outcome) => self.place(&place).trimmed(id, outcome)?,
+            Observation::Missing(place, number) => self.check_missing(&place, number)?,
             Observation::Read(place, from, batches) => {
                 self.batches_read += self.place(&place).read(from, &batches)?;
             }
-            Observation::Created(topic) => {
-                self.created.entry(topic).or_insert(Topic::Created);
+            Observation::Creating(topic, partitions) => {
+                let model = TopicModel::asked_for(&topic, partitions);
+                let other = self.topics.insert(topic, model);
+                assert!(other.is_none(), "a topic's name is used once");
             }
-            Observation::Deleting(topic) => {
-                self.created.insert(topic, Topic::Deleting);
+            Observation::Created(topic) => self.topic(&topic)?.created(),
+            Observation::Deleting(topic) => self.topic(&topic)?.deleting(),
+            Observation::Growing(topic, id, partitions) => self.topic(&topic)?.growing(id, partitions),
+            Observation::Grown(topic, id, outcome) => {
+                let slot = match outcome {
+                    Growth::Done => 0,
+                    Growth::Refused => 1,
+                    Growth::Unknown => 2,
+                };
+                self.growths[slot] += 1;
+                self.topic(&topic)?.grown(id, outcome)?;
             }
-            Observation::Listed(topics) => self.check_topics(&topics)?,
+            Observation::AskedForTopics(number) => {
+                let certain = self.topics.iter().map(|(name, topic)| (name.clone(), topic.certain()));
+                self.asked_for_topics.insert(number, certain.filter(|(_, partitions)| *partitions > 0).collect());
+            }
+            Observation::Listed(number, topics) => self.check_topics(number, topics)?,
             Observation::ReadAll(place, start, end) => self.place(&place).check_complete(start, end)?,
             Observation::Broken(why) => return Err(Violation::new("answers-in-order", why)),
             Observation::Answered(kind) => *self.answered.entry(kind).or_default() += 1,
@@ -137,15 +191,45 @@ impl Oracle {
         self.places.get_mut(place).expect("it was just put there")
     }
 
-    fn is_deleting(&self, topic: &str) -> bool {
-        self.created.get(topic) == Some(&Topic::Deleting)
+    fn topic(&mut self, name: &str) -> Result<&mut TopicModel, Violation> {
+        let unknown = || Violation::new("topics-are-asked-for", format!("nobody asked for the topic {name}"));
+        self.topics.get_mut(name).ok_or_else(unknown)
     }
 
-    fn check_topics(&self, listed: &[String]) -> Result<(), Violation> {
-        for (topic, state) in &self.created {
-            if *state == Topic::Created && !listed.contains(topic) {
-                return Err(Violation::new("acked-topic-lost", format!("topic {topic} was created and is gone")));
+    fn is_deleting(&self, topic: &str) -> bool {
+        self.topics.get(topic).is_some_and(TopicModel::is_deleting)
+    }
+
+    fn is_certain(&self, place: &Place) -> bool {
+        self.topics.get(&place.topic).is_some_and(|topic| place.partition < topic.certain())
+    }
+
+    fn check_missing(&mut self, place: &Place, number: u64) -> Result<(), Violation> {
+        if self.asked_of_certain.remove(&number) && self.is_certain(place) {
+            let message = format!("{}-{} was there, and is said not to exist", place.topic, place.partition);
+            return Err(Violation::new("acked-partition-lost", message));
+        }
+        Ok(())
+    }
+
+    /// What was certain when all topics were asked for is listed, unless somebody deletes it meanwhile.
+    fn check_topics(&mut self, number: u64, listed: Vec<(String, i32)>) -> Result<(), Violation> {
+        let certain = self.asked_for_topics.remove(&number).unwrap_or_default();
+        let listed: BTreeMap<String, i32> = listed.into_iter().collect();
+        for (topic, least) in certain.iter().filter(|(topic, _)| !self.is_deleting(topic)) {
+            match listed.get(topic) {
+                None => {
+                    return Err(Violation::new("acked-topic-lost", format!("topic {topic} was there and is gone")));
+                }
+                Some(shown) if shown < least => {
+                    let message = format!("topic {topic} has {shown} partitions, and had {least} before the question");
+                    return Err(Violation::new("acked-partition-lost", message));
+                }
+                Some(_) => {}
             }
+        }
+        for (topic, partitions) in listed {
+            self.topic(&topic)?.shown(partitions)?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The model of one partition.
 
+use super::trims::{Trim, TrimId, Trims, Upto};
 use super::{Place, WriteId, unstamped};
 use crate::client::batch;
 use bytes::Bytes;
@@ -52,27 +53,41 @@ pub(super) struct PartitionModel {
     read: BTreeSet<i64>,
     /// Everything below was acknowledged or read: a high watermark told later may not be lower.
     known_end: i64,
-    /// The known end when each open question was asked.
-    asked: BTreeMap<u64, i64>,
+    /// What was certain when each open question was asked.
+    asked: BTreeMap<u64, Known>,
+    trims: Trims,
+    /// Records in all writes that were sent: there is never more in the log.
+    sent: i64,
     /// Whether the whole partition was read since the last write was acknowledged.
     complete: bool,
 }
 
+/// What is certain of a log at a moment.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    start: i64,
+    end: i64,
+}
+
 impl PartitionModel {
     pub(super) fn new(place: &Place) -> Self {
+        let name = format!("{}-{}", place.topic, place.partition);
         Self {
-            name: format!("{}-{}", place.topic, place.partition),
+            trims: Trims::new(&name),
+            name,
             writes: BTreeMap::new(),
             log: BTreeMap::new(),
             read: BTreeSet::new(),
             known_end: 0,
             asked: BTreeMap::new(),
+            sent: 0,
             complete: false,
         }
     }
 
     pub(super) fn sent(&mut self, write: WriteId, batch: Bytes) {
         let records = i64::from(u32::from_be_bytes(batch[57..61].try_into().expect("a batch has a header")));
+        self.sent += records;
         let known = self.writes.insert(write, Write { batch, records, outcome: None, at: None });
         assert!(known.is_none(), "a write is sent once");
     }
@@ -99,18 +114,56 @@ impl PartitionModel {
     }
 
     pub(super) fn asked(&mut self, number: u64) {
-        self.asked.insert(number, self.known_end);
+        self.asked.insert(number, Known { start: self.trims.start(), end: self.known_end });
     }
 
     pub(super) fn high_watermark(&mut self, number: u64, hw: i64) -> Result<(), Violation> {
-        let Some(known) = self.asked.remove(&number) else { return Ok(()) };
+        let Some(Known { end: known, .. }) = self.asked.remove(&number) else { return Ok(()) };
         if hw < known {
             let message =
                 format!("{}: the high watermark is {hw}, but {known} was known before the question", self.name);
             return Err(Violation::new("high-watermark-goes-back", message));
         }
+        if hw > self.sent {
+            let message =
+                format!("{}: the high watermark is {hw}, and only {} records were sent", self.name, self.sent);
+            return Err(Violation::new("records-from-nowhere", message));
+        }
         // What was told is durable: nobody may hear of less from now on.
         self.known_end = known.max(self.known_end).max(hw);
+        Ok(())
+    }
+
+    pub(super) fn trimming(&mut self, id: TrimId, upto: Upto) {
+        self.trims.trimming(id, upto);
+    }
+
+    pub(super) fn trimmed(&mut self, id: TrimId, outcome: Trim) -> Result<(), Violation> {
+        self.trims.trimmed(id, outcome, self.sent)
+    }
+
+    pub(super) fn log_start(&mut self, number: u64, start: i64) -> Result<(), Violation> {
+        let known = self.asked.get(&number).map_or(0, |known| known.start);
+        self.trims.told(known, start, self.sent)
+    }
+
+    pub(super) fn served(&mut self, number: u64, from: i64) -> Result<(), Violation> {
+        match self.asked.get(&number) {
+            Some(known) if from < known.start => {
+                let message =
+                    format!("{}: the log started at {}, and a fetch from {from} was served", self.name, known.start);
+                Err(Violation::new("deleted-records-served", message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn out_of_range(&mut self, number: u64, from: i64) -> Result<(), Violation> {
+        let Some(known) = self.asked.remove(&number) else { return Ok(()) };
+        if (self.trims.latest_start(self.sent)..=known.end).contains(&from) {
+            let message = format!("{}: offset {from} is said to be out of range", self.name);
+            return Err(Violation::new("kept-records-refused", message));
+        }
         Ok(())
     }
 
@@ -152,12 +205,12 @@ impl PartitionModel {
 
     /// The whole partition was read, from `start` to the high watermark `end`: nothing acknowledged may be missing.
     pub(super) fn check_complete(&mut self, start: i64, end: i64) -> Result<(), Violation> {
-        if start != 0 {
-            let message = format!("{}: the log starts at {start}, and nobody trimmed it", self.name);
-            return Err(Violation::new("log-start", message));
-        }
-        let mut next = start;
-        for (base, id) in self.log.range(start..end) {
+        self.trims.check_explained(start, end)?;
+        // The batch that a trim cuts through is kept whole.
+        let cut = self.log.range(..start).next_back().filter(|(base, id)| *base + self.writes[id].records > start);
+        let first = cut.map_or(start, |(base, _)| *base);
+        let mut next = first;
+        for (base, id) in self.log.range(first..end) {
             if *base != next {
                 let message = format!("{}: the offsets from {next} to {base} hold nothing", self.name);
                 return Err(Violation::new("offsets-dense", message));
@@ -174,7 +227,7 @@ impl PartitionModel {
             return Err(Violation::new("lost-write", message));
         }
         if let Some(base) =
-            self.log.range(start..end).find(|(base, _)| !self.read.contains(base)).map(|(base, _)| *base)
+            self.log.range(first..end).find(|(base, _)| !self.read.contains(base)).map(|(base, _)| *base)
         {
             let message = format!("{}: offset {base} is within the log and was never read", self.name);
             return Err(Violation::new("lost-write", message));

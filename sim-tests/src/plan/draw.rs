@@ -1,34 +1,10 @@
 //! How a plan is drawn from a seed.
 
-use super::{Disturbance, Numbers, Plan};
+use super::{Disturbance, Numbers, Plan, Profile};
 use karst_core::machine::Rng;
 use karst_runtime_sim::seed::{Seed, SeedTree};
+use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// What a campaign is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Profile {
-    /// Faults by swarm: each seed turns a random subset of them off.
-    #[default]
-    Swarm,
-    /// No faults but latency.
-    Calm,
-    /// Everything at once.
-    Storm,
-}
-
-impl Profile {
-    /// By name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        match name {
-            "swarm" => Some(Self::Swarm),
-            "calm" => Some(Self::Calm),
-            "storm" => Some(Self::Storm),
-            _ => None,
-        }
-    }
-}
 
 /// Classes of faults that are on or off together.
 const CLASSES: [fn(&mut Numbers, &mut Rng); 14] = [
@@ -69,34 +45,51 @@ impl Plan {
         let mut numbers = Numbers { root: rng.next_u64(), ..Numbers::default() };
         shape(&mut numbers, &mut rng.child("shape"));
         limits(&mut numbers, &mut rng.child("limits"));
+        profile.adapt(&mut numbers, &mut rng.child("profile"));
         faults(&mut numbers, profile, &mut rng.child("faults"));
-        let disturbances = disturbances(&numbers, profile, &mut rng.child("disturbances"));
-        Self { numbers, disturbances }
+        let disturbances = disturbances(&mut numbers, profile, &mut rng.child("disturbances"));
+        Self { numbers, disturbances, only: BTreeMap::new() }
     }
 }
 
 fn shape(n: &mut Numbers, rng: &mut Rng) {
     n.safety = rng.between(3_000_000, 9_000_000);
     n.clients = rng.between(2, 5);
-    n.pause = log_uniform(rng, 4_000, 40_000);
+    n.pause = log_uniform(rng, 3_000, 30_000);
     n.in_flight = rng.between(1, 6);
     n.timeout = log_uniform(rng, 500_000, 10_000_000);
     n.records = rng.between(1, 8);
-    n.value = log_uniform(rng, 16, 8_000);
+    // Large ones span blocks, and fill the ring.
+    n.value = if rng.chance(1, 4) { rng.between(2_000, 8_000) } else { log_uniform(rng, 16, 8_000) };
     n.topics = rng.between(1, 3);
     n.partitions = rng.between(1, 4);
     n.produce = rng.between(20, 80);
     n.fetch = rng.between(10, 50);
-    n.delete = rng.between(0, 2);
+    n.delete = if rng.chance(1, 8) { rng.between(4, 12) } else { rng.between(0, 2) };
+    // Where topics come and go, much waits, or is in flight, for one that is gone.
+    if rng.chance(1, 5) {
+        n.delete = rng.between(3, 12);
+        n.create = n.delete + 3;
+    }
+    n.grow = rng.between(0, 4);
+    n.grown = rng.between(2, 8);
+    n.trim = rng.between(0, 3);
 }
 
 fn limits(n: &mut Numbers, rng: &mut Rng) {
     n.batch = 8_192;
-    n.block = 4_096 * rng.between(1, 8);
+    n.block = 4_096 * log_uniform(rng, 1, 8);
+    // Half of all records are in several blocks.
+    if rng.chance(1, 4) {
+        n.block = 4_096 * rng.between(1, 2);
+        n.value = rng.between(3_500, 8_000);
+        n.records = rng.between(1, 2);
+    }
     n.depth = rng.between(1, 8);
-    // Two headers, and a ring that holds the largest batch a few times over.
-    n.ring = 8_192 + 4_096 * log_uniform(rng, 10, 64);
+    // Two headers, and a ring that holds the largest batch a few times over. Each start begins it anew.
+    n.ring = 8_192 + 4_096 * log_uniform(rng, 10, 48);
     n.window = log_uniform(rng, 24_576, 131_072);
+    n.compute_inline = log_uniform(rng, 16, 16_384);
     n.produce_credit = log_uniform(rng, 16_384, 262_144);
     n.answer_credit = log_uniform(rng, n.batch, 262_144);
     n.idle_credit = log_uniform(rng, 128, 8_192);
@@ -112,11 +105,14 @@ fn limits(n: &mut Numbers, rng: &mut Rng) {
     n.segments = rng.between(1, 5);
     n.retention = log_uniform(rng, 100_000, 3_000_000);
     n.scrub = log_uniform(rng, 1_000_000, 10_000_000);
+    n.attempt = log_uniform(rng, 100_000, 2_000_000);
+    n.stalled = log_uniform(rng, 250_000, 60_000_000);
     n.store_low = log_uniform(rng, 500, 5_000);
     n.store_high = n.store_low * rng.between(2, 6);
     n.store_page = rng.between(1, 10);
     n.store_unique_etags = rng.below(2);
     n.disk_high = log_uniform(rng, 100, 5_000);
+    n.copied_records = log_uniform(rng, 64, 16_384);
 }
 
 /// One seed in ten has no faults, one in ten a single class, one in twenty all; the others a random subset.
@@ -124,67 +120,71 @@ fn faults(n: &mut Numbers, profile: Profile, rng: &mut Rng) {
     let (kind, single) = (rng.below(20), rng.below(CLASSES.len() as u64) as usize);
     for (at, class) in CLASSES.iter().enumerate() {
         let mut own = rng.child(&format!("class/{at}"));
-        let drawn = own.chance(1, 2);
-        let on = match profile {
-            Profile::Calm => false,
-            Profile::Storm => true,
-            Profile::Swarm => match kind {
-                0..2 => false,
-                2..4 => at == single,
-                4 => true,
-                _ => drawn,
-            },
-        };
-        if on {
+        // What a crash leaves is what most of this is about.
+        let drawn = own.chance(if at == 0 { 3 } else { 2 }, 4);
+        if profile.has_faults(kind, at == single, drawn) {
             class(n, &mut own);
         }
     }
 }
 
-fn disturbances(n: &Numbers, profile: Profile, rng: &mut Rng) -> Vec<(Duration, Disturbance)> {
-    let micros = Duration::from_micros;
-    let mut all = Vec::new();
-    if profile == Profile::Calm {
-        return all;
-    }
-    let mut at = |rng: &mut Rng, what: Disturbance| all.push((micros(rng.between(100_000, n.safety)), what));
-    // Nearly every seed crashes: what a crash leaves is what most of this is about.
-    if !rng.chance(1, 12) {
-        for _ in 0..rng.between(2, 7) {
-            let down = micros(log_uniform(rng, 10_000, 500_000));
-            at(rng, Disturbance::Kill { down });
-        }
-    }
-    for _ in 0..rng.below(3) {
-        let down = micros(log_uniform(rng, 10_000, 300_000));
-        at(rng, Disturbance::Stop { down });
-    }
-    if rng.chance(1, 4) {
-        let lasts = micros(log_uniform(rng, 10_000, 5_000_000));
-        at(rng, Disturbance::Pause { lasts });
-    }
-    if rng.chance(1, 4) {
-        let lasts = micros(log_uniform(rng, 50_000, 3_000_000));
-        at(rng, Disturbance::Outage { lasts });
-    }
-    if rng.chance(1, 6) {
-        let lasts = micros(log_uniform(rng, 50_000, 3_000_000));
-        at(rng, Disturbance::Full { lasts });
-    }
-    if rng.chance(1, 4) {
-        let by_ms = rng.between(0, 20_000_000).cast_signed() - 10_000_000;
-        at(rng, Disturbance::ClockJump { by_ms });
-    }
-    if rng.chance(1, 30) {
-        let place = rng.below(1_000_000);
-        at(rng, Disturbance::Rot { at: place });
-    }
+/// What is done to the broker, and when. The time that it takes is added to the phase: a broker that is down, or waits
+/// for its store, is of no use to clients, and what follows would find it empty.
+fn disturbances(n: &mut Numbers, profile: Profile, rng: &mut Rng) -> Vec<(Duration, Disturbance)> {
+    let what = if profile == Profile::Calm { Vec::new() } else { what(profile, rng) };
+    let takes = |one: &Disturbance| match *one {
+        Disturbance::Kill { down } | Disturbance::Stop { down } => down + RESTART,
+        Disturbance::Pause { lasts } | Disturbance::Outage { lasts } | Disturbance::Full { lasts } => lasts,
+        Disturbance::Rot { .. } => RESTART,
+        Disturbance::ClockJump { .. } | Disturbance::Rival { .. } => Duration::ZERO,
+    };
+    let takes: u128 = what.iter().map(|one| takes(one).as_micros()).sum();
+    n.safety += u64::try_from(takes).unwrap_or(0) * profile.pace() / 1_000;
+    let at = |rng: &mut Rng| Duration::from_micros(rng.between(n.safety.min(100_000), n.safety));
+    let mut all: Vec<_> = what.into_iter().map(|one| (at(rng), one)).collect();
     all.sort_by_key(|(at, _)| *at);
     all
 }
 
+/// What a start takes, more or less: most of it is waiting for a store that fails.
+const RESTART: Duration = Duration::from_millis(300);
+
+fn what(profile: Profile, rng: &mut Rng) -> Vec<Disturbance> {
+    let lasts = |rng: &mut Rng, low: u64, high: u64| {
+        Duration::from_micros(log_uniform(rng, low, high) * profile.pace() / 1_000)
+    };
+    let mut all = Vec::new();
+    let (least, most, stops) = profile.ends();
+    // Nearly every seed crashes: what a crash leaves is what most of this is about.
+    if !rng.chance(1, 12) {
+        for _ in 0..rng.between(least, most) {
+            all.push(Disturbance::Kill { down: lasts(rng, 10_000, 500_000) });
+        }
+    }
+    for _ in 0..rng.between(0, stops) {
+        all.push(Disturbance::Stop { down: lasts(rng, 10_000, 300_000) });
+    }
+    if rng.chance(1, 4) {
+        all.push(Disturbance::Pause { lasts: lasts(rng, 10_000, 5_000_000) });
+    }
+    if rng.chance(1, 4) {
+        all.push(Disturbance::Outage { lasts: lasts(rng, 50_000, 3_000_000) });
+    }
+    if rng.chance(1, 6) {
+        all.push(Disturbance::Full { lasts: lasts(rng, 50_000, 3_000_000) });
+    }
+    if rng.chance(1, 4) {
+        let by_ms = rng.between(0, 20_000_000).cast_signed() - 10_000_000;
+        all.push(Disturbance::ClockJump { by_ms });
+    }
+    if rng.chance(1, 30) {
+        all.push(Disturbance::Rot { at: rng.below(1_000_000) });
+    }
+    all
+}
+
 /// Every order of magnitude equally likely.
-fn log_uniform(rng: &mut Rng, low: u64, high: u64) -> u64 {
+pub(super) fn log_uniform(rng: &mut Rng, low: u64, high: u64) -> u64 {
     let octaves = (high / low.max(1)).max(1).ilog2();
     let from = low << rng.below(u64::from(octaves) + 1);
     rng.between(from, (from * 2).min(high).max(from))

@@ -1,7 +1,7 @@
 //! What the numbers of a plan mean for machines and models.
 
 use super::Numbers;
-use crate::client::{Habits, Shares};
+use crate::client::{Habits, Shares, pack};
 use karst_core::limits::Limits;
 use karst_runtime_sim::clock::ClockKnobs;
 use karst_runtime_sim::disk::DiskKnobs;
@@ -17,6 +17,8 @@ impl Numbers {
         Limits {
             request: 1 << 20,
             batch: u32_of(self.batch),
+            inflated: pack::most_inflated(u32_of(self.batch)),
+            compute_inline: u32_of(self.compute_inline),
             control_request: u32_of(self.control_credit),
             connections: 64,
             produce_credit: self.produce_credit,
@@ -24,7 +26,9 @@ impl Numbers {
             large_produce_credit: self.produce_credit / 2,
             control_credit: self.control_credit,
             answer_credit: self.answer_credit,
+            copied_records: u32_of(self.copied_records),
             idle_credit: u32_of(self.idle_credit),
+            stalled_connection: micros(self.stalled),
             wal_block: u32_of(self.block),
             wal_depth: u32_of(self.depth),
             wal_window: self.window,
@@ -61,9 +65,12 @@ impl Numbers {
                 metadata: self.metadata,
                 create: self.create,
                 delete: self.delete,
+                grow: self.grow,
+                trim: self.trim,
             },
             topics: u32_of(self.topics),
             partitions: u32_of(self.partitions),
+            grown: u32_of(self.grown),
         }
     }
 

@@ -4,73 +4,79 @@
 //! its text can be read, edited and replayed, also after the code has changed.
 
 mod draw;
+mod general;
 mod knobs;
-mod text;
+mod profile;
 
-pub use draw::Profile;
+pub use general::VOCABULARY;
+pub use karst_runtime_sim::plan::PlanError;
+pub use profile::Profile;
 
-pub use text::PlanError;
-
+use karst_runtime_sim::gate::Occurrences;
+use karst_runtime_sim::plan::{self, Number, Role};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// A line is `field = "name", default;`, and may end in `=> ` and what else is known of it. See [`Number`].
 macro_rules! numbers {
-    ($($(#[$doc:meta])* $field:ident = $name:literal, $default:literal;)*) => {
+    ($($(#[$doc:meta])* $field:ident = $name:literal, $default:literal $(=> $(.$known:ident($($value:expr),*))+)?;)*) => {
         /// All numbers of a plan. Probabilities are in parts per million, times in microseconds, sizes in bytes.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Numbers {
+            /// Seed of everything that is drawn while the world runs.
+            pub root: u64,
             $($(#[$doc])* pub $field: u64,)*
         }
 
         impl Default for Numbers {
             fn default() -> Self {
-                Self { $($field: $default,)* }
+                Self { root: 1, $($field: $default,)* }
             }
         }
 
         impl Numbers {
-            /// Every number with its name, in the order in which they are written.
-            #[must_use]
-            pub fn all(&self) -> Vec<(&'static str, u64)> {
-                vec![$(($name, self.$field),)*]
+            /// Those of a general plan.
+            fn read(plan: &plan::Plan) -> Self {
+                let value = |name, default| plan.numbers.get(name).copied().unwrap_or(default);
+                Self { root: plan.root, $($field: value($name, $default),)* }
             }
 
-            /// The number of that name.
-            pub fn find(&mut self, name: &str) -> Option<&mut u64> {
-                match name {
-                    $($name => Some(&mut self.$field),)*
-                    _ => None,
-                }
+            /// Every number but the root, in the order in which they are written.
+            fn all(&self) -> [u64; NUMBERS.len()] {
+                [$(self.$field,)*]
             }
         }
+
+        static NUMBERS: &[Number] = &[$(Number::knob($name, $default)$($(.$known($($value),*))+)?,)*];
     };
 }
 
 numbers! {
-    /// Seed of everything that is drawn while the world runs.
-    root = "root", 1;
     /// How long faults happen.
-    safety = "phases.safety", 6_000_000;
+    safety = "phases.safety", 6_000_000 => .bounds(1, 100_000_000_000).role(Role::Horizon);
     /// Events after which a run that does not end is a failure.
-    events = "phases.events", 3_000_000;
+    events = "phases.events", 3_000_000 => .bounds(1, 100_000_000_000).role(Role::EventLimit);
     /// How long everything may take once faults have ended.
-    liveness = "phases.liveness", 400_000_000;
+    liveness = "phases.liveness", 400_000_000 => .bounds(1, 100_000_000_000).role(Role::Fixed);
+    /// Seed of the order in which ready owners run; at 0 the root decides.
+    schedule = "schedule", 0 => .bounds(0, u64::MAX).role(Role::Schedule);
 
     /// Clients.
-    clients = "clients", 3;
+    clients = "clients", 3 => .bounds(1, 1_000).simplest(1).role(Role::Count);
     /// Mean pause between two operations of a client.
     pause = "client.pause", 30_000;
     /// Requests in flight per client.
-    in_flight = "client.in-flight", 4;
+    in_flight = "client.in-flight", 4 => .bounds(1, 1_000).simplest(1).role(Role::Count);
     /// An answer that takes longer breaks the connection.
     timeout = "client.timeout", 3_000_000;
     /// Most records in a batch.
-    records = "client.records", 5;
+    records = "client.records", 5 => .bounds(1, 1_000).simplest(1).role(Role::Count);
     /// Most bytes in a value.
-    value = "client.value", 600;
+    value = "client.value", 600 => .bounds(8, 1 << 20).simplest(8).role(Role::Size);
     /// Most topics that a client creates.
-    topics = "client.topics", 2;
+    topics = "client.topics", 2 => .simplest(1).role(Role::Count);
     /// Most partitions of a topic.
-    partitions = "client.partitions", 3;
+    partitions = "client.partitions", 3 => .bounds(1, 1_000).simplest(1).role(Role::Count);
     /// Share of produce requests.
     produce = "client.share.produce", 50;
     /// Share of fetches.
@@ -83,23 +89,35 @@ numbers! {
     create = "client.share.create", 3;
     /// Share of topic deletions.
     delete = "client.share.delete", 1;
+    /// Share of wishes for more partitions.
+    grow = "client.share.grow", 0;
+    /// Share of wishes that records be deleted.
+    trim = "client.share.delete-records", 0;
+    /// Most partitions of a topic that a client makes grow.
+    grown = "client.grown-partitions", 6;
 
     /// The WAL's device.
-    ring = "wal.device", 139_264;
+    ring = "wal.device", 139_264 => .bounds(24_576, 1 << 30);
     /// Largest write to it.
     block = "wal.block", 16_384;
     /// Writes in flight.
-    depth = "wal.depth", 4;
+    depth = "wal.depth", 4 => .bounds(1, 1_000);
     /// Bytes accepted and not durable.
     window = "wal.window", 65_536;
     /// Largest record batch.
     batch = "limits.batch", 8_192;
+    /// Compressed batches of a request that together are so long are looked into at once, others by a job.
+    compute_inline = "limits.compute-inline", 1_024;
     /// Credit for requests with records.
     produce_credit = "limits.produce-credit", 65_536;
     /// Credit for all others.
     control_credit = "limits.control-credit", 65_536;
     /// Credit for records on their way out.
     answer_credit = "limits.answer-credit", 65_536;
+    /// Records that a fetch finds in one place are copied if they are shorter.
+    copied_records = "limits.copied-records", 16_384;
+    /// A client that does not go on in the middle of something is given up after so long.
+    stalled = "limits.stalled-connection", 60_000_000;
     /// Credit that a connection holds idle.
     idle_credit = "limits.idle-credit", 2_048;
     /// A cut is made at so many bytes.
@@ -107,7 +125,7 @@ numbers! {
     /// A cut is made at this age.
     cut_age = "cut.age", 500_000;
     /// Cuts uploaded at once.
-    uploads = "cut.uploads", 2;
+    uploads = "cut.uploads", 2 => .bounds(1, 1_000);
     /// A stream with more gets an object of its own.
     split = "cut.split", 8_192;
     /// A data block is closed at this size.
@@ -115,7 +133,7 @@ numbers! {
     /// The log cache keeps uploaded records up to this.
     log_cache = "log-cache", 16_384;
     /// Object ids per lease.
-    lease = "metadata.lease", 3;
+    lease = "metadata.lease", 3 => .bounds(1, 1_000);
     /// The head's entries become a segment beyond this.
     head_inline = "metadata.head-inline", 1_024;
     /// Segments become a snapshot beyond this.
@@ -132,52 +150,52 @@ numbers! {
     /// Longest usual disk write.
     disk_high = "disk.latency.high", 300;
     /// A write fails for good.
-    disk_write_error = "disk.write-error", 0;
+    disk_write_error = "disk.write-error", 0 => .fault();
     /// A write finds no space.
-    disk_no_space = "disk.no-space", 0;
+    disk_no_space = "disk.no-space", 0 => .fault();
     /// A read fails once.
-    disk_read_error = "disk.read-error", 0;
+    disk_read_error = "disk.read-error", 0 => .fault();
     /// The disk stalls.
-    disk_stall = "disk.stall", 0;
+    disk_stall = "disk.stall", 0 => .fault();
     /// A crash leaves any subset of the sectors in flight, instead of nothing.
-    crash_any = "disk.crash-any", 0;
+    crash_any = "disk.crash-any", 0 => .fault();
 
     /// Shortest request to the store.
     store_low = "store.latency.low", 2_000;
     /// Longest usual request.
     store_high = "store.latency.high", 20_000;
     /// A request takes far longer.
-    store_tail = "store.latency.tail", 0;
+    store_tail = "store.latency.tail", 0 => .fault();
     /// 503.
-    store_throttle = "store.throttle", 0;
+    store_throttle = "store.throttle", 0 => .fault();
     /// Another 5xx.
-    store_server_error = "store.server-error", 0;
+    store_server_error = "store.server-error", 0 => .fault();
     /// The connection to the store breaks.
-    store_cut_off = "store.cut-off", 0;
+    store_cut_off = "store.cut-off", 0 => .fault();
     /// No answer in time.
-    store_timeout = "store.timeout", 0;
+    store_timeout = "store.timeout", 0 => .fault();
     /// A failed request took effect all the same.
     store_done = "store.done-despite-error", 500_000;
     /// A failed request takes effect later.
     store_late = "store.late", 300_000;
     /// 409 without reason.
-    store_conflict = "store.conflict", 0;
+    store_conflict = "store.conflict", 0 => .fault();
     /// A read comes back truncated.
-    store_truncate = "store.truncate", 0;
+    store_truncate = "store.truncate", 0 => .fault();
     /// Names per page of a listing.
-    store_page = "store.page", 5;
+    store_page = "store.page", 5 => .bounds(1, 1_000);
 
     /// Each version of an object has an ETag of its own, instead of one made of its content.
     store_unique_etags = "store.unique-etags", 0;
 
     /// What arrives is cut anywhere.
-    net_split = "net.split", 0;
+    net_split = "net.split", 0 => .fault();
     /// A send stalls.
-    net_stall = "net.stall", 0;
+    net_stall = "net.stall", 0 => .fault();
     /// A connection breaks.
-    net_reset = "net.reset", 0;
+    net_reset = "net.reset", 0 => .fault();
     /// One side does not notice a break.
-    net_half_open = "net.half-open", 0;
+    net_half_open = "net.half-open", 0 => .fault();
 
     /// A monotonic clock runs fast or slow, in parts per million.
     drift = "clock.drift", 0;
@@ -218,9 +236,14 @@ pub enum Disturbance {
         /// By so many milliseconds, back or forth.
         by_ms: i64,
     },
+    /// Another broker is started on the same bucket, by mistake.
+    Rival {
+        /// For so long.
+        lasts: Duration,
+    },
     /// A sector of the WAL's device rots while the broker is down: a crash, then damage, then a start.
     Rot {
-        /// Which part of the device, in parts per million of its length.
+        /// Which sector, in parts per million of those that are worth it.
         at: u64,
     },
 }
@@ -232,4 +255,6 @@ pub struct Plan {
     pub numbers: Numbers,
     /// What is done to the broker, and when; ascending.
     pub disturbances: Vec<(Duration, Disturbance)>,
+    /// Names of which only some occurrences happen.
+    pub only: BTreeMap<String, Occurrences>,
 }

@@ -1,45 +1,37 @@
 //! White-box invariants: what must be true of the bucket and of the machines, besides what clients see.
 
-use karst_core::controller::Controller;
+use super::ledger::Ledger;
+use super::rival::RIVAL;
 use karst_core::data_object;
 use karst_core::metadata::{Image, ObjectState};
 use karst_runtime_sim::broker::Broker;
-use karst_runtime_sim::exec::{Store, World};
-use karst_runtime_sim::store::{Applied, Change};
-use std::cell::RefCell;
-use std::rc::Rc;
+use karst_runtime_sim::exec::Store;
 
-/// The controller of the broker that is up.
-pub(super) type Watched = Rc<RefCell<Option<Rc<RefCell<Controller>>>>>;
-
-/// No object that the metadata calls live is ever deleted.
-pub(super) fn watch_bucket(world: &World, store: &Store, watched: &Watched) {
-    let (world, watched) = (world.clone(), watched.clone());
-    store.watch(move |applied: &Applied| match &applied.change {
-        Change::Put { key, .. } if data_object::parse_key(key).is_some() => world.count("objects.uploaded"),
-        Change::Put { .. } => {}
-        Change::Deleted { key } => {
-            let Some(id) = data_object::parse_key(key) else { return };
-            let controller = watched.borrow().clone();
-            let Some(controller) = controller else { return };
-            let Ok(controller) = controller.try_borrow() else { return };
-            let state = controller.image().and_then(|image| image.objects.get(&id)).map(|object| object.state);
-            if let Some(ObjectState::Live(_)) = state {
-                world.fail("live-object-deleted", "bucket", format!("{key} is live and was deleted"));
-            }
-        }
-    });
+/// Which machine knows of an entry that is not in the bucket.
+pub(super) fn heard_too_early(broker: &Broker, ledger: &Ledger) -> Option<String> {
+    let durable = ledger.image().map(|image| image.seq).unwrap_or_default();
+    let (shard, node, controller) = (broker.shard.borrow(), broker.node.borrow(), broker.controller.borrow());
+    let all = [("controller", controller.image()), ("node", node.image()), ("shard", shard.image())];
+    let (who, image) = all.into_iter().find(|(_, image)| image.is_some_and(|image| image.seq > durable))?;
+    let heard = image.map(|image| image.seq).unwrap_or_default();
+    Some(format!("the {who} knows of entry {heard}, and the bucket ends at {durable}"))
 }
 
 /// What a quiet broker must not have: uncommitted records, garbage in the bucket, credit that is out, replicas that
 /// differ.
-pub(super) fn pending(broker: &Broker, store: &Store) -> Option<String> {
+pub(super) fn pending(broker: &Broker, store: &Store, ledger: &Ledger) -> Option<String> {
     let (shard, node, controller) = (broker.shard.borrow(), broker.node.borrow(), broker.controller.borrow());
     let (Some(image), Some(replica), Some(followed)) = (controller.image(), shard.image(), node.image()) else {
         return Some("a replica has no image".into());
     };
     if image != replica || image != followed {
         return Some("the replicas of the metadata differ".into());
+    }
+    if store.model().coming_puts().any(|(_, from, ..)| from == RIVAL) {
+        return Some("a put of the other broker's is on its way".into());
+    }
+    if ledger.image().as_deref() != Some(image) {
+        return Some("the metadata is not what the bucket says".into());
     }
     if broker.sessions() > 0 {
         return Some(format!("{} sessions are open", broker.sessions()));

@@ -7,6 +7,7 @@ use karst_core::machine::Rope;
 use karst_runtime_sim::clock::NodeClock;
 use karst_runtime_sim::exec::{Address, Connection, Net, NetHost, Owner, Process, World};
 use karst_runtime_sim::net::{Host, NetEvent, SendTag};
+use karst_runtime_sim::report::Counters;
 use karst_runtime_sim::seed::SeedTree;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -22,6 +23,8 @@ pub(super) struct Clients {
 /// One client and its connection.
 pub(super) struct One {
     owner: Owner<Client>,
+    /// The plan leaves out all that it would do.
+    is_off: bool,
 }
 
 /// What a client's effects act on.
@@ -43,7 +46,7 @@ impl Clients {
             let process = world.start_process(&format!("client-{id}"), NodeClock::perfect(world.now()));
             let host = net.attach(&process, Host(100 + id));
             let address = process.mailbox("client");
-            let machine = Client::new(id, numbers.habits(), tree.client(id));
+            let machine = Client::new(id, numbers.habits(), tree.client(id), world.gate().clone());
             let shell = Rc::new(Shell {
                 process: process.clone(),
                 host,
@@ -54,13 +57,16 @@ impl Clients {
                 sends: Cell::new(0),
             });
             let owner = process.drive(&address, machine, move |effect| shell.perform(effect));
-            Rc::new(One { owner })
+            let is_off = world.gate().is_shut(process.name());
+            Rc::new(One { owner, is_off })
         });
-        Self { net: net.clone(), all: all.collect() }
+        let all: Vec<Rc<One>> = all.collect();
+        count_requests(world, &all[1..]);
+        Self { net: net.clone(), all }
     }
 
     pub(super) fn start(&self) {
-        for one in &self.all[1..] {
+        for one in self.all[1..].iter().filter(|one| !one.is_off) {
             one.owner.address().send(client::Input::Start);
         }
     }
@@ -88,6 +94,36 @@ impl Clients {
 
     pub(super) fn is_done(&self, one: &Rc<One>) -> bool {
         one.owner.machine().is_done()
+    }
+}
+
+/// Puts into the report what clients asked for.
+fn count_requests(world: &World, clients: &[Rc<One>]) {
+    let clients = clients.to_vec();
+    world.count_at_end(move || {
+        let mut sum = Counters::default();
+        for client in &clients {
+            for (kind, count) in client.owner.machine().asked() {
+                sum.add_many(requests_of(kind), *count);
+            }
+        }
+        sum
+    });
+}
+
+/// The counter of a kind of request. See [`super::report`].
+fn requests_of(kind: &str) -> &'static str {
+    match kind {
+        "api-versions" => "requests.api-versions",
+        "metadata" => "requests.metadata",
+        "produce" => "requests.produce",
+        "fetch" => "requests.fetch",
+        "list-offsets" => "requests.list-offsets",
+        "create-topic" => "requests.create-topic",
+        "delete-topic" => "requests.delete-topic",
+        "grow-topic" => "requests.grow-topic",
+        "garbage" => "requests.garbage",
+        _ => "requests.other",
     }
 }
 

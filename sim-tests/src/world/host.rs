@@ -1,37 +1,43 @@
 //! The broker's host: its process comes and goes, its disk and its bucket stay.
 
+use super::aim::Aim;
+use super::checks;
 use super::clients::BROKER;
-use super::{Judge, checks};
+use super::ledger::Ledger;
+use super::marksman::Marksman;
+use super::rival::{RIVAL, Rival};
+use super::rot::{self, Rot};
+use super::troubles::Troubles;
 use crate::plan::Numbers;
+use bytes::Bytes;
 use karst_core::disk::{DevicePos, SECTOR};
 use karst_core::id::NodeId;
 use karst_core::limits::Limits;
 use karst_core::machine::Rng;
 use karst_core::mail::Halt;
+use karst_core::wal::ring::header::{Header, SLOTS};
 use karst_runtime_sim::broker::{self, Broker};
 use karst_runtime_sim::clock::NodeClock;
-use karst_runtime_sim::disk::{DiskKnobs, SimDisk};
+use karst_runtime_sim::disk::{DiskKnobs, Image, SimDisk};
 use karst_runtime_sim::exec::{Disk, Net, Store, World};
+use karst_runtime_sim::fault::Label;
 use karst_runtime_sim::net::SimNet;
 use karst_runtime_sim::seed::SeedTree;
 use karst_runtime_sim::store::{Caller, Mode, SimStore};
-use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
-const NODE: u32 = 1;
-const CALLER: Caller = Caller(NODE);
+const NODE: NodeId = NodeId(1);
+const CALLER: Caller = Caller(NODE.0);
 
-/// What a crash is aimed at.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Aim {
-    Disk,
-    Bucket,
-}
+/// What the disk counts for which a broker may end itself.
+const DISK_ERRORS: [&str; 3] = ["disk.read_error", "disk.write_error", "disk.no_space"];
+/// What the store counts besides requests that failed.
+const STORE_EFFECTS: [&str; 3] = ["store.done_despite_error", "store.late", "store.lost_with_caller"];
 
 pub(super) struct Host {
     world: World,
     tree: SeedTree,
-    judge: Judge,
     limits: Limits,
     calm: DiskKnobs,
     disk: Disk,
@@ -40,39 +46,49 @@ pub(super) struct Host {
     nemesis: Rng,
     clock: NodeClock,
     incarnations: u32,
-    broker: Option<Broker>,
+    broker: Option<Rc<Broker>>,
+    marksman: Marksman,
+    ledger: Ledger,
+    /// It was asked why the last incarnation ended itself.
+    was_examined: bool,
     /// The disk's errors when it started.
     errors_before: u64,
-    /// The store answered nothing for a while, at some time.
-    had_outage: bool,
-    /// What the last incarnation had in flight was decided.
-    was_buried: bool,
-    watched: checks::Watched,
+    /// Heads that others had put when it started.
+    rivals_before: u64,
+    troubles: Troubles,
+    /// Of which it is not known yet what the broker makes of it.
+    rot: Option<Rot>,
+    rival: Option<Rival>,
+    rivals: u32,
 }
 
 impl Host {
-    pub(super) fn new(world: &World, numbers: &Numbers, tree: &SeedTree, judge: Judge) -> Self {
-        let disk = SimDisk::new(numbers.ring, numbers.disk(), &tree.disk(NODE));
+    pub(super) fn new(world: &World, numbers: &Numbers, tree: &SeedTree) -> Self {
+        let limits = numbers.limits();
+        let disk = Disk::new(world, SimDisk::new(numbers.ring, numbers.disk(), &tree.disk(NODE.0)));
         let store = Store::new(world, SimStore::new(numbers.store(), &tree.store()));
-        let watched: checks::Watched = Rc::new(RefCell::new(None));
-        checks::watch_bucket(world, &store, &watched);
+        let nemesis = tree.nemesis();
         Self {
-            limits: numbers.limits(),
             calm: Numbers { disk_low: numbers.disk_low, disk_high: numbers.disk_high, ..Numbers::default() }.disk(),
-            disk: Disk::new(world, disk),
-            store,
             net: Net::new(world, SimNet::new(numbers.net(), tree.net())),
-            nemesis: tree.nemesis(),
-            clock: NodeClock::draw(world.now(), numbers.clock(), &mut tree.clock(NODE)),
+            clock: NodeClock::draw(world.now(), numbers.clock(), &mut tree.clock(NODE.0)),
             incarnations: 0,
             broker: None,
+            marksman: Marksman::new(world, &disk, &store, CALLER, nemesis.child("marksman")),
+            ledger: Ledger::watch(world, &store),
+            was_examined: true,
             errors_before: 0,
-            had_outage: false,
-            was_buried: true,
+            rivals_before: 0,
+            troubles: Troubles::new(limits.store_attempt, limits.drain),
+            rot: None,
+            rival: None,
+            rivals: 0,
             world: world.clone(),
             tree: tree.clone(),
-            judge,
-            watched,
+            limits,
+            disk,
+            store,
+            nemesis,
         }
     }
 
@@ -80,17 +96,23 @@ impl Host {
         self.net.clone()
     }
 
+    /// A disturbance of the plan begins: from now on fates are drawn for it alone, whatever was drawn for others.
+    pub(super) fn face(&mut self, planned: Duration) {
+        self.nemesis = self.tree.nemesis().child(&format!("at/{}", planned.as_micros()));
+        self.marksman.face(self.nemesis.child("marksman"));
+    }
+
     /// Starts the broker, unless it is up.
     pub(super) fn start(&mut self) {
         if self.is_up() {
             return;
         }
-        // One that ended itself a moment ago, unseen.
-        if self.broker.as_ref().is_some_and(|broker| broker.halted().is_some() && !self.was_buried) {
-            self.after_death();
-        }
-        self.was_buried = false;
+        // It may have ended itself a moment ago, unseen.
+        self.examine();
+        self.was_examined = false;
         self.errors_before = self.disk_errors();
+        self.rivals_before = self.ledger.heads_of_others(CALLER);
+        self.troubles.started();
         self.let_go();
         self.incarnations += 1;
         let clock = self.clock.restarted(self.world.now());
@@ -101,10 +123,11 @@ impl Host {
             caller: CALLER,
             net: self.net.attach(&process, BROKER),
         };
-        let rng = self.tree.core(NODE, self.incarnations);
-        match Broker::start(&process, parts, NodeId(NODE), &self.limits, &rng) {
+        let rng = self.tree.core(NODE.0, self.incarnations);
+        match Broker::start(&process, parts, NODE, &self.limits, &rng) {
             Ok(broker) => {
-                *self.watched.borrow_mut() = Some(broker.controller.clone());
+                let broker = Rc::new(broker);
+                self.marksman.follow(&broker, self.incarnations);
                 self.broker = Some(broker);
                 self.world.count("broker.starts");
             }
@@ -112,81 +135,149 @@ impl Host {
         }
     }
 
-    /// Whether something is on its way to the disk, or to the bucket: when a crash is most telling. Which of the two
-    /// is drawn for each crash.
-    pub(super) fn is_busy(&self, aim: Aim) -> bool {
-        match aim {
-            Aim::Disk => self.disk.model().in_flight() > 0,
-            Aim::Bucket => self.store.model().in_flight() > 0,
-        }
+    /// Lies in wait for the broker, which serves or starts.
+    pub(super) fn aim(&mut self) {
+        let aim = if self.is_ready() { Aim::draw(&mut self.nemesis) } else { Aim::draw_at_start(&mut self.nemesis) };
+        self.marksman.aim(aim);
     }
 
-    pub(super) fn draw_aim(&mut self) -> Aim {
-        if self.nemesis.chance(1, 2) { Aim::Disk } else { Aim::Bucket }
+    /// Whether the start after a crash is to crash as well.
+    pub(super) fn draws_another(&mut self) -> bool {
+        self.nemesis.chance(1, 3)
     }
 
     /// `kill -9`, and a power failure for what its disk has in flight.
     pub(super) fn kill(&mut self) {
-        if let Some(broker) = self.broker.as_ref().filter(|broker| broker.process.is_alive()) {
-            self.clock = broker.process.next_clock();
-            broker.process.kill();
-            self.world.count("broker.crashes");
-            self.after_death();
+        self.marksman.kill();
+    }
+
+    /// What is to be seen from outside, and a new start for a broker that ended itself: it must have had a reason.
+    pub(super) fn supervise(&mut self) {
+        self.troubles.observe(self.world.now(), self.store_failures());
+        if self.is_up() {
+            self.look();
+        } else if self.halted().is_some() {
+            self.examine();
+            self.start();
         }
     }
 
-    /// A broker that ended itself must have had a reason. It is started again.
-    pub(super) fn supervise(&mut self) {
-        if self.is_up() || self.broker.is_none() {
+    /// What it lives by must be durable, and what is rotten must not have passed unnoticed.
+    fn look(&mut self) {
+        let Some(broker) = &self.broker else { return };
+        if let Some(early) = checks::heard_too_early(broker, &self.ledger) {
+            self.world.fail("heard-is-durable", "world", early);
+        }
+        if let Some(rot) = self.rot.take_if(|_| broker.is_ready()) {
+            self.world.count("rot.survived");
+            if rot.label == Label::MustDetect {
+                let message = format!("acknowledged records rot at {} of the device, and the broker serves", rot.at.0);
+                self.world.fail("rot-is-detected", "world", message);
+            }
+        }
+    }
+
+    /// A broker that ended itself must have had a reason.
+    fn examine(&mut self) {
+        if self.was_examined || self.is_up() {
             return;
         }
-        match self.halted() {
-            Some(Halt::WalRefused(why)) if !self.judge.is_damaged() => {
-                self.world.fail("wal-refused", "node", format!("the broker refuses an undamaged WAL: {why}"));
-            }
-            Some(Halt::WalRefused(_)) => return,
-            Some(Halt::NotStarted) => self.world.count("broker.stops-early"),
-            Some(Halt::Clean) => self.world.count("broker.stops-clean"),
-            Some(Halt::WalPoisoned(why)) => {
-                self.world.count("broker.stops-poisoned");
-                self.demand(self.disk_errors() > self.errors_before, "wal-poisoned", &why);
-            }
-            Some(Halt::WalUnreadable(why)) => {
-                self.world.count("broker.stops-unreadable");
-                self.demand(self.disk_errors() > self.errors_before, "wal-unreadable", &why);
-            }
-            Some(Halt::Bucket(why)) => {
-                self.world.count("broker.stops-bucket");
-                self.demand(self.had_outage, "bucket-refused", &why);
-            }
-            // There is one broker: nobody can have taken its place.
-            Some(Halt::Fenced(why)) => self.demand(false, "fenced", &why),
-            None => return,
+        self.was_examined = true;
+        if let Some(broker) = &self.broker {
+            self.clock = broker.process.next_clock();
         }
-        self.after_death();
-        self.start();
-    }
-
-    /// A broker ends itself only for a fault that was injected.
-    fn demand(&self, is_explained: bool, invariant: &str, why: &str) {
+        let Some(halt) = self.halted() else { return };
+        self.marksman.bury();
+        let has_failed = self.disk_errors() > self.errors_before;
+        let (count, is_explained, invariant, why) = match halt {
+            Halt::NotStarted => {
+                ("broker.stops-early", self.troubles.is_asked_to_stop(), "stops-when-asked", String::new())
+            }
+            Halt::Clean => ("broker.stops-clean", self.troubles.is_asked_to_stop(), "stops-when-asked", String::new()),
+            Halt::WalRefused(why) => ("broker.stops-refused", self.restore(), "wal-refused", why),
+            Halt::WalPoisoned(why) => ("broker.stops-poisoned", has_failed, "wal-poisoned", why),
+            Halt::WalUnreadable(why) => ("broker.stops-unreadable", has_failed, "wal-unreadable", why),
+            Halt::Bucket(why) => {
+                let gave_up = self.troubles.explain_giving_up(self.world.now());
+                ("broker.stops-bucket", gave_up, "bucket-refused", why)
+            }
+            Halt::Fenced(why) => {
+                let has_rival = self.ledger.heads_of_others(CALLER) > self.rivals_before;
+                ("broker.stops-fenced", has_rival, "fenced", why)
+            }
+        };
+        self.world.count(count);
         if !is_explained {
             self.world.fail(invariant, "node", format!("the broker ended itself without cause: {why}"));
         }
     }
 
-    fn disk_errors(&self) -> u64 {
-        let model = self.disk.model();
-        ["disk.read_error", "disk.write_error", "disk.no_space"].iter().map(|kind| model.fired().get(kind)).sum()
+    /// The broker refuses its WAL. If it is right, the operator does what it says: he restores what was rotten, or
+    /// clears a device on which nothing but a torn first header ever was.
+    fn restore(&mut self) -> bool {
+        if let Some(rot) = self.rot.take() {
+            self.world.count("rot.detected");
+            self.disk.model().mend();
+            return rot.label != Label::MustRecover;
+        }
+        let is_torn = self.has_only_a_torn_header();
+        if is_torn {
+            self.world.count("wal.first-header-torn");
+            self.disk.model().replace(Image::default());
+        }
+        is_torn
     }
 
-    fn after_death(&mut self) {
-        self.disk.crash(&mut self.nemesis);
-        self.store.crash(CALLER, &mut self.nemesis);
-        self.was_buried = true;
-        self.let_go();
+    fn has_only_a_torn_header(&self) -> bool {
+        let is_named =
+            self.ledger.image().is_some_and(|all| all.nodes.get(&NODE).is_some_and(|n| !n.epochs.is_empty()));
+        let slots = self.device((SLOTS * SECTOR) as usize);
+        let (first, second) = slots.split_at(SECTOR as usize);
+        !is_named && Header::decode(&slots.slice(..first.len())).is_err() && second.iter().all(|byte| *byte == 0)
     }
 
-    pub(super) fn stop(&self) {
+    fn device(&self, len: usize) -> Bytes {
+        self.disk.model().image(self.world.now()).read(DevicePos(0), len).into()
+    }
+
+    /// Damages a sector of the device, which `place` says.
+    pub(super) fn rot(&mut self, place: u64) {
+        self.disk.model().mend();
+        let size = self.disk.model().size();
+        let device = self.device(size as usize);
+        self.rot = rot::choose(&device, NODE, self.ledger.image().as_deref(), place);
+        let Some(rot) = &mut self.rot else { return };
+        // What it sent before it died may yet commit what is there.
+        let is_committing = self.store.model().coming_puts().any(|(key, ..)| key.0.starts_with("meta/"));
+        if rot.label == Label::MustDetect && is_committing {
+            rot.label = Label::Ambiguous;
+        }
+        self.world.note("nemesis", &(rot.at, rot.label));
+        self.disk.model().rot(self.world.now(), rot.at, SECTOR);
+    }
+
+    /// Whether the broker has shown what it makes of the rot.
+    pub(super) fn is_rot_judged(&self) -> bool {
+        self.rot.is_none()
+    }
+
+    /// Somebody starts another broker on the same bucket, by mistake.
+    pub(super) fn start_rival(&mut self) {
+        self.rivals += 1;
+        self.world.count("rival");
+        let rng = self.tree.core(RIVAL.0, self.rivals);
+        self.rival = Some(Rival::start(&self.world, &self.store, &self.limits, rng));
+    }
+
+    /// And ends it.
+    pub(super) fn kill_rival(&mut self) {
+        if let Some(rival) = self.rival.take() {
+            rival.kill();
+        }
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.troubles.asked_to_stop(self.world.now());
         if let Some(broker) = &self.broker {
             broker.stop();
         }
@@ -205,20 +296,21 @@ impl Host {
         }
     }
 
-    pub(super) fn begin_outage(&mut self) {
-        self.had_outage = true;
+    pub(super) fn begin_outage(&self) {
         self.store.model().set_mode(Mode::Outage);
+        self.world.band("store", "mode", Some("outage".into()));
         self.world.count("store.outage");
     }
 
-    pub(super) fn fill_store(&mut self) {
-        self.had_outage = true;
+    pub(super) fn fill_store(&self) {
         self.store.model().set_mode(Mode::NoSpace);
+        self.world.band("store", "mode", Some("no space".into()));
         self.world.count("store.full");
     }
 
     pub(super) fn end_outage(&self) {
         self.store.model().set_mode(Mode::Normal);
+        self.world.band("store", "mode", None);
     }
 
     pub(super) fn jump_clock(&self, by_ms: i64) {
@@ -228,22 +320,17 @@ impl Host {
         }
     }
 
-    /// Damages a sector of the ring, at that part of the device.
-    pub(super) fn rot(&self, place: u64) {
-        let size = self.disk.model().size();
-        let sectors = size / SECTOR - 2;
-        let sector = 2 + place * sectors / 1_000_000;
-        self.disk.model().rot(self.world.now(), DevicePos(sector * SECTOR), SECTOR);
-    }
-
     /// No more faults, and the broker is up.
     pub(super) fn heal(&mut self) {
         self.resume();
+        self.kill_rival();
         self.end_outage();
         self.store.model().heal();
         self.disk.model().set_knobs(self.calm);
-        if !self.judge.is_damaged() {
-            self.disk.model().heal();
+        self.disk.model().heal();
+        // It may have read what was rotten a moment ago.
+        if let Some(rot) = &mut self.rot {
+            rot.label = Label::Ambiguous;
         }
         self.supervise();
         self.start();
@@ -254,11 +341,11 @@ impl Host {
     }
 
     pub(super) fn is_ready(&self) -> bool {
-        self.broker.as_ref().is_some_and(Broker::is_ready)
+        self.broker.as_ref().is_some_and(|broker| broker.is_ready())
     }
 
     pub(super) fn halted(&self) -> Option<Halt> {
-        self.broker.as_ref().and_then(Broker::halted)
+        self.broker.as_ref().and_then(|broker| broker.halted())
     }
 
     /// What is still to be done before everything is quiet.
@@ -266,7 +353,7 @@ impl Host {
         let Some(broker) = self.broker.as_ref().filter(|broker| broker.is_ready()) else {
             return Some("the broker does not serve".into());
         };
-        checks::pending(broker, &self.store)
+        checks::pending(broker, &self.store, &self.ledger)
     }
 
     pub(super) fn state(&self) -> String {
@@ -277,9 +364,25 @@ impl Host {
     }
 
     pub(super) fn dismantle(&mut self) {
+        self.marksman.look_back();
         self.let_go();
+        self.kill_rival();
+        self.marksman.let_go();
         self.broker = None;
-        self.watched.borrow_mut().take();
+    }
+
+    /// Errors that the disk reported, of any kind.
+    fn disk_errors(&self) -> u64 {
+        let model = self.disk.model();
+        let fired = model.fired();
+        DISK_ERRORS.iter().map(|kind| fired.get(kind)).sum()
+    }
+
+    /// Requests to the store that failed or took too long.
+    fn store_failures(&self) -> u64 {
+        let model = self.store.model();
+        let failures = model.fired().iter().filter(|(kind, _)| !STORE_EFFECTS.contains(kind));
+        failures.map(|(_, count)| count).sum()
     }
 
     fn let_go(&self) {

@@ -8,10 +8,17 @@
 //!  stop      the broker is stopped as an operator does, and leaves nothing behind
 //! ```
 
+mod aim;
 mod checks;
 mod clients;
 mod host;
+mod ledger;
+mod marks;
+mod marksman;
 mod report;
+mod rival;
+mod rot;
+mod troubles;
 
 pub use report::Report;
 
@@ -20,7 +27,8 @@ use crate::plan::{Disturbance, Plan};
 use clients::Clients;
 use host::Host;
 use karst_core::mail::Halt;
-use karst_runtime_sim::exec::{self, World};
+use karst_runtime_sim::exec::{self, Point, World};
+use karst_runtime_sim::recording::Record;
 use karst_runtime_sim::seed::{Seed, SeedTree};
 use karst_runtime_sim::time::SimTime;
 use karst_runtime_sim::trace::LogOptions;
@@ -35,68 +43,68 @@ pub struct Options {
     pub log: LogOptions,
     /// Stop after this event.
     pub until: Option<u64>,
+    /// Whether to record every entry.
+    pub record: Record,
+    /// Call [`breakpoint`](karst_runtime_sim::exec::breakpoint) right before this event.
+    pub break_at: Option<u64>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { log: LogOptions::OFF, until: None }
+        Self { log: LogOptions::OFF, until: None, record: Record::Nothing, break_at: None }
     }
 }
 
 /// How often a phase looks whether it is over.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// How often it is looked whether a crash has come.
+const SHORT_LOOK: Duration = Duration::from_millis(1);
+
 /// Runs a plan to its end.
 #[must_use]
 pub fn run(plan: Plan, options: Options) -> Report {
+    run_prepared(plan, options, |_| ())
+}
+
+/// The same, with somebody who watches: see [`World::watch`].
+#[must_use]
+pub fn run_watched(plan: Plan, options: Options, watcher: impl FnMut(&World, Point) + Send + 'static) -> Report {
+    run_prepared(plan, options, |world| world.watch(watcher))
+}
+
+fn run_prepared(plan: Plan, options: Options, prepare: impl FnOnce(&World) + Send) -> Report {
     let tree = SeedTree::new(Seed(plan.numbers.root));
     let limits = exec::Limits {
         events: plan.numbers.events,
         time: Duration::from_micros(plan.numbers.safety + plan.numbers.liveness) + Duration::from_secs(60),
         until: options.until,
     };
-    let exec = exec::Options { limits, log: options.log, ..exec::Options::new(tree.schedule()) };
+    let Options { log, record, break_at, .. } = options;
+    let schedule = Some(plan.numbers.schedule).filter(|schedule| *schedule != 0).map_or(tree.schedule(), Seed);
+    let exec = exec::Options { limits, log, record, break_at, ..exec::Options::new(schedule) };
     let text = plan.to_text();
-    let report = exec::run(exec, |world| async move { Run::new(&world, plan, &tree).play().await });
-    Report::new(text, report)
+    let scenario = |world: World| {
+        prepare(&world);
+        async move { Run::new(&world, plan, &tree).play().await }
+    };
+    Report::new(text, exec::run(exec, scenario))
 }
 
 /// What the oracle hears from everywhere.
 #[derive(Clone, Default)]
-struct Judge(Rc<RefCell<Judging>>);
-
-#[derive(Default)]
-struct Judging {
-    oracle: Oracle,
-    /// The only copy of something was damaged: losing it is legal, serving it is not.
-    is_damaged: bool,
-}
+struct Judge(Rc<RefCell<Oracle>>);
 
 impl Judge {
     fn observe(&self, world: &World, seen: crate::oracle::Observation) {
-        let judged = self.0.borrow_mut().oracle.observe(seen);
+        let judged = self.0.borrow_mut().observe(seen);
         if let Err(violation) = judged {
             self.accuse(world, &violation);
         }
     }
 
     fn accuse(&self, world: &World, violation: &Violation) {
-        // The rotten end of a log is lost, and its offsets are given again.
-        let is_loss = ["lost-write", "offsets-dense", "high-watermark-goes-back", "inconsistent-offsets"]
-            .contains(&violation.invariant);
-        if self.is_damaged() && is_loss {
-            world.count("rot.loss-that-is-legal");
-            return;
-        }
         world.fail(violation.invariant, "oracle", violation.message.clone());
-    }
-
-    fn is_damaged(&self) -> bool {
-        self.0.borrow().is_damaged
-    }
-
-    fn damage(&self) {
-        self.0.borrow_mut().is_damaged = true;
     }
 }
 
@@ -116,30 +124,41 @@ struct Ended {
 
 impl Run {
     fn new(world: &World, plan: Plan, tree: &SeedTree) -> Self {
+        world.gate().restrict(plan.only.clone());
         let judge = Judge::default();
-        let host = Host::new(world, &plan.numbers, tree, judge.clone());
+        let host = Host::new(world, &plan.numbers, tree);
         let clients = Clients::new(world, &plan.numbers, tree, host.net(), judge.clone());
         Self { world: world.clone(), plan, judge, host, clients }
     }
 
     async fn play(mut self) -> Ended {
+        marks::watch(&self.world);
+        self.phase("safety");
         self.host.start();
+        if self.plan.disturbances.iter().any(|(_, what)| matches!(what, Disturbance::Kill { .. })) {
+            self.crash_again(Duration::ZERO).await;
+        }
         self.clients.start();
         self.safety().await;
         self.heal();
         if self.liveness().await && self.quiet().await {
             self.stop().await;
         }
-        let summary = report::Observed::of(&self.judge.0.borrow().oracle);
+        let summary = report::Observed::of(&self.judge.0.borrow());
         self.host.dismantle();
         Ended { summary }
+    }
+
+    fn phase(&self, name: &str) {
+        self.world.band("world", "phase", Some(name.to_owned()));
     }
 
     async fn safety(&mut self) {
         let end = SimTime::ZERO.after(Duration::from_micros(self.plan.numbers.safety));
         for (at, what) in self.plan.disturbances.clone() {
             self.watch_until(SimTime::ZERO.after(at)).await;
-            self.world.note("nemesis", &format!("{what:?}"));
+            self.world.disturbance("nemesis", &format!("{what:?}"));
+            self.host.face(at);
             self.disturb(what).await;
         }
         self.watch_until(end).await;
@@ -154,24 +173,32 @@ impl Run {
         }
     }
 
-    /// Most crashes come while something is on its way to the disk or the bucket, or else few would leave half of it.
-    async fn await_busy(&mut self) {
-        let aim = self.host.draw_aim();
-        for _ in 0..2_000 {
-            if self.host.is_busy(aim) || !self.host.is_up() {
-                return;
-            }
-            self.world.sleep(Duration::from_micros(20)).await;
+    /// Most crashes are aimed at something that is on its way, or else few would leave half of it.
+    async fn crash(&mut self, patience: Duration) {
+        self.host.aim();
+        let due = self.world.now().after(patience);
+        while self.host.is_up() && self.world.now() < due {
+            self.world.sleep(SHORT_LOOK).await;
+        }
+        self.host.kill();
+    }
+
+    /// Now and then the start after a crash crashes as well.
+    async fn crash_again(&mut self, down: Duration) {
+        while self.host.draws_another() {
+            self.crash(Duration::from_millis(100)).await;
+            self.world.sleep(down).await;
+            self.host.start();
         }
     }
 
     async fn disturb(&mut self, what: Disturbance) {
         match what {
             Disturbance::Kill { down } => {
-                self.await_busy().await;
-                self.host.kill();
+                self.crash(Duration::from_millis(300)).await;
                 self.world.sleep(down).await;
                 self.host.start();
+                self.crash_again(down).await;
             }
             Disturbance::Stop { down } => {
                 self.host.stop();
@@ -203,14 +230,24 @@ impl Run {
             Disturbance::ClockJump { by_ms } => self.host.jump_clock(by_ms),
             Disturbance::Rot { at } => {
                 self.host.kill();
-                self.judge.damage();
                 self.host.rot(at);
                 self.host.start();
+                let due = self.world.now().after(Duration::from_secs(5));
+                while !self.host.is_rot_judged() && self.world.now() < due && !self.world.is_stopped() {
+                    self.watch_until(self.world.now().after(LOOK)).await;
+                }
+            }
+            Disturbance::Rival { lasts } => {
+                self.host.start_rival();
+                let end = self.world.now().after(lasts);
+                self.watch_until(end).await;
+                self.host.kill_rival();
             }
         }
     }
 
     fn heal(&mut self) {
+        self.phase("heal");
         self.world.note("nemesis", &"heal");
         self.host.heal();
         self.clients.heal();
@@ -218,13 +255,11 @@ impl Run {
 
     /// Everything acknowledged can be read, soon.
     async fn liveness(&mut self) -> bool {
+        self.phase("liveness");
         self.clients.stop_all();
         let verifier = self.clients.verify();
         let due = self.world.now().after(Duration::from_micros(self.plan.numbers.liveness / 2));
         while !self.clients.is_done(&verifier) {
-            if self.has_ended_by_damage() {
-                return false;
-            }
             if self.world.now() > due {
                 self.world.fail(
                     "liveness",
@@ -237,11 +272,10 @@ impl Run {
             self.host.supervise();
         }
         self.clients.stop(&verifier);
-        let judging = self.judge.0.borrow();
-        let unread = judging.oracle.must_be_read().find(|place| !judging.oracle.was_read_to_the_end(place)).cloned();
-        drop(judging);
-        // What was rotten made a partition incomplete already.
-        if let Some(place) = unread.filter(|_| !self.judge.is_damaged()) {
+        let oracle = self.judge.0.borrow();
+        let unread = oracle.must_be_read().find(|place| !oracle.was_read_to_the_end(place)).cloned();
+        drop(oracle);
+        if let Some(place) = unread {
             let message = format!("{}-{} holds acknowledged records and was not found", place.topic, place.partition);
             self.judge.accuse(&self.world, &Violation::new("acked-topic-lost", message));
         }
@@ -250,11 +284,9 @@ impl Run {
 
     /// Nothing is pending any more, and nothing is left that should not be.
     async fn quiet(&mut self) -> bool {
+        self.phase("quiet");
         let due = self.world.now().after(Duration::from_micros(self.plan.numbers.liveness / 2));
         loop {
-            if self.has_ended_by_damage() {
-                return false;
-            }
             let Some(pending) = self.host.pending() else { return true };
             if self.world.now() > due {
                 self.world.fail("quiescence", "world", format!("{pending}, and nothing changes"));
@@ -266,6 +298,7 @@ impl Run {
     }
 
     async fn stop(&mut self) {
+        self.phase("stop");
         if let Some(Halt::WalPoisoned(_)) = self.stop_once().await {
             // A write that was doomed before the healing failed only now. The next incarnation has none such.
             self.host.supervise();
@@ -297,14 +330,5 @@ impl Run {
                 None
             }
         }
-    }
-
-    /// The broker noticed damage to the only copy of something and refuses to go on: as it must.
-    fn has_ended_by_damage(&self) -> bool {
-        let refused = self.judge.is_damaged() && matches!(self.host.halted(), Some(Halt::WalRefused(_)));
-        if refused {
-            self.world.count("rot.detected");
-        }
-        refused
     }
 }

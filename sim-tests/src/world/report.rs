@@ -2,8 +2,10 @@
 
 use super::Ended;
 use crate::oracle::Oracle;
+use karst_core::machine::Mark;
 use karst_runtime_sim::exec::{End, RunReport, Stop};
 use karst_runtime_sim::failure::Failure;
+use karst_runtime_sim::recording::Recording;
 use karst_runtime_sim::trace::Line;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -18,12 +20,16 @@ const MARKS: [(&str, &str); 5] = [
     ("objects.uploaded", "objects uploaded"),
 ];
 
+/// What the counters of clients' requests begin with.
+const REQUESTS: &str = "requests.";
+
 /// What clients saw in a run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Observed {
     answered: BTreeMap<&'static str, u64>,
     lost: BTreeMap<&'static str, u64>,
     writes: [u64; 3],
+    growths: [u64; 3],
     batches_read: u64,
 }
 
@@ -33,6 +39,7 @@ impl Observed {
             answered: oracle.answered.clone(),
             lost: oracle.lost.clone(),
             writes: oracle.writes,
+            growths: oracle.growths,
             batches_read: oracle.batches_read,
         }
     }
@@ -57,14 +64,24 @@ pub struct Report {
     pub lost: BTreeMap<&'static str, u64>,
     /// Writes acked, refused, unknown.
     pub writes: [u64; 3],
+    /// Growths of topics done, refused, unknown.
+    pub growths: [u64; 3],
     /// Batches read back and compared.
     pub batches_read: u64,
     /// How much happened.
     pub marks: BTreeMap<&'static str, u64>,
+    /// How often each mark was reached, by name.
+    pub reached: BTreeMap<&'static str, u64>,
+    /// Requests that clients made, by kind, until the end or the failure.
+    pub requests: BTreeMap<&'static str, u64>,
+    /// How many of each thing came to the gate, whether it happened or not.
+    pub occurrences: BTreeMap<String, u64>,
     /// Faults fired, by kind.
     pub faults: BTreeMap<&'static str, u64>,
     /// The lines kept.
     pub lines: Vec<Line>,
+    /// The recording asked for.
+    pub recording: Option<Recording>,
 }
 
 impl Report {
@@ -93,7 +110,12 @@ impl Report {
             }
         };
         let marks = MARKS.iter().map(|(key, name)| (*name, run.fired.get(key))).collect();
-        let faults = run.fired.iter().filter(|(kind, _)| MARKS.iter().all(|(key, _)| key != kind)).collect();
+        let is_mark = |name: &str| Mark::ALL.iter().any(|mark| mark.name() == name);
+        let (reached, others): (BTreeMap<_, _>, BTreeMap<_, _>) = run.fired.iter().partition(|(name, _)| is_mark(name));
+        let faults = others.into_iter().filter(|(kind, _)| MARKS.iter().all(|(key, _)| key != kind));
+        let faults = faults.filter(|(kind, _)| !kind.starts_with(REQUESTS)).collect();
+        let requests =
+            run.fired.iter().filter_map(|(kind, count)| Some((kind.strip_prefix(REQUESTS)?, count))).collect();
         Self {
             plan,
             trace: run.hash,
@@ -103,10 +125,15 @@ impl Report {
             answered: observed.answered,
             lost: observed.lost,
             writes: observed.writes,
+            growths: observed.growths,
             batches_read: observed.batches_read,
             marks,
+            reached,
+            requests,
+            occurrences: run.occurrences,
             faults,
             lines: run.log,
+            recording: run.recording,
         }
     }
 
@@ -125,7 +152,7 @@ impl Report {
         let operations: u64 = self.answered.values().sum();
         let _ = writeln!(out, "trace {:016x}, {} events, {:?} simulated", self.trace, self.events, self.simulated);
         let _ = writeln!(out, "{operations} operations answered, {} batches read back", self.batches_read);
-        for (name, count) in self.marks.iter().chain(&self.faults) {
+        for (name, count) in self.marks.iter().chain(&self.faults).chain(&self.reached) {
             let _ = writeln!(out, "{count:>8}  {name}");
         }
         out
@@ -153,13 +180,14 @@ impl Report {
         };
         format!(
             "{{\"seed\":{seed},\"trace\":\"{:016x}\",\"events\":{},\"simulated_ms\":{},\"failure\":{failure},\
-             \"answered\":{},\"lost\":{},\"marks\":{},\"faults\":{}}}",
+             \"answered\":{},\"lost\":{},\"marks\":{},\"reached\":{},\"faults\":{}}}",
             self.trace,
             self.events,
             self.simulated.as_millis(),
             counts(&self.answered),
             counts(&self.lost),
             counts(&self.marks),
+            counts(&self.reached),
             counts(&self.faults),
         )
     }

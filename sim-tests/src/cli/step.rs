@@ -1,0 +1,219 @@
+//! `karst-sim replay --step` and `--state`: a run stopped at an event, and what the machines are like there.
+//!
+//! ```text
+//!   > to 4711                  every command that moves shows the event at which it stops:
+//!       4711 0.0312s broker-1/wal < Disk(OpId(9), Ok(Written))  [op=9]
+//!       4711 0.0312s broker-1/wal > Mail(Shard(Appended(…  [orders-3 offset=15..20]
+//!   > s broker-1/wal           the machine as this event left it; what it wants done is not done yet
+//! ```
+
+use super::follow;
+use crate::plan::Plan;
+use crate::world::{self, Options, Report};
+use karst_runtime_sim::exec::{Point, World};
+use karst_runtime_sim::follow::line;
+use karst_runtime_sim::recording::{Record, Recording};
+use std::io::{self, BufRead, BufReader, Write};
+
+const COMMANDS: &str = "\
+  n [N]        handle the next event, or N of them (so does an empty line)
+  to EVENT     go on to that event
+  lane TEXT    go on to the next event of an owner whose name holds TEXT, such as broker-1/wal
+  find TEXT    go on to the next event whose input or effects hold TEXT
+  c            go on to the end, or to the failure
+  s NAME       the state of a machine, such as broker-1/wal or broker-*/shard; s list: their names
+  l [N]        the last N events, 10 if not said
+  f KEY=VALUE[,KEY=VALUE]   follow a thing through what happened so far
+  q            stop the run here
+";
+
+/// Runs a plan under commands from standard input.
+pub(super) fn run(plan: Plan, options: Options) -> Report {
+    let goal = options.until.map_or(Goal::Ask, Goal::Event);
+    let options = Options { record: Record::Everything, until: None, ..options };
+    let input = BufReader::new(io::stdin());
+    let mut stepper = Stepper { input, out: io::stdout(), goal };
+    stepper.begin();
+    world::run_watched(plan, options, move |world, point| stepper.see(world, point))
+}
+
+/// Runs a plan and shows the machines that match, at the event at which it is to stop, or at its end.
+pub(super) fn show_states(plan: Plan, options: Options, pattern: String) -> Report {
+    let mut is_shown = false;
+    world::run_watched(plan, options, move |world, point| {
+        let is_there = point == Point::End || options.until == Some(world.events());
+        if is_there && !is_shown {
+            is_shown = true;
+            let mut out = io::stdout().lock();
+            // Whoever reads this may have seen enough.
+            let _ = writeln!(out, "after event {}, at {}", world.events(), world.now())
+                .and_then(|()| print_states(world, &pattern, &mut out));
+        }
+    })
+}
+
+/// Reads commands and shows what they ask for.
+struct Stepper<R, W> {
+    input: R,
+    out: W,
+    goal: Goal,
+}
+
+/// Where to stop next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Goal {
+    /// At once.
+    Ask,
+    /// After so many events more.
+    Steps(u64),
+    Event(u64),
+    Lane(String),
+    Text(String),
+    End,
+    /// Nowhere: nobody asks any more.
+    Never,
+}
+
+impl<R: BufRead, W: Write> Stepper<R, W> {
+    /// Asks before the first event.
+    fn begin(&mut self) {
+        if self.goal == Goal::Ask {
+            self.say("before the first event; h for help");
+            self.ask(None);
+        }
+    }
+
+    fn see(&mut self, world: &World, point: Point) {
+        if self.goal == Goal::Never || (point == Point::Handled && !self.is_reached(world)) {
+            return;
+        }
+        match point {
+            Point::Handled => self.show_last(world, 1),
+            Point::End => self.say(&format!("the run is over, after event {}", world.events())),
+        }
+        self.ask(Some(world));
+    }
+
+    fn is_reached(&mut self, world: &World) -> bool {
+        let event = world.events();
+        match &mut self.goal {
+            Goal::Ask => true,
+            Goal::Steps(left) => {
+                *left = left.saturating_sub(1);
+                *left == 0
+            }
+            Goal::Event(goal) => event >= *goal,
+            Goal::Lane(text) => any_of_event(world, |recording, at| {
+                let lane = &recording.lanes[recording.entries[at].lane.0 as usize];
+                format!("{}/{}", lane.process, lane.owner).contains(text.as_str())
+            }),
+            Goal::Text(text) => any_of_event(world, |recording, at| recording.entries[at].text.contains(text.as_str())),
+            Goal::End | Goal::Never => false,
+        }
+    }
+
+    /// Takes commands until one of them moves.
+    fn ask(&mut self, world: Option<&World>) {
+        loop {
+            self.write("> ");
+            let mut command = String::new();
+            let is_over = !matches!(self.input.read_line(&mut command), Ok(1..));
+            let (word, rest) = command.trim().split_once(' ').unwrap_or((command.trim(), ""));
+            self.goal = match (word, rest.trim()) {
+                ("q", _) | ("", _) if is_over || word == "q" => {
+                    if let Some(world) = world {
+                        world.stop_here();
+                    }
+                    Goal::Never
+                }
+                ("n" | "", "") => Goal::Steps(1),
+                ("n", count) if count.parse().is_ok_and(|count: u64| count > 0) => {
+                    Goal::Steps(count.parse().unwrap_or(1))
+                }
+                ("to", event) if event.parse::<u64>().is_ok() => Goal::Event(event.parse().unwrap_or(0)),
+                ("lane", text) if !text.is_empty() => Goal::Lane(text.into()),
+                ("find", text) if !text.is_empty() => Goal::Text(text.into()),
+                ("c", "") => Goal::End,
+                (word, rest) => {
+                    self.answer(world, word, rest);
+                    continue;
+                }
+            };
+            return;
+        }
+    }
+
+    /// Commands that do not move.
+    fn answer(&mut self, world: Option<&World>, word: &str, rest: &str) {
+        let Some(world) = world else {
+            return self.say(if word == "h" { COMMANDS } else { "nothing has happened yet" });
+        };
+        match word {
+            "s" => {
+                let _ = print_states(world, rest, &mut self.out);
+            }
+            "l" => self.show_last(world, rest.parse().unwrap_or(10)),
+            "f" => match rest.parse() {
+                Ok(query) => {
+                    let told = world.with_recording(|recording| follow::tell(recording, &query, &mut self.out));
+                    debug_assert!(told.is_some(), "a run is recorded while it is stepped through");
+                }
+                Err(error) => self.say(&error.to_string()),
+            },
+            _ => self.say(COMMANDS),
+        }
+    }
+
+    /// Shows the last events.
+    fn show_last(&mut self, world: &World, events: u64) {
+        let first = world.events().saturating_sub(events.saturating_sub(1));
+        let lines = world.with_entries(|recording| {
+            let from = recording.entries.partition_point(|entry| entry.event < first);
+            recording.entries[from..].iter().map(|entry| line(recording, entry, &entry.tags)).collect::<Vec<_>>()
+        });
+        lines.into_iter().flatten().for_each(|line| self.say(&line));
+    }
+
+    fn say(&mut self, what: &str) {
+        self.write(what.trim_end());
+        self.write("\n");
+    }
+
+    /// Whoever reads this may have seen enough.
+    fn write(&mut self, what: &str) {
+        let _ = self.out.write_all(what.as_bytes()).and_then(|()| self.out.flush());
+    }
+}
+
+/// Whether one of the entries of the last event is such.
+fn any_of_event(world: &World, is_such: impl Fn(&Recording, usize) -> bool) -> bool {
+    let event = world.events();
+    let found = world.with_entries(|recording| {
+        let from = recording.entries.partition_point(|entry| entry.event < event);
+        (from..recording.entries.len()).any(|at| is_such(recording, at))
+    });
+    found == Some(true)
+}
+
+fn print_states(world: &World, pattern: &str, out: &mut impl Write) -> io::Result<()> {
+    let names = world.states();
+    let mut found: Vec<&String> = names.iter().filter(|name| pattern == "list" || matches(pattern, name)).collect();
+    found.dedup();
+    match (&found[..], pattern) {
+        ([], _) => writeln!(out, "no machine is called '{pattern}': --state list names them"),
+        (_, "list") => found.iter().try_for_each(|name| writeln!(out, "{name}")),
+        _ => found.iter().try_for_each(|name| {
+            writeln!(out, "{name}: {}", world.state(name).unwrap_or_else(|| "is gone".into()).trim_end())
+        }),
+    }
+}
+
+/// Whether a name is such a pattern's, in which `*` stands for anything.
+fn matches(pattern: &str, name: &str) -> bool {
+    let Some((head, tail)) = pattern.split_once('*') else { return pattern == name };
+    let Some(rest) = name.strip_prefix(head) else { return false };
+    (0..=rest.len()).any(|at| rest.is_char_boundary(at) && matches(tail, &rest[at..]))
+}
+
+#[cfg(test)]
+mod tests;

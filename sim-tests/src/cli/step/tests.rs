@@ -1,0 +1,66 @@
+use super::*;
+use crate::plan::Profile;
+use karst_runtime_sim::seed::Seed;
+use std::sync::{Arc, Mutex};
+
+/// Where a stepper writes while another thread runs it.
+#[derive(Clone, Default)]
+struct Paper(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Paper {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("nobody panics while writing").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What commands lead to.
+fn session(commands: &'static str) -> (String, Report) {
+    let paper = Paper::default();
+    let mut stepper = Stepper { input: commands.as_bytes(), out: paper.clone(), goal: Goal::Ask };
+    stepper.begin();
+    let plan = Plan::from_seed(Seed(1), Profile::Calm);
+    let options = Options { record: Record::Everything, ..Options::default() };
+    let report = world::run_watched(plan, options, move |world, point| stepper.see(world, point));
+    let said = String::from_utf8(paper.0.lock().expect("nobody panics while writing").clone()).expect("text");
+    (said, report)
+}
+
+#[test]
+fn commands_move_look_and_stop() {
+    let (said, report) = session("s list\nn\n\nto 50\nlane broker-1/wal\ns broker-1/w*\nl 2\nfind Format\nx\nf a\nq\n");
+    assert!(said.contains("> nothing has happened yet\n"), "{said}");
+    let events: Vec<u64> =
+        said.lines().filter_map(|line| line.trim_start_matches("> ").split_whitespace().next()?.parse().ok()).collect();
+    assert_eq!(events.first(), Some(&1));
+    assert!(events.contains(&2) && events.contains(&50), "{said}");
+    assert!(said.contains("broker-1/wal: Wal {"), "{said}");
+    assert!(said.contains("Format("), "{said}");
+    assert!(said.contains("go on to the end") && said.contains("'a' is not KEY=VALUE"), "{said}");
+    assert_eq!(report.events, *events.iter().max().expect("there are some"), "the run stopped where it was told to");
+}
+
+#[test]
+fn looking_changes_nothing() {
+    let plan = || Plan::from_seed(Seed(1), Profile::Calm);
+    let plain = world::run(plan(), Options::default());
+    let (said, stepped) = session("n 3\nc\n");
+    assert_eq!((stepped.trace, stepped.events), (plain.trace, plain.events));
+    assert!(said.contains(&format!("the run is over, after event {}", plain.events)), "{said}");
+    let stopped = world::run(plan(), Options { until: Some(100), ..Options::default() });
+    let (_, at_100) = session("to 100\nq\n");
+    assert_eq!((at_100.trace, at_100.events), (stopped.trace, 100), "both stop at the same event");
+}
+
+#[test]
+fn patterns_stand_for_names() {
+    for (pattern, name) in [("a/b", "a/b"), ("*", ""), ("broker/*", "broker/wal"), ("b*/*l", "broker-1/wal")] {
+        assert!(matches(pattern, name), "{pattern} {name}");
+    }
+    for (pattern, name) in [("a", "ab"), ("broker/*", "broker-1/wal"), ("*x", "é")] {
+        assert!(!matches(pattern, name), "{pattern} {name}");
+    }
+}

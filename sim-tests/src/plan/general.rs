@@ -1,0 +1,147 @@
+//! Plans of Karst's world as general plans: their vocabulary, and their text.
+
+use super::{Disturbance, NUMBERS, Numbers, Plan};
+use karst_runtime_sim::plan::{self, Argument, Kind, PlanError, Retired, Role, Vocabulary};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What plans of this world may say.
+pub static VOCABULARY: Vocabulary =
+    Vocabulary { numbers: NUMBERS, kinds: &KINDS, retired: &RETIRED, actors: "client-" };
+
+/// Numbers of earlier versions. A number that is taken away gets a line here, so that plans which name it still load.
+const RETIRED: [Retired; 0] = [];
+
+const DAY: i64 = 24 * 3600 * 1_000_000;
+
+const KINDS: [Kind; 8] = [
+    Kind { name: "kill", arguments: &[time("down", 10_000)] },
+    Kind { name: "stop", arguments: &[time("down", 10_000)] },
+    Kind { name: "pause", arguments: &[time("lasts", 10_000)] },
+    Kind { name: "outage", arguments: &[time("lasts", 50_000)] },
+    Kind { name: "full", arguments: &[time("lasts", 50_000)] },
+    Kind { name: "clock-jump", arguments: &[setting("by-ms", -(1 << 40), 1 << 40)] },
+    Kind { name: "rival", arguments: &[time("lasts", 50_000)] },
+    Kind { name: "rot", arguments: &[setting("at", 0, 999_999)] },
+];
+
+const fn time(name: &'static str, simplest: i64) -> Argument {
+    Argument { name, least: 0, most: DAY, simplest, role: Role::Time }
+}
+
+const fn setting(name: &'static str, least: i64, most: i64) -> Argument {
+    Argument { name, least, most, simplest: 0, role: Role::Knob }
+}
+
+impl Plan {
+    /// The same plan in general terms.
+    #[must_use]
+    pub fn to_general(&self) -> plan::Plan {
+        let mut general = plan::Plan { only: self.only.clone(), ..plan::Plan::new(self.numbers.root) };
+        for (number, value) in NUMBERS.iter().zip(self.numbers.all()) {
+            VOCABULARY.set(&mut general, number, value);
+        }
+        general.schedule = self.disturbances.iter().map(|(at, what)| what.to_general(*at)).collect();
+        general
+    }
+
+    /// The plan that a general one of this world's [`VOCABULARY`] means.
+    #[must_use]
+    pub fn from_general(general: &plan::Plan) -> Self {
+        let disturbances = general.schedule.iter();
+        Self {
+            numbers: Numbers::read(general),
+            disturbances: disturbances.filter_map(|one| Some((one.at, Disturbance::from_general(one)?))).collect(),
+            only: general.only.clone(),
+        }
+    }
+
+    /// As text; only numbers that differ from their default are written.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        VOCABULARY.to_text(&self.to_general(), "")
+    }
+
+    /// From text.
+    ///
+    /// # Errors
+    /// The first line that makes no sense.
+    pub fn from_text(text: &str) -> Result<Self, PlanError> {
+        VOCABULARY.from_text(text).map(|general| Self::from_general(&general))
+    }
+}
+
+impl Disturbance {
+    fn to_general(self, at: Duration) -> plan::Disturbance {
+        let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(DAY);
+        let (kind, argument, value) = match self {
+            Self::Kill { down } => ("kill", "down", micros(down)),
+            Self::Stop { down } => ("stop", "down", micros(down)),
+            Self::Pause { lasts } => ("pause", "lasts", micros(lasts)),
+            Self::Outage { lasts } => ("outage", "lasts", micros(lasts)),
+            Self::Full { lasts } => ("full", "lasts", micros(lasts)),
+            Self::ClockJump { by_ms } => ("clock-jump", "by-ms", by_ms),
+            Self::Rival { lasts } => ("rival", "lasts", micros(lasts)),
+            Self::Rot { at } => ("rot", "at", i64::try_from(at).unwrap_or(0)),
+        };
+        plan::Disturbance { at, kind, arguments: BTreeMap::from([(argument, value)]) }
+    }
+
+    /// `None` for what is not of this world.
+    fn from_general(general: &plan::Disturbance) -> Option<Self> {
+        let value = |name| general.arguments.get(name).copied();
+        let micros = |name| value(name).map(|value| Duration::from_micros(value.unsigned_abs()));
+        Some(match general.kind {
+            "kill" => Self::Kill { down: micros("down")? },
+            "stop" => Self::Stop { down: micros("down")? },
+            "pause" => Self::Pause { lasts: micros("lasts")? },
+            "outage" => Self::Outage { lasts: micros("lasts")? },
+            "full" => Self::Full { lasts: micros("lasts")? },
+            "clock-jump" => Self::ClockJump { by_ms: value("by-ms")? },
+            "rival" => Self::Rival { lasts: micros("lasts")? },
+            "rot" => Self::Rot { at: value("at")?.unsigned_abs() },
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Profile;
+    use super::*;
+    use karst_runtime_sim::seed::Seed;
+
+    #[test]
+    fn a_plan_survives_its_text() {
+        for seed in 0..200 {
+            let plan = Plan::from_seed(Seed(seed), Profile::Swarm);
+            assert_eq!(Plan::from_text(&plan.to_text()), Ok(plan));
+        }
+    }
+
+    #[test]
+    fn every_kind_means_a_disturbance() {
+        for kind in &KINDS {
+            let arguments = kind.arguments.iter().map(|argument| (argument.name, argument.simplest)).collect();
+            let general = plan::Disturbance { at: Duration::from_secs(1), kind: kind.name, arguments };
+            let meant = Disturbance::from_general(&general).unwrap_or_else(|| panic!("{} means nothing", kind.name));
+            assert_eq!(meant.to_general(general.at), general);
+        }
+    }
+
+    #[test]
+    fn no_number_is_named_twice_or_was_retired() {
+        for (nth, number) in NUMBERS.iter().enumerate() {
+            assert!(NUMBERS[..nth].iter().all(|other| other.name != number.name), "{}", number.name);
+            assert!(RETIRED.iter().all(|retired| retired.name != number.name), "{}", number.name);
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_line() {
+        let error = |text| Plan::from_text(text).expect_err("no plan").to_string();
+        assert_eq!(error("karst-plan 1\n\nclints = 3\n"), "line 3: there is no number 'clints'");
+        assert_eq!(error("karst-plan 2\nstore.page = 0\n"), "line 2: store.page must lie between 1 and 1000");
+        assert_eq!(error("karst-plan 2\nat 1 rot at=1000000\n"), "line 2: at must lie between 0 and 999999");
+    }
+}

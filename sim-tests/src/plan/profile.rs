@@ -1,0 +1,126 @@
+//! What campaigns are for.
+
+use super::Numbers;
+use super::draw::log_uniform;
+use karst_core::machine::Rng;
+
+/// What a campaign is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// Faults by swarm: each seed turns a random subset of them off.
+    #[default]
+    Swarm,
+    /// No faults but latency.
+    Calm,
+    /// Everything at once.
+    Storm,
+    /// As a swarm, but short: for every push.
+    Smoke,
+    /// As a swarm, but longer, larger and harsher: for a night.
+    Nightly,
+}
+
+impl Profile {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Swarm, Self::Calm, Self::Storm, Self::Smoke, Self::Nightly];
+
+    /// By name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|profile| profile.name() == name)
+    }
+
+    /// The name by which it is chosen.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Swarm => "swarm",
+            Self::Calm => "calm",
+            Self::Storm => "storm",
+            Self::Smoke => "smoke",
+            Self::Nightly => "nightly",
+        }
+    }
+
+    /// Whether a class of faults is on, of which `is_drawn` says so for half of all seeds. `kind` is below 20: of the
+    /// swarm two in twenty have no faults, two the one class that `is_single`, and one has all.
+    pub(super) fn has_faults(self, kind: u64, is_single: bool, is_drawn: bool) -> bool {
+        match (self, kind) {
+            (Self::Calm, _) => false,
+            (Self::Storm, _) | (Self::Nightly, 0..5) => true,
+            (Self::Swarm | Self::Smoke, 0..2) => false,
+            (Self::Swarm | Self::Smoke, 2..4) => is_single,
+            (Self::Swarm | Self::Smoke, 4) => true,
+            _ => is_drawn,
+        }
+    }
+
+    /// How many times the broker is killed, at least and at most; and how many times at most it is stopped.
+    pub(super) const fn ends(self) -> (u64, u64, u64) {
+        match self {
+            Self::Smoke => (1, 2, 1),
+            Self::Nightly => (5, 25, 6),
+            Self::Swarm | Self::Calm | Self::Storm => (2, 7, 2),
+        }
+    }
+
+    /// Part of the usual time, in thousandths, that disturbances last.
+    pub(super) const fn pace(self) -> u64 {
+        match self {
+            Self::Smoke => 50,
+            Self::Nightly => 2_000,
+            Self::Swarm | Self::Calm | Self::Storm => 1_000,
+        }
+    }
+
+    /// What else is different.
+    pub(super) fn adapt(self, n: &mut Numbers, rng: &mut Rng) {
+        match self {
+            Self::Swarm | Self::Calm | Self::Storm => {}
+            Self::Smoke => smoke(n, rng),
+            Self::Nightly => nightly(n, rng),
+        }
+    }
+}
+
+/// Everything small and quick, so that a run of some thousand events comes by the same places.
+fn smoke(n: &mut Numbers, rng: &mut Rng) {
+    n.safety = rng.between(150_000, 600_000);
+    n.clients = rng.between(1, 3);
+    n.pause = log_uniform(rng, 1_000, 8_000);
+    n.timeout = log_uniform(rng, 50_000, 500_000);
+    n.topics = rng.between(1, 2);
+    n.partitions = rng.between(1, 2);
+    n.ring = 8_192 + 4_096 * rng.between(10, 14);
+    n.cut_bytes = log_uniform(rng, 2_048, 16_384);
+    n.cut_age = log_uniform(rng, 10_000, 200_000);
+    n.retention = log_uniform(rng, 10_000, 100_000);
+    n.scrub = log_uniform(rng, 100_000, 1_000_000);
+    n.attempt = log_uniform(rng, 20_000, 100_000);
+    n.store_low = log_uniform(rng, 100, 1_000);
+    n.store_high = n.store_low * rng.between(2, 6);
+    n.disk_high = log_uniform(rng, 100, 1_000);
+}
+
+fn nightly(n: &mut Numbers, rng: &mut Rng) {
+    n.safety = rng.between(10_000_000, 40_000_000);
+    n.clients = rng.between(3, 8);
+    n.topics = rng.between(1, 5);
+    n.partitions = rng.between(1, 8);
+    n.ring = 8_192 + 4_096 * log_uniform(rng, 10, 128);
+    n.events = 30_000_000;
+    n.liveness = 800_000_000;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Profile;
+
+    #[test]
+    fn profiles_are_found_by_name() {
+        for profile in Profile::ALL {
+            assert_eq!(Profile::parse(profile.name()), Some(profile));
+        }
+        assert_eq!(Profile::parse("fog"), None);
+    }
+}

@@ -1,0 +1,93 @@
+//! Watches the bucket: each version of the metadata head follows from the one before it, and nothing that a head needs
+//! is ever deleted.
+
+use karst_core::controller::Audit;
+use karst_core::data_object;
+use karst_core::metadata::{Image, ObjectState};
+use karst_core::store::Key;
+use karst_runtime_sim::exec::{Store, World};
+use karst_runtime_sim::store::{Applied, Caller, Change};
+use std::cell::{Ref, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// What the bucket says, as of now. A clone is the same ledger.
+#[derive(Clone, Default)]
+pub(super) struct Ledger(Rc<RefCell<State>>);
+
+#[derive(Default)]
+struct State {
+    /// The metadata log's objects.
+    objects: BTreeMap<Key, bytes::Bytes>,
+    head: Option<Audit>,
+    /// How often a head was put by each.
+    heads: BTreeMap<Caller, u64>,
+}
+
+/// A violated invariant, and what was seen.
+type Wrong = (&'static str, String);
+
+impl Ledger {
+    /// Begins with an empty bucket.
+    pub(super) fn watch(world: &World, store: &Store) -> Self {
+        let ledger = Self::default();
+        let (world, watching) = (world.clone(), ledger.clone());
+        store.watch(move |applied| {
+            if matches!(&applied.change, Change::Put { key, .. } if data_object::parse_key(key).is_some()) {
+                world.count("objects.uploaded");
+            }
+            if let Err((invariant, message)) = watching.0.borrow_mut().applied(applied) {
+                world.fail(invariant, "bucket", message);
+            }
+        });
+        ledger
+    }
+
+    /// What the head folds to; `None` before there is one.
+    pub(super) fn image(&self) -> Option<Ref<'_, Image>> {
+        Ref::filter_map(self.0.borrow(), |state| state.head.as_ref().map(Audit::image)).ok()
+    }
+
+    /// How many heads anybody else than `caller` put.
+    pub(super) fn heads_of_others(&self, caller: Caller) -> u64 {
+        self.0.borrow().heads.iter().filter(|(from, _)| **from != caller).map(|(_, count)| count).sum()
+    }
+}
+
+impl State {
+    fn applied(&mut self, applied: &Applied) -> Result<(), Wrong> {
+        match &applied.change {
+            Change::Put { key, body, .. } if key.0 == Audit::HEAD => {
+                *self.heads.entry(applied.from).or_default() += 1;
+                let get = |key: &Key| self.objects.get(key).cloned();
+                let head = match &self.head {
+                    None => Audit::read(body, get),
+                    Some(before) => before.replaced_by(body, get),
+                };
+                self.head = Some(head.map_err(|why| ("metadata-log-grows", why))?);
+            }
+            Change::Put { key, body, .. } if key.0.starts_with("meta/") => {
+                self.objects.insert(key.clone(), body.clone());
+            }
+            Change::Put { .. } => {}
+            Change::Deleted { key } => {
+                self.objects.remove(key);
+                self.deleted(key)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn deleted(&self, key: &Key) -> Result<(), Wrong> {
+        let Some(head) = &self.head else { return Ok(()) };
+        if key.0 == Audit::HEAD || head.refers_to(key) {
+            return Err(("metadata-is-kept", format!("{key} was deleted, and the metadata is a fold of it")));
+        }
+        let id = data_object::parse_key(key);
+        let state = id.and_then(|id| head.image().objects.get(&id)).map(|object| object.state);
+        match state {
+            Some(ObjectState::Live(_)) => Err(("live-object-deleted", format!("{key} is live and was deleted"))),
+            _ => Ok(()),
+        }
+    }
+}
