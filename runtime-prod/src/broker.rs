@@ -5,7 +5,7 @@
 //!   shard          Shard ──────────────────┤                         │
 //!   wal            Wal ────────────────────┼── mail among all ───────┘
 //!   uploader       Uploader ───────────────┤
-//!   controller     Controller ─────────────┤  store calls ──► store-N: the directory
+//!   controller     Controller ─────────────┤  store calls ──► store-N: the directory; s3: the bucket
 //!   node           Node ───────────────────┘──► Ready, Halt: to the main thread
 //! ```
 
@@ -18,7 +18,7 @@ use crate::lock::LockFile;
 use crate::net::{self, Net, Open, Rules, SessionOutbox, Sessions};
 use crate::owner::{self, Address, Outbox, Perform};
 use crate::signals::GiveUp;
-use crate::store::{Directory, OpenError, Workers};
+use crate::store::{self, Directory, Location, OpenError, S3, Submit, Workers};
 use karst_core::controller::{self, Controller};
 use karst_core::id::{ClusterId, ConnId, Incarnation};
 use karst_core::limits::Limits;
@@ -27,6 +27,7 @@ use karst_core::mail::{Halt, Mail};
 use karst_core::node::{self, Node};
 use karst_core::session::{self, Session};
 use karst_core::shard::{self, Shard};
+use karst_core::store::probe::Unfit;
 use karst_core::store::{StoreCall, StoreResult};
 use karst_core::upload::{self, Uploader};
 use karst_core::wal::{self, Wal};
@@ -39,7 +40,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// Threads for sockets.
 const IO_THREADS: usize = 2;
@@ -110,8 +111,8 @@ impl Broker {
         let advertised = config.advertised(listening).map_err(|error| StartError::new(Code::USAGE, error))?;
         let device = open_wal(config, limits, give_up)?;
         let wal = Wal::new(device.len(), limits).map_err(|error| StartError::new(Code::WAL_REFUSED, error))?;
-        let store = open_store(config)?;
         let rng = Rng::new(entropy().map_err(|error| StartError::new(Code::BUCKET, error))?);
+        let store = open_store(config, limits, &rng, give_up)?;
 
         let check = if config.check_invariants { Check::Invariants } else { Check::Nothing };
         let rules = Rules {
@@ -185,7 +186,7 @@ impl Machines {
         rules: Rules,
         limits: &Limits,
         listener: TcpListener,
-        (device, store): (Device, Directory),
+        (device, store): (Device, Arc<dyn Submit>),
         events: UnboundedSender<Event>,
     ) -> io::Result<(Net, Address<node::Input>)> {
         let sessions = Sessions::new(IO_THREADS);
@@ -200,7 +201,6 @@ impl Machines {
             controller: Outbox::new(controller.clone()),
             node: Outbox::new(node.clone()),
         };
-        let store = Arc::new(Workers::start(store, STORE_THREADS));
         let disk = device.start(limits.wal_depth, move |op, result| wal.send(wal::Input::Disk(op, result)));
         let recovered = Arc::new(Recovered::default());
         let Rules { turn, clock, .. } = rules;
@@ -275,13 +275,13 @@ impl Perform<Mail> for Post {
 /// Performs what an owner with mail and store calls wants done.
 struct Hands<I> {
     post: Post,
-    store: Arc<Workers>,
+    store: Arc<dyn Submit>,
     owner: Address<I>,
     completed: fn(OpId, StoreResult) -> I,
 }
 
 impl<I: Send + 'static> Hands<I> {
-    fn new(post: &Post, store: &Arc<Workers>, owner: Address<I>, completed: fn(OpId, StoreResult) -> I) -> Self {
+    fn new(post: &Post, store: &Arc<dyn Submit>, owner: Address<I>, completed: fn(OpId, StoreResult) -> I) -> Self {
         Self { post: post.clone(), store: store.clone(), owner, completed }
     }
 
@@ -439,14 +439,36 @@ fn open_wal(config: &Config, limits: &Limits, give_up: &GiveUp) -> Result<Device
     Ok(device)
 }
 
-fn open_store(config: &Config) -> Result<Directory, StartError> {
-    Directory::open(&config.objects()).map_err(|error| {
+fn open_store(config: &Config, limits: &Limits, rng: &Rng, give_up: &GiveUp) -> Result<Arc<dyn Submit>, StartError> {
+    if let Some(location) = &config.bucket {
+        return Ok(Arc::new(open_bucket(location, limits, rng.child("probe"), give_up)?));
+    }
+    // What a directory does is known; only others' stores are probed.
+    let directory = Directory::open(&config.objects()).map_err(|error| {
         let code = match error {
             OpenError::Held(_) => Code::IN_USE,
             OpenError::Unusable(_) => Code::BUCKET,
         };
         StartError::new(code, error)
-    })
+    })?;
+    Ok(Arc::new(Workers::start(directory, STORE_THREADS)))
+}
+
+fn open_bucket(location: &Location, limits: &Limits, rng: Rng, give_up: &GiveUp) -> Result<S3, StartError> {
+    let bucket = S3::open(location).map_err(|error| StartError::new(Code::USAGE, error))?;
+    let report = store::probe(&bucket, limits, rng, give_up).map_err(|unfit| {
+        let code = match unfit {
+            Unfit::Flawed(_) => Code::STORE_UNFIT,
+            Unfit::Refused(..) | Unfit::Unreachable(_) => Code::BUCKET,
+            Unfit::GivenUp => Code::NOT_STARTED,
+        };
+        let latest = bucket.latest_failure().filter(|_| matches!(unfit, Unfit::Refused(..) | Unfit::Unreachable(_)));
+        let detail = latest.map_or_else(String::new, |latest| format!("\nIt said last: {latest}"));
+        StartError::new(code, format_args!("{location}: {unfit}{detail}"))
+    })?;
+    info!("the object store {location} is fit: {} swaps in {} ms", report.swaps, report.took.as_millis());
+    bucket.look_at_versioning();
+    Ok(bucket)
 }
 
 /// As many connections as the limits and the operating system allow; a file descriptor each, and some for ourselves.

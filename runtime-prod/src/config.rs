@@ -3,6 +3,7 @@
 use crate::bench::{self, Bench};
 use crate::exit::Code;
 use crate::flags::Flags;
+use crate::store::Location;
 use karst_core::id::NodeId;
 use std::ffi::OsString;
 use std::fmt;
@@ -36,6 +37,8 @@ pub struct Config {
     pub listen: String,
     /// Where clients reach it, if not there.
     pub advertise: Option<Endpoint>,
+    /// The bucket that it keeps objects in, if not a directory.
+    pub bucket: Option<Location>,
     /// Length of a new WAL in bytes, if asked for.
     pub wal_size: Option<u64>,
     /// Its id in the cluster.
@@ -81,6 +84,7 @@ impl Default for Config {
             data_dir: "karst-data".into(),
             listen: "127.0.0.1:9092".into(),
             advertise: None,
+            bucket: None,
             wal_size: None,
             node: NodeId(0),
             check_invariants: false,
@@ -96,7 +100,7 @@ impl Config {
         self.data_dir.join("wal")
     }
 
-    /// The object store's directory.
+    /// The object store's directory, where no bucket is named.
     #[must_use]
     pub fn objects(&self) -> PathBuf {
         self.data_dir.join("objects")
@@ -141,6 +145,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
                 config.listen = listen;
             }
             "--advertise" => config.advertise = Some(advertised(&flag, &flags.value()?)?),
+            "--object-store" => config.bucket = Some(Location::parse(&flag, &flags.value()?)?),
             "--wal-size" => config.wal_size = Some(bytes(&flag, &flags.value()?)?),
             "--node-id" => config.node = NodeId(node_id(&flag, &flags.value()?)?),
             "--log" => config.log = filter(&flag, &flags.value()?)?,
@@ -170,6 +175,9 @@ Options:
                           (DIR/wal: the write-ahead log, DIR/objects: the object store)
   --listen HOST:PORT      where to listen for Kafka clients [127.0.0.1:9092]
   --advertise HOST:PORT   where clients reach the broker, if not at --listen
+  --object-store URL      a bucket instead of DIR/objects:
+                          s3://BUCKET?region=REGION&endpoint=http://HOST:PORT&path-style=true
+                          (all after BUCKET may be left out; path-style is true with an endpoint)
   --wal-size BYTES        length of a new write-ahead log, such as 512MiB or 2GiB [512MiB];
                           one that exists keeps its length
   --node-id N             the broker's id, for good [0]
@@ -181,6 +189,9 @@ Options:
 
 SIGTERM and SIGINT (Ctrl-C) stop the broker in order; a second one stops it at once, which is safe too: the next start
 reads the write-ahead log back. SIGHUP changes nothing: there is no configuration to reload.
+
+Credentials for S3 come from where AWS programs look for them: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ~/.aws/, a
+web identity token, the container's or the machine's role.
 
 Exit codes:
 {codes}",
@@ -285,6 +296,8 @@ mod tests {
         assert_eq!(config.listen, "[::1]:1");
         assert_eq!(config.advertise, Some(Endpoint { host: "h".into(), port: 2 }));
         assert_eq!((config.wal_size, config.node), (Some(2 << 30), NodeId(7)));
+        let bucket = run("--object-store s3://abc?endpoint=http://h:1").expect("legal").bucket.expect("given");
+        assert_eq!((bucket.bucket.as_str(), bucket.path_style), ("abc", true));
         run("--log off").expect("no log at all");
         run("--log warn,karst_core::wal=trace,karst=DEBUG").expect("levels by module");
         assert!(config.check_invariants);
@@ -315,6 +328,7 @@ mod tests {
             ("--wal-size 0", "not a size"),
             ("--wal-size 99999999999999TiB", "not a size"),
             ("--node-id 4294967295", "not a number"),
+            ("--object-store ./objects", "does not begin with s3://"),
             ("--log a=b=c", "not a log filter"),
             ("--log inof", "not a log filter"),
             ("--log debug=", "not a log filter"),
@@ -359,12 +373,19 @@ mod tests {
     #[test]
     fn help_tells_every_option_and_exit_code() {
         let help = help();
-        for option in
-            ["--data-dir", "--listen", "--advertise", "--wal-size", "--node-id", "--log", "--check-invariants"]
-        {
+        for option in [
+            "--data-dir",
+            "--listen",
+            "--advertise",
+            "--object-store",
+            "--wal-size",
+            "--node-id",
+            "--log",
+            "--check-invariants",
+        ] {
             assert!(help.contains(option), "{option}");
         }
-        for code in [64, 65, 66, 67, 68, 69, 70, 130] {
+        for code in [64, 65, 66, 67, 68, 69, 70, 71, 72, 130] {
             assert!(help.contains(&format!("\n    {code}")), "{code}");
         }
     }

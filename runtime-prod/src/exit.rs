@@ -28,6 +28,8 @@ impl Code {
     pub const FENCED: Self = Self(69);
     /// A bug in Karst: an assertion failed. The WAL makes a restart safe.
     pub const PANIC: Self = Self(70);
+    /// The object store breaks the contract on which everything rests: no cluster is safe on it.
+    pub const STORE_UNFIT: Self = Self(72);
     /// Stopped as asked, before it served.
     pub const NOT_STARTED: Self = Self(71);
     /// A second signal arrived before the broker had stopped.
@@ -42,10 +44,11 @@ impl Code {
     65  the listen address is taken or cannot be bound
     66  the WAL is refused: not this node's, damaged, or unreadable
     67  a write to the WAL failed
-    68  the object store is unusable, lost or full
+    68  the object store is unusable, lost, full, or cannot be reached at start
     69  fenced: a newer broker with this node id took over
     70  internal error (panic)
     71  stopped as asked before it served: the WAL may hold records
+    72  the object store is unfit: it ignores conditions or is not consistent
     130 a second signal cut the shutdown short
 ";
 

@@ -1,8 +1,10 @@
 //! Object stores: the one contract of `karst_core::store`, kept by real things.
 //!
 //! ```text
-//!   machine ──Effect::Store(op, call)──► Workers ──► Backend::perform (may block) ──Input::Store(op, result)──► machine
-//!                                           └── at the call's deadline: Ambiguous(Timeout), and nothing after it
+//!   machine ──Effect::Store(op, call)──► Submit ──Input::Store(op, result)──► machine
+//!                                          ├── Workers ──► Directory: a thread per call, which may block
+//!                                          └── S3: a task per call
+//!                                          at the call's deadline: Ambiguous(Timeout), and nothing after it
 //! ```
 
 mod body;
@@ -10,12 +12,25 @@ mod directory;
 mod durability;
 mod key_path;
 mod listing;
+mod probing;
+mod s3;
 mod workers;
 
 pub use directory::{Directory, OpenError};
-pub use workers::{Completion, Workers};
+pub use probing::probe;
+pub use s3::{Location, S3};
+pub use workers::Workers;
 
-use karst_core::store::{StoreOp, StoreResult};
+use karst_core::store::{StoreCall, StoreOp, StoreResult};
+
+/// Told how a call ended, once.
+pub type Completion = Box<dyn FnOnce(StoreResult) + Send>;
+
+/// A store that takes calls.
+pub trait Submit: Send + Sync + 'static {
+    /// Does `call` and tells `done` how it ended, at its deadline at the latest. Does not wait for it.
+    fn submit(&self, call: StoreCall, done: Completion);
+}
 
 /// Something that can do store operations, one at a time on the caller's thread, as many threads as call.
 pub trait Backend: Send + Sync + 'static {

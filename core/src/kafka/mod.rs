@@ -16,9 +16,9 @@ pub mod response;
 mod shape;
 
 pub use api::Api;
+pub(crate) use batch::Flaw;
 pub use batch::{Attributes, Batch, BatchHeader, Batches, CheckedBatch, Codec};
 pub use error::{ErrorCode, Refusal};
-pub(crate) use batch::Flaw;
 pub use reader::{Fault, Malformed};
 pub use request::{Acks, Produce, ProducePartition, ProduceTopic, Request, RequestBody};
 pub use response::{EncodeError, FetchAnswer, FetchedPartition, FetchedTopic, encode};

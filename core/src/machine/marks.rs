@@ -73,8 +73,6 @@ marks! {
     PoisonedWithWritesInFlight = "wal.poisoned-with-writes-in-flight",
     /// A poisoned log still says up to where it can be cut.
     CutOfPoisonedWal = "wal.cut-of-poisoned-wal",
-    /// The ring is closed with records that are in no cut, since their topic is gone.
-    ClosedWithUncutRecords = "wal.closed-with-uncut-records",
 
     /// Recovery ends at a hole behind which later blocks lie.
     TornTail = "recovery.torn-tail",
@@ -95,8 +93,6 @@ marks! {
     StoppedBeforeServing = "node.stopped-before-serving",
     /// The log fails while the broker is stopping.
     PoisonedWhileStopping = "node.poisoned-while-stopping",
-    /// A stop takes too long and leaves records to the next start.
-    StopGivenUp = "node.stop-given-up",
     /// An upload that was never committed is found and deleted.
     OrphanDeleted = "node.orphan-deleted",
     /// The bucket is listed in more than one page.

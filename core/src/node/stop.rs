@@ -45,7 +45,6 @@ impl Stopping {
 
     /// The halt when the deadline has passed. Nothing is lost: the WAL has what was not uploaded.
     pub(super) fn give_up(&self) -> Halt {
-        sometimes!(Mark::StopGivenUp);
         match &self.why {
             Why::Asked => Halt::Bucket(
                 "the last records could not be uploaded in time; they are safe in the WAL and will be uploaded at the \

@@ -51,12 +51,7 @@ struct Leaving {
 
 impl Answers {
     pub(super) fn new(patience: Duration) -> Self {
-        Self {
-            owed: VecDeque::new(),
-            leaving: VecDeque::new(),
-            patience,
-            since: Instant::default(),
-        }
+        Self { owed: VecDeque::new(), leaving: VecDeque::new(), patience, since: Instant::default() }
     }
 
     /// Whether every answer has left.

@@ -34,6 +34,11 @@ impl Appends {
         self.granted += bytes;
     }
 
+    /// What the WAL has granted and no batch has used.
+    pub(super) fn granted(&self) -> u64 {
+        self.granted
+    }
+
     /// The next batch that fits into what the WAL has granted.
     pub(super) fn next(&mut self) -> Option<Waiting> {
         let cost = wal::ring::cost(self.waiting.front()?.batch.len());

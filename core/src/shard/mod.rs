@@ -164,6 +164,12 @@ impl Shard {
             && self.partitions.values().all(Partition::is_settled)
     }
 
+    /// Bytes that the WAL has granted and no append has used.
+    #[must_use]
+    pub fn granted(&self) -> u64 {
+        self.appends.granted()
+    }
+
     /// Whether every byte of credit is in its pool.
     #[must_use]
     pub fn credit_is_whole(&self) -> bool {

@@ -120,6 +120,15 @@ impl Wal {
         }
     }
 
+    /// Bytes that it has granted to the shard and that no append has used; `None` unless it is open.
+    #[must_use]
+    pub fn granted(&self) -> Option<u64> {
+        match &self.phase {
+            Phase::Open(open) => Some(open.granted()),
+            Phase::Opening(_) | Phase::Closed | Phase::Poisoned(_) => None,
+        }
+    }
+
     fn take_mail(&mut self, mail: Mail, out: &mut Effects<Effect>) {
         match &mut self.phase {
             Phase::Opening(_) => self.take_mail_opening(mail, out),

@@ -153,7 +153,9 @@ impl<O: Open, P: Perform<Mail> + Send + 'static> IoThread<O, P> {
                 match mail {
                     IoMail::Session(conn, mail) => local.deliver(conn, mail),
                     IoMail::Accepted(stream) => local.clone().start(stream),
-                    IoMail::Halt => local.table.borrow().values().for_each(|to| to.push(session::Input::Mail(session::Mail::Halt))),
+                    IoMail::Halt => {
+                        local.table.borrow().values().for_each(|to| to.push(session::Input::Mail(session::Mail::Halt)))
+                    }
                     IoMail::End => return,
                 }
             }

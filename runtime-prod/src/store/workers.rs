@@ -1,6 +1,6 @@
 //! Threads that do store operations, and the clock that cuts them off.
 
-use super::Backend;
+use super::{Backend, Completion, Submit};
 use crate::exit::PanicGuard;
 use karst_core::store::{Cause, StoreCall, StoreError, StoreOp, StoreResult};
 use std::cmp::Reverse;
@@ -8,9 +8,6 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-/// Told how a call ended, once.
-pub type Completion = Box<dyn FnOnce(StoreResult) + Send>;
 
 /// A pool of threads in front of a [`Backend`]. They end when the pool is dropped and everything submitted is done.
 #[derive(Debug)]
@@ -68,9 +65,10 @@ impl Workers {
         thread("store-deadlines".into(), move || clock.expire());
         Self(shared)
     }
+}
 
-    /// Does `call` and tells `done` how it ended, at its deadline at the latest.
-    pub fn submit(&self, call: StoreCall, done: Completion) {
+impl Submit for Workers {
+    fn submit(&self, call: StoreCall, done: Completion) {
         let slot = Slot(Arc::new(Mutex::new(Some(done))));
         self.0.limit(call.within, slot.clone());
         lock(&self.0.queue).waiting.push_back((call.op, slot));

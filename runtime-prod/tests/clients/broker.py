@@ -22,6 +22,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 BINARY = Path(os.environ.get("KARST", ROOT / "target/release/karst"))
 RUN = ROOT / "target/clients-run"
+# A bucket for the one broker of the script, instead of a directory.
+OBJECT_STORE = os.environ.get("KARST_OBJECT_STORE")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 READY = re.compile(r"\bready: listening on (\S+),")
 LOG_TAIL = 15
@@ -137,6 +139,8 @@ class Broker:
         command = [str(BINARY), "--data-dir", str(self.data), "--listen", self.address]
         if self.wal_size:
             command += ["--wal-size", self.wal_size]
+        if OBJECT_STORE:
+            command += ["--object-store", OBJECT_STORE]
         return command + self.arguments + list(more)
 
     def launch(self, *more):

@@ -217,7 +217,7 @@ fn whoever_takes_the_pieces_may_stop() {
 fn a_lie_about_the_length_costs_nothing() {
     // Four GiB, says a block of six bytes.
     let lie = [0xff, 0xff, 0xff, 0xff, 0x0f, 0];
-    assert!(matches!(inflated(Codec::Snappy, &lie, u64::MAX), Err(InflateError::Malformed(_))));
+    assert!(matches!(inflated(Codec::Snappy, &lie, 1 << 20), Err(InflateError::Malformed(_))));
     let told = [&[0x28, 0xb5, 0x2f, 0xfd, 0xe0][..], &[0, 0, 0, 0, 0, 1, 0, 0], &[1, 0, 0]].concat();
     assert_eq!(inflated(Codec::Zstd, &told, 1 << 20), Err(InflateError::TooLarge));
 }
