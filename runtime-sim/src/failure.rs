@@ -61,13 +61,19 @@ impl fmt::Display for Fingerprint {
     }
 }
 
+/// Each number becomes `#`, and so does each hexadecimal word of some length, such as the parts of a UUID.
 fn without_numbers(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match (c.is_ascii_digit(), out.ends_with('#')) {
-            (true, true) => {}
-            (true, false) => out.push('#'),
-            (false, _) => out.push(c),
+    for word in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
+        let is_hex = |c: char| matches!(c, '0'..='9' | 'a'..='f');
+        let bare = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        let is_id = bare.len() >= 4 && bare.chars().all(is_hex);
+        for c in word.chars() {
+            match (c.is_ascii_digit() || is_id && is_hex(c), out.ends_with('#')) {
+                (true, true) => {}
+                (true, false) => out.push('#'),
+                (false, _) => out.push(c),
+            }
         }
     }
     out
@@ -96,6 +102,15 @@ mod tests {
         assert_eq!(one.fingerprint(), other.fingerprint());
         assert_ne!(one.fingerprint(), failure("shard", "offset 17 of 20 is gone", None).fingerprint());
         assert_ne!(one.fingerprint(), failure("session-3", "offset 17 is wrong", None).fingerprint());
+    }
+
+    #[test]
+    fn the_ids_of_a_run_do_not_matter() {
+        let fenced = |run: &str| failure("node", &format!("broker 1 (run {run}) took over"), None).fingerprint();
+        let one = fenced("52f56602-b635-4839-baf2-c238fff2247b");
+        assert_eq!(one, fenced("043515ae-abcd-48a6-bc6a-df5df14d02f8"));
+        assert_ne!(one, fenced("of somebody"));
+        assert_eq!(without_numbers("t3-1-0 at 17: a bad face4"), "t#-#-# at #: a bad #");
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub mod disk;
 pub mod exec;
 pub mod experiment;
 pub mod failure;
+mod fates;
 pub mod fault;
 pub mod follow;
 pub mod gate;

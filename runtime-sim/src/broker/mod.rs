@@ -12,12 +12,14 @@ pub mod describe;
 mod probe;
 
 use crate::exec::{Address, Connection, Disk, NetHost, Owner, Process, Store};
+use crate::fates::Fates;
 use crate::fault::Chance;
 use crate::net::{NetEvent, SendTag};
 use crate::recording::{Describe, Tag};
 use crate::store::Caller;
 use crate::time::SimTime;
 use core::fmt::Debug;
+use core::time::Duration;
 use karst_core::controller::{self, Controller};
 use karst_core::disk::{DiskOp, SECTOR};
 use karst_core::id::{ConnId, CutNumber, Incarnation, NodeId};
@@ -34,6 +36,9 @@ use karst_core::wal::{self, Wal};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+
+/// Mail of one lane, and jobs of one session, that follow each other within this are told apart by their order.
+const SLOT: Duration = Duration::from_millis(1);
 
 /// What a broker runs on. All of it but the process outlives it.
 #[derive(Clone)]
@@ -82,11 +87,11 @@ struct Inner {
     connections: Cell<u64>,
     last_write: Cell<u64>,
     uploading: RefCell<BTreeSet<CutNumber>>,
-    /// Until when each mailbox's last mail is on its way, and how long the next one takes.
-    lanes: RefCell<(BTreeMap<u64, SimTime>, Rng)>,
+    /// Until when each mailbox's last mail is on its way, and how long others take.
+    lanes: RefCell<(BTreeMap<u64, SimTime>, Fates)>,
     is_slow: bool,
     /// How long jobs take.
-    compute: RefCell<Rng>,
+    compute: RefCell<Fates>,
     is_ready: Cell<bool>,
     halted: RefCell<Option<Halt>>,
 }
@@ -115,8 +120,8 @@ impl Broker {
             last_write: Cell::new(0),
             uploading: RefCell::default(),
             is_slow: process.world().gate().fires("broker.slow_mail", Chance::percent(50), &mut rng.child("is-slow")),
-            lanes: RefCell::new((BTreeMap::new(), rng.child("lanes"))),
-            compute: RefCell::new(rng.child("compute")),
+            lanes: RefCell::new((BTreeMap::new(), Fates::new(&rng.child("lanes"), SLOT))),
+            compute: RefCell::new(Fates::new(&rng.child("compute"), SLOT)),
             is_ready: Cell::new(false),
             halted: RefCell::default(),
         }));
@@ -198,10 +203,11 @@ impl Wires {
             Mail::Node(_) => 4,
         };
         let world = inner.process.world();
-        let (lanes, rng) = &mut *inner.lanes.borrow_mut();
+        let (lanes, fates) = &mut *inner.lanes.borrow_mut();
+        let mut rng = fates.draw(world.now(), lane);
         let takes = if rng.chance(1, 20) { rng.between(1_000, 20_000) } else { rng.below(200) };
         let free = lanes.get(&lane).copied().unwrap_or(SimTime::ZERO);
-        let at = free.max(world.now().after(std::time::Duration::from_micros(takes)));
+        let at = free.max(world.now().after(Duration::from_micros(takes)));
         lanes.insert(lane, at);
         let wires = self.clone();
         world.at(at, move || wires.deliver(mail));
@@ -308,14 +314,12 @@ impl Wires {
 
     /// A job takes its time; its outcome depends on nothing but the job.
     fn compute(&self, asker: &Address<session::Input>, op: OpId, job: &Job) {
-        let takes = {
-            let rng = &mut *self.0.compute.borrow_mut();
-            if rng.chance(1, 20) { rng.between(1_000, 100_000) } else { rng.between(10, 1_000) }
-        };
         let world = self.0.process.world();
+        let mut rng = self.0.compute.borrow_mut().draw(world.now(), asker.name());
+        let takes = if rng.chance(1, 20) { rng.between(1_000, 100_000) } else { rng.between(10, 1_000) };
         world.count("jobs");
         let (asker, outcome) = (asker.clone(), job.run());
-        let at = world.now().after(std::time::Duration::from_micros(takes));
+        let at = world.now().after(Duration::from_micros(takes));
         world.at(at, move || asker.send(session::Input::Computed(op, outcome)));
     }
 

@@ -2,6 +2,7 @@
 
 use super::image::Part;
 use super::{SimDisk, Ticket};
+use crate::fates::apart;
 use crate::fault::Chance;
 use crate::time::SimTime;
 use bytes::Bytes;
@@ -49,10 +50,11 @@ impl SimDisk {
         }
     }
 
-    pub(super) fn crash_write(&mut self, now: SimTime, ticket: Ticket, landing: Landing, rng: &mut Rng) {
+    /// Each part of what is drawn for it is drawn apart: its length moves nothing.
+    pub(super) fn crash_write(&mut self, (now, ticket): (SimTime, Ticket), landing: Landing, rng: &mut Rng) {
         let knobs = self.knobs.crash;
         let (lost, kept, late) = (knobs.lose.fires(rng), knobs.keep.fires(rng), knobs.late.fires(rng));
-        let delay = self.knobs.write.draw(rng);
+        let delay = self.knobs.write.draw(&mut apart(rng));
         let leaves = match (lost, kept, late) {
             (true, ..) => CRASH_LOST,
             (_, true, _) => "disk.crash_kept",
@@ -63,7 +65,7 @@ impl SimDisk {
         let leaves = if leaves == CRASH_LOST || self.gate.happens(leaves) { leaves } else { CRASH_LOST };
         self.fired.add(leaves);
         if !(lost || kept || late) {
-            let mut survives = scatter(landing.data.len(), knobs.sector_survives, rng);
+            let mut survives = scatter(landing.data.len(), knobs.sector_survives, &mut apart(rng));
             survives.iter_mut().for_each(|survives| *survives &= leaves != CRASH_LOST);
             return self.tear(landing, survives, rng);
         }
@@ -79,6 +81,7 @@ impl SimDisk {
             survives.iter_mut().zip(some).for_each(|(survives, lands)| *survives &= lands);
         }
         for (nth, sector) in sectors(&landing.data).enumerate() {
+            let rng = &mut apart(rng);
             let torn = self.knobs.crash.tear.fires(rng);
             if survives[nth] && torn && self.gate.happens("disk.crash_torn") {
                 self.fired.add("disk.crash_torn");

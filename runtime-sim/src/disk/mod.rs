@@ -18,11 +18,13 @@ mod tests;
 pub use image::Image;
 pub use knobs::{CrashKnobs, DiskKnobs};
 
+use crate::fates::{Fates, apart};
 use crate::fault::{Chance, Label};
 use crate::gate::Gate;
 use crate::report::Counters;
 use crate::time::SimTime;
 use bytes::Bytes;
+use core::time::Duration;
 use karst_core::disk::{DevicePos, DiskDone, DiskError, DiskOp, DiskResult, SECTOR};
 use karst_core::machine::{Payload, Rng, Rope};
 use landing::{Landing, Lands, scatter};
@@ -92,7 +94,7 @@ pub enum DamageKind {
 pub struct SimDisk {
     size: u64,
     knobs: DiskKnobs,
-    draws: Draws,
+    fates: Fates,
     image: Image,
     pending: BTreeMap<Ticket, Pending>,
     landing: BTreeMap<(SimTime, Ticket), Landing>,
@@ -106,14 +108,9 @@ pub struct SimDisk {
     fired: Counters,
 }
 
-#[derive(Debug)]
-struct Draws {
-    time: Rng,
-    stall: Rng,
-    error: Rng,
-    damage: Rng,
-    bits: Rng,
-}
+/// Operations of one kind that follow each other within this are told apart by their order. Their place would not do:
+/// where a record goes hangs on all that were written before.
+const SLOT: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
 enum Pending {
@@ -129,17 +126,10 @@ impl SimDisk {
     #[must_use]
     pub fn new(size: u64, knobs: DiskKnobs, rng: &Rng) -> Self {
         assert!(size > 0 && size.is_multiple_of(SECTOR), "a disk is made of sectors");
-        let draws = Draws {
-            time: rng.child("time"),
-            stall: rng.child("stall"),
-            error: rng.child("error"),
-            damage: rng.child("damage"),
-            bits: rng.child("bits"),
-        };
         Self {
             size,
             knobs,
-            draws,
+            fates: Fates::new(rng, SLOT),
             image: Image::default(),
             pending: BTreeMap::new(),
             landing: BTreeMap::new(),
@@ -171,18 +161,19 @@ impl SimDisk {
             DiskOp::Read { .. } => self.knobs.read,
             DiskOp::Write { .. } => self.knobs.write,
         };
-        self.maybe_stall(now);
+        let rng = &mut self.fates.draw(now, matches!(op, DiskOp::Write { .. }));
+        self.maybe_stall(now, &mut apart(rng));
         let starts = now.max(self.stalled_until);
-        let at = starts.after(latency.draw(&mut self.draws.time));
+        let at = starts.after(latency.draw(&mut apart(rng)));
         let pending = match op {
             DiskOp::Read { at, len } => {
                 self.check_range(at, len);
-                Pending::Read { at, len, fate: self.read_fate(at) }
+                Pending::Read { at, len, fate: self.read_fate(at, rng) }
             }
             DiskOp::Write { at: pos, data } => {
                 self.check_range(pos, data.len());
-                let lands_at = SimTime(self.draws.time.between(starts.0, at.0));
-                Pending::Write(self.write(now, pos, &data, (lands_at, ticket)))
+                let lands_at = SimTime(rng.between(starts.0, at.0));
+                Pending::Write(self.write(now, (pos, &data), (lands_at, ticket), rng))
             }
         };
         self.pending.insert(ticket, pending);
@@ -211,7 +202,7 @@ impl SimDisk {
         self.settle(now);
         self.pending.clear();
         for ((_, ticket), landing) in core::mem::take(&mut self.landing) {
-            self.crash_write(now, ticket, landing, rng);
+            self.crash_write((now, ticket), landing, &mut apart(rng));
         }
     }
 
@@ -240,8 +231,9 @@ impl SimDisk {
     pub fn rot(&mut self, now: SimTime, at: DevicePos, len: u64) {
         self.settle(now);
         assert!(at.0.checked_add(len).is_some_and(|end| end <= self.size), "only what is on the device rots");
+        let mut rng = self.fates.draw(now, "rot");
         for pos in at.0..at.0 + len {
-            self.image.flip(pos, self.draws.bits.below(8) as u32);
+            self.image.flip(pos, rng.below(8) as u32);
         }
         self.fired.add("disk.rot");
         self.record(now, DamageKind::Rot, at, len);
@@ -331,17 +323,17 @@ impl SimDisk {
         assert!(inside, "an operation of {len} bytes at {} leaves a device of {}", at.0, self.size);
     }
 
-    fn maybe_stall(&mut self, now: SimTime) {
-        let stalls = self.knobs.stall.fires(&mut self.draws.stall);
-        let length = self.knobs.stall_for.draw(&mut self.draws.stall);
+    fn maybe_stall(&mut self, now: SimTime, rng: &mut Rng) {
+        let stalls = self.knobs.stall.fires(rng);
+        let length = self.knobs.stall_for.draw(rng);
         if stalls && self.gate.happens("disk.stall") {
             self.stall(now.after(length));
         }
     }
 
-    fn read_fate(&mut self, at: DevicePos) -> Result<(), DiskError> {
-        let fails = self.knobs.read_error.fires(&mut self.draws.error);
-        let sticks = self.knobs.read_error_sticks.fires(&mut self.draws.error);
+    fn read_fate(&mut self, at: DevicePos, rng: &mut Rng) -> Result<(), DiskError> {
+        let fails = self.knobs.read_error.fires(rng);
+        let sticks = self.knobs.read_error_sticks.fires(rng);
         if self.health == Health::Broken {
             self.fired.add("disk.broken");
             return Err(DiskError::Io);
@@ -356,15 +348,21 @@ impl SimDisk {
         Err(DiskError::Io)
     }
 
-    fn write(&mut self, now: SimTime, at: DevicePos, data: &Rope, when: (SimTime, Ticket)) -> DiskResult {
+    fn write(
+        &mut self,
+        now: SimTime,
+        (at, data): (DevicePos, &Rope),
+        when: (SimTime, Ticket),
+        rng: &mut Rng,
+    ) -> DiskResult {
         // A copy: the machine's buffer must not live as long as the ring.
         let data = Bytes::copy_from_slice(&data.to_bytes());
-        let fate = self.write_fate(at, data.len());
+        let fate = self.write_fate(at, data.len(), rng);
         let landing = match fate {
-            Ok(()) => self.aim(now, at, data),
+            Ok(()) => self.aim(now, at, data, rng),
             Err(DiskError::NoSpace) => return Err(DiskError::NoSpace),
             Err(DiskError::Io) => {
-                let lands = scatter(data.len(), Chance::percent(50), &mut self.draws.bits);
+                let lands = scatter(data.len(), Chance::percent(50), rng);
                 Landing { at, data, lands: Lands::Some(lands) }
             }
         };
@@ -372,11 +370,10 @@ impl SimDisk {
         fate.map(|()| DiskDone::Written)
     }
 
-    fn write_fate(&mut self, at: DevicePos, len: usize) -> Result<(), DiskError> {
-        let draws = &mut self.draws.error;
-        let fails = self.knobs.write_error.fires(draws);
-        let sticks = self.knobs.write_error_sticks.fires(draws);
-        let finds_none = self.knobs.no_space.fires(draws);
+    fn write_fate(&mut self, at: DevicePos, len: usize, rng: &mut Rng) -> Result<(), DiskError> {
+        let fails = self.knobs.write_error.fires(rng);
+        let sticks = self.knobs.write_error_sticks.fires(rng);
+        let finds_none = self.knobs.no_space.fires(rng);
         if self.health != Health::Working {
             self.fired.add("disk.broken");
             return Err(DiskError::Io);
@@ -397,14 +394,14 @@ impl SimDisk {
     }
 
     /// Where a write that is reported as done really goes.
-    fn aim(&mut self, now: SimTime, at: DevicePos, data: Bytes) -> Landing {
-        let draws = &mut self.draws.damage;
-        let rots = self.knobs.rot.fires(draws);
-        let rotten = self.image.pick_written(draws).map(|sector| sector * SECTOR + draws.below(SECTOR));
-        let goes_astray = self.knobs.misdirect.fires(draws);
+    fn aim(&mut self, now: SimTime, at: DevicePos, data: Bytes, rng: &mut Rng) -> Landing {
+        let rots = self.knobs.rot.fires(rng);
+        let byte = &mut apart(rng);
+        let rotten = self.image.pick_written(byte).map(|sector| sector * SECTOR + byte.below(SECTOR));
+        let goes_astray = self.knobs.misdirect.fires(rng);
         let places = (self.size - data.len() as u64) / SECTOR + 1;
-        let elsewhere = DevicePos(draws.below(places) * SECTOR);
-        let is_lost = self.knobs.lose.fires(draws);
+        let elsewhere = DevicePos(rng.below(places) * SECTOR);
+        let is_lost = self.knobs.lose.fires(rng);
         let len = data.len() as u64;
         if rots
             && let Some(byte) = rotten

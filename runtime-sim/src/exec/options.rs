@@ -1,5 +1,6 @@
 //! What a run is told, and what it tells.
 
+use crate::experiment::{Look, Outcome};
 use crate::failure::Failure;
 use crate::recording::{Record, Recording};
 use crate::report::Counters;
@@ -39,6 +40,13 @@ impl Options {
             record: Record::Nothing,
             break_at: None,
         }
+    }
+
+    /// The same for a run that somebody looks at.
+    #[must_use]
+    pub fn looking(schedule: Seed, look: &Look) -> Self {
+        let limits = Limits { until: look.until, ..Limits::default() };
+        Self { limits, log: look.log, record: look.record, ..Self::new(schedule) }
     }
 }
 
@@ -105,12 +113,48 @@ pub enum Stop {
 }
 
 impl<T> RunReport<T> {
+    /// What failed, if something did. A run that does not come to its end has failed, too, unless it was told to stop.
+    #[must_use]
+    pub fn verdict(&self) -> Option<Failure> {
+        let message = match &self.end {
+            End::Finished(_) | End::Stopped(Stop::Until) => return None,
+            End::Stopped(Stop::Failed(failure)) => return Some(failure.clone()),
+            End::Stopped(Stop::Deadlock) => "nothing will ever happen any more",
+            End::Stopped(Stop::OutOfEvents) => "the run turns in circles: out of events",
+            End::Stopped(Stop::OutOfTime) => "the run does not end: out of time",
+        };
+        Some(Failure {
+            invariant: "liveness".into(),
+            process: "world".into(),
+            component: "world".into(),
+            message: message.into(),
+            site: None,
+            at: self.at,
+            event: self.events,
+        })
+    }
+
     /// What failed, if something did.
     #[must_use]
     pub const fn failure(&self) -> Option<&Failure> {
         match &self.end {
             End::Stopped(Stop::Failed(failure)) => Some(failure),
             _ => None,
+        }
+    }
+}
+
+impl<T> From<RunReport<T>> for Outcome {
+    fn from(run: RunReport<T>) -> Self {
+        Self {
+            failure: run.verdict(),
+            hash: run.hash,
+            events: run.events,
+            at: run.at,
+            occurrences: run.occurrences,
+            requests: BTreeMap::new(),
+            lines: run.log,
+            recording: run.recording,
         }
     }
 }

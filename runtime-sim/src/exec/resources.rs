@@ -157,7 +157,9 @@ impl Store {
 
 /// Who wants to know that something has begun; forgotten when the run is over, since they may hold what holds them.
 #[derive(Clone, Default)]
-struct Observers(Rc<RefCell<Vec<Rc<dyn Fn()>>>>);
+struct Observers(Rc<RefCell<Vec<Observer>>>);
+
+type Observer = Rc<dyn Fn()>;
 
 impl Observers {
     fn new(world: &World) -> Self {

@@ -112,32 +112,39 @@ pub fn breakpoint(event: u64) {
 
 /// The longest line, in bytes.
 const LINE: usize = 240;
-/// So many lines of bare numbers in a row are shown at most.
+/// So many numbers in a row are shown at most.
 const NUMBERS: usize = 16;
 
-/// As `{:#?}`, without what nobody reads: the insides of byte strings.
+/// As `{:#?}`, without what nobody reads: the insides of byte strings, and lines for single numbers.
 fn readable(what: &impl Debug) -> String {
     let mut out = String::new();
-    let mut numbers = 0;
+    let mut numbers: Vec<String> = Vec::new();
     for line in format!("{what:#?}").lines() {
-        let is_number = line.trim().trim_end_matches(',').parse::<u64>().is_ok();
-        numbers = if is_number { numbers + 1 } else { hidden(&mut out, numbers) };
-        if numbers > NUMBERS {
+        let bare = line.trim().trim_end_matches(',');
+        if bare.parse::<u64>().is_ok() {
+            numbers.push(bare.to_owned());
             continue;
         }
+        // `OpId(` 42 `)` becomes one line, and so does a list of numbers.
+        let line = if put_numbers(&mut out, &mut numbers) { line.trim_start() } else { line };
         out.push_str(&line[..line.floor_char_boundary(LINE)]);
         out.push_str(if line.len() > LINE { "…\n" } else { "\n" });
     }
-    hidden(&mut out, numbers);
     out
 }
 
-/// Says how many numbers of a row were not shown. Returns the length of the next row so far.
-fn hidden(out: &mut String, numbers: usize) -> usize {
-    if numbers > NUMBERS {
-        writeln!(out, "… {} more numbers", numbers - NUMBERS).expect("a string takes everything");
+/// Puts the numbers since the last line behind it. Returns whether there were any.
+fn put_numbers(out: &mut String, numbers: &mut Vec<String>) -> bool {
+    if numbers.is_empty() {
+        return false;
     }
-    0
+    out.truncate(out.trim_end().len());
+    out.push_str(&numbers[..numbers.len().min(NUMBERS)].join(", "));
+    if numbers.len() > NUMBERS {
+        write!(out, " … {} more", numbers.len() - NUMBERS).expect("a string takes everything");
+    }
+    numbers.clear();
+    true
 }
 
 #[cfg(test)]
@@ -154,9 +161,7 @@ mod tests {
         }
         let state = readable(&State { _name: "é".repeat(1000), _bytes: vec![7; 4096], _end: 1 });
         assert!(state.len() < 1500, "{state}");
-        assert!(
-            state.contains("…\n") && state.contains("… 4080 more numbers\n") && state.contains("_end: 1"),
-            "{state}"
-        );
+        let list = "_bytes: [7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7 … 4080 more],\n    _end: 1,\n";
+        assert!(state.contains("…\n") && state.contains(list), "{state}");
     }
 }

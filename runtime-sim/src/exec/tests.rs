@@ -17,6 +17,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+mod causes;
+
 /// Writes each ball that it gets to its disk, then throws it on.
 #[derive(Debug, Default)]
 struct Player {

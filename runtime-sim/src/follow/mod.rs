@@ -122,15 +122,25 @@ impl Search<'_> {
         let birth = self.found.first_key_value().filter(|_| self.things.is_born());
         let birth = birth.map_or(0, |(id, _)| entry(self.recording, *id).event);
         let mut next = entry(self.recording, from).cause;
+        let mut inputs_left = u32::MAX;
         while let Some(id) = next.filter(|id| entry(self.recording, *id).event >= birth) {
             let entry = entry(self.recording, id);
             let process = &self.recording.lanes[entry.lane.0 as usize].process;
             if self.things.is_foreign(process, entry) {
                 break;
             }
-            self.things.learn_who_asked(process, entry);
             self.found.entry(id).or_default();
             next = entry.cause;
+            // Behind a request's first name are the bytes that held it, and why they were sent; what led its client to
+            // that is another story.
+            if self.things.learn_who_asked(process, entry) {
+                inputs_left = 2;
+            } else if entry.kind == EntryKind::Input {
+                inputs_left -= 1;
+            }
+            if inputs_left == 0 {
+                break;
+            }
         }
         self.things.len() > known
     }

@@ -116,7 +116,6 @@ fn a_record_is_followed_from_its_birth_to_its_reads() {
     let story = story();
     let texts = story.texts("partition=orders-3,offset=17");
     let expected = [
-        "client ticks",
         "client notes write",
         "client sends",
         "session receives",

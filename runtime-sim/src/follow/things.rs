@@ -131,10 +131,12 @@ impl Things {
         matches!(self.0[0].kind, Kind::Record | Kind::Batch)
     }
 
-    /// A request that leads to it is part of the story.
-    pub(super) fn learn_who_asked(&mut self, process: &Arc<str>, entry: &Entry) {
+    /// A request that leads to it is part of the story. Returns whether the entry names one.
+    pub(super) fn learn_who_asked(&mut self, process: &Arc<str>, entry: &Entry) -> bool {
         let asked: Vec<Thing> = Tag::groups(&entry.tags).filter_map(|group| REQUEST.name(process, group)).collect();
+        let names_one = !asked.is_empty();
         asked.into_iter().for_each(|thing| self.add(thing));
+        names_one
     }
 
     /// Whether an entry is about something else: it names things of the kinds that are followed, and none of these.

@@ -1,7 +1,8 @@
 //! How bytes, ends and breaks travel.
 
 use super::pipe::{Outgoing, Piece, Pipe, Reading, SendTag};
-use super::{Closed, Connection, Draws, End, EndState, Happening, Host, NetEvent, NetKnobs, SimNet};
+use super::{Closed, Connection, End, EndState, Happening, Host, NetEvent, NetKnobs, SimNet};
+use crate::fates::{Fates, apart};
 use crate::time::SimTime;
 use core::time::Duration;
 use karst_core::machine::{Payload, Rng, Rope};
@@ -27,7 +28,7 @@ impl SimNet {
     fn take(&mut self, now: SimTime, from: End, tag: SendTag, data: &Rope) {
         let knobs = self.knobs;
         let Some(connection) = self.connections.get_mut(&from.connection) else { return };
-        let trouble = connection.draws.trouble(&knobs, data.len());
+        let trouble = Trouble::draw(&knobs, data.len(), &mut connection.fates.draw(now, (from.side, "send")));
         let Trouble { latency, stall, breaks_at, discards, .. } = trouble;
         let pipe = connection.pipe_mut(from);
         let stall = stall.filter(|_| self.gate.happens("net.stall")).unwrap_or_default();
@@ -75,7 +76,7 @@ impl SimNet {
     fn enter_mark(&mut self, now: SimTime, from: End, mark: Piece, delay: Duration) {
         let knobs = self.knobs;
         let Some(connection) = self.connections.get_mut(&from.connection) else { return };
-        let latency = knobs.latency.draw(&mut connection.draws.time);
+        let latency = knobs.latency.draw(&mut connection.fates.draw(now, (from.side, "mark")));
         let pipe = connection.pipe_mut(from);
         if !pipe.broken {
             pipe.push(now.max(pipe.last_arrival()).after(delay).max(now.after(latency)), mark);
@@ -88,7 +89,8 @@ impl SimNet {
     pub(super) fn end_died(&mut self, now: SimTime, end: End) {
         let knobs = self.knobs;
         let Some(connection) = self.connections.get_mut(&end.connection) else { return };
-        let silent = connection.draws.half_open(&knobs).filter(|_| self.gate.happens("net.half_open"));
+        let mut rng = connection.fates.draw(now, (end.side, "died"));
+        let silent = half_open(&knobs, &mut rng).filter(|_| self.gate.happens("net.half_open"));
         connection.ends[end.side as usize] = EndState::Gone;
         let pipe = connection.pipe_mut(end);
         pipe.waiting.clear();
@@ -108,7 +110,7 @@ impl SimNet {
     pub(super) fn tell(&mut self, end: End, now: SimTime, why: Closed) {
         let knobs = self.knobs;
         if let Some(connection) = self.connections.get_mut(&end.connection) {
-            let latency = knobs.latency.draw(&mut connection.draws.time);
+            let latency = knobs.latency.draw(&mut connection.fates.draw(now, (end.side, "told")));
             self.schedule(now.after(latency), Happening::Breaks(end, why));
         }
     }
@@ -188,7 +190,7 @@ impl SimNet {
             return self.held_up(now, sender);
         }
         let is_reading = connection.end(reader) != EndState::Gone;
-        let (draws, pipe) = connection.split(sender);
+        let (fates, pipe) = connection.split(sender);
         if !is_reading {
             // Nobody is there to read: it vanishes, and makes room for more to vanish.
             pipe.discard();
@@ -203,7 +205,7 @@ impl SimNet {
             return self.breaks(reader, why);
         }
         let readable = pipe.readable(now);
-        let (len, gap) = draws.chunk(&knobs, readable);
+        let (len, gap) = chunk(&knobs, readable, &mut fates.draw(now, (sender.side, "read")));
         let len = if len < readable && self.gate.happens("net.split") { len } else { readable };
         let bytes = pipe.read(len);
         let next = pipe.next_arrival().map(|at| if len < readable { now.after(gap) } else { at.max(now) });
@@ -227,7 +229,7 @@ impl SimNet {
     fn held_up(&mut self, now: SimTime, sender: End) -> Option<(End, NetEvent)> {
         let knobs = self.knobs;
         let connection = self.connections.get_mut(&sender.connection)?;
-        let later = knobs.half_open_for.draw(&mut connection.draws.half_open);
+        let later = knobs.half_open_for.draw(&mut connection.fates.draw(now, (sender.side, "held up")));
         let pipe = connection.pipe_mut(sender);
         if pipe.frozen.is_none() {
             self.fired.add("net.held_up");
@@ -278,35 +280,35 @@ struct Trouble {
     half_open: Option<(Unaware, Duration)>,
 }
 
-impl Draws {
-    fn trouble(&mut self, knobs: &NetKnobs, len: usize) -> Trouble {
-        let stalls = knobs.stall.fires(&mut self.stall);
-        let stall_for = knobs.stall_for.draw(&mut self.stall);
-        let breaks = knobs.reset.fires(&mut self.reset);
-        let at = self.reset.between(0, len as u64) as usize;
-        Trouble {
-            latency: knobs.latency.draw(&mut self.time),
+impl Trouble {
+    fn draw(knobs: &NetKnobs, len: usize, rng: &mut Rng) -> Self {
+        let stalls = knobs.stall.fires(rng);
+        let stall_for = knobs.stall_for.draw(&mut apart(rng));
+        let breaks = knobs.reset.fires(rng);
+        let at = rng.between(0, len as u64) as usize;
+        Self {
+            latency: knobs.latency.draw(&mut apart(rng)),
             stall: stalls.then_some(stall_for),
             breaks_at: breaks.then_some(at),
-            discards: knobs.discard.fires(&mut self.reset),
-            half_open: self.half_open(knobs),
+            discards: knobs.discard.fires(rng),
+            half_open: half_open(knobs, rng),
         }
     }
+}
 
-    fn half_open(&mut self, knobs: &NetKnobs) -> Option<(Unaware, Duration)> {
-        let fires = knobs.half_open.fires(&mut self.half_open);
-        let who = if self.half_open.chance(1, 2) { Unaware::Sender } else { Unaware::Receiver };
-        let by = knobs.half_open_for.draw(&mut self.half_open);
-        fires.then_some((who, by))
-    }
+fn half_open(knobs: &NetKnobs, rng: &mut Rng) -> Option<(Unaware, Duration)> {
+    let fires = knobs.half_open.fires(rng);
+    let who = if rng.chance(1, 2) { Unaware::Sender } else { Unaware::Receiver };
+    let by = knobs.half_open_for.draw(rng);
+    fires.then_some((who, by))
+}
 
-    /// How many of the readable bytes come at once, and how long the rest takes.
-    fn chunk(&mut self, knobs: &NetKnobs, readable: usize) -> (usize, Duration) {
-        let splits = knobs.split.fires(&mut self.cut);
-        let gap = knobs.gap.draw(&mut self.cut);
-        let part = part(readable, &mut self.cut);
-        (if splits { part } else { readable }, gap)
-    }
+/// How many of the readable bytes come at once, and how long the rest takes.
+fn chunk(knobs: &NetKnobs, readable: usize, rng: &mut Rng) -> (usize, Duration) {
+    let splits = knobs.split.fires(rng);
+    let gap = knobs.gap.draw(&mut apart(rng));
+    let part = part(readable, rng);
+    (if splits { part } else { readable }, gap)
 }
 
 /// Some of so many bytes, at least one: often just one, often all but one, otherwise of any order of magnitude.
@@ -323,8 +325,8 @@ fn part(of: usize, rng: &mut Rng) -> usize {
 }
 
 impl Connection {
-    fn split(&mut self, sender: End) -> (&mut Draws, &mut Pipe) {
-        (&mut self.draws, &mut self.pipes[sender.side as usize])
+    fn split(&mut self, sender: End) -> (&mut Fates, &mut Pipe) {
+        (&mut self.fates, &mut self.pipes[sender.side as usize])
     }
 }
 

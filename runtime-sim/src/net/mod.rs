@@ -17,9 +17,11 @@ mod tests;
 pub use knobs::NetKnobs;
 pub use pipe::SendTag;
 
+use crate::fates::Fates;
 use crate::gate::Gate;
 use crate::report::Counters;
 use crate::time::SimTime;
+use core::time::Duration;
 use karst_core::machine::{Payload, Rng, Rope};
 use pipe::{Outgoing, Pipe, Reading};
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,6 +90,9 @@ pub enum Closed {
     TimedOut,
 }
 
+/// Sends of one end that follow each other within this are told apart by their order.
+const SLOT: Duration = Duration::from_millis(1);
+
 /// The network.
 #[derive(Debug)]
 pub struct SimNet {
@@ -109,7 +114,7 @@ struct Connection {
     ends: [EndState; 2],
     /// By the side that sends.
     pipes: [Pipe; 2],
-    draws: Draws,
+    fates: Fates,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,16 +124,6 @@ enum EndState {
     Refused,
     Open,
     Gone,
-}
-
-/// One generator per fault, for each connection.
-#[derive(Debug)]
-struct Draws {
-    time: Rng,
-    cut: Rng,
-    stall: Rng,
-    reset: Rng,
-    half_open: Rng,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -169,12 +164,12 @@ impl SimNet {
         let id = ConnectionId(self.issued);
         let nth = self.links.entry((from, to)).or_default();
         *nth += 1;
-        let mut draws = Draws::new(&self.rng.child(&format!("{}-{}/{nth}", from.0, to.0)));
-        let accepted = now.after(self.knobs.latency.draw(&mut draws.time));
-        let opened = accepted.after(self.knobs.latency.draw(&mut draws.time));
+        let mut fates = Fates::new(&self.rng.child(&format!("{}-{}/{nth}", from.0, to.0)), SLOT);
+        let accepted = now.after(self.knobs.latency.draw(&mut fates.draw(now, "accepted")));
+        let opened = accepted.after(self.knobs.latency.draw(&mut fates.draw(now, "opened")));
         let pipes = [Pipe::new(opened), Pipe::new(opened)];
         let ends = [EndState::Opening; 2];
-        self.connections.insert(id, Connection { hosts: [from, to], ends, pipes, draws });
+        self.connections.insert(id, Connection { hosts: [from, to], ends, pipes, fates });
         let (client, server) = (End { connection: id, side: Side::Client }, End { connection: id, side: Side::Server });
         if self.is_cut(from, to) || self.is_cut(to, from) {
             self.fired.add("net.connect_timed_out");
@@ -352,17 +347,5 @@ impl Connection {
     fn ends_of(&self, connection: ConnectionId, host: Host) -> Vec<End> {
         let ends = [Side::Client, Side::Server].map(|side| End { connection, side });
         ends.into_iter().filter(|end| self.link(*end).0 == host && self.end(*end) != EndState::Gone).collect()
-    }
-}
-
-impl Draws {
-    fn new(rng: &Rng) -> Self {
-        Self {
-            time: rng.child("time"),
-            cut: rng.child("cut"),
-            stall: rng.child("stall"),
-            reset: rng.child("reset"),
-            half_open: rng.child("half_open"),
-        }
     }
 }

@@ -26,7 +26,11 @@ const FAULTS: usize = 5;
 /// Steps of a run without a failure.
 const DISTURBANCES: usize = 20;
 /// Characters of a text within a sentence.
-const TEXT: usize = 96;
+const TEXT: usize = 72;
+/// Tags of a step that are told.
+const TAGS: usize = 3;
+/// Bytes of a tag that is told: longer ones are for machines.
+const TAG: usize = 32;
 
 /// One sentence of the story.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +98,9 @@ struct Story<'a> {
     recording: &'a Recording,
 }
 
+/// Entries about one thing, each with the tags that say so.
+type About = BTreeMap<EntryId, Vec<Tag>>;
+
 /// Entries by their event: the input (or note, or fault) with the effect that matters for the story.
 type Picked = BTreeMap<EntryId, Option<EntryId>>;
 
@@ -116,21 +123,22 @@ impl Story<'_> {
         }
         picked.remove(&self.node(end));
         self.find_effects(&mut picked, &about);
-        let mut steps: Vec<Step> = picked.into_iter().map(|(node, effect)| self.step(node, effect)).collect();
+        let mut steps: Vec<Step> = picked.into_iter().map(|(node, effect)| self.step(node, effect, &about)).collect();
         steps.push(violated(failure, Some(end)));
         steps
     }
 
     fn of_disturbances(&self) -> Vec<Step> {
         let is_disturbance = |entry: &Entry| {
-            lane_of(self.recording, entry).is_some_and(|lane| &*lane.owner == "nemesis" || is_grave(entry, lane))
+            let is_of = |lane: &Lane| &*lane.owner == "nemesis" || is_grave(entry, lane);
+            entry.kind == EntryKind::Fault && lane_of(self.recording, entry).is_some_and(is_of)
         };
         let all = self.entries().filter(|(_, entry)| is_disturbance(entry));
-        all.take(DISTURBANCES).map(|(id, _)| self.step(id, None)).collect()
+        all.take(DISTURBANCES).map(|(id, _)| self.step(id, None, &About::new())).collect()
     }
 
     /// The entries about what the failure's message names, or else about what its entry does.
-    fn what_it_is_about(&self, failure: &Failure, end: EntryId) -> BTreeSet<EntryId> {
+    fn what_it_is_about(&self, failure: &Failure, end: EntryId) -> About {
         let named = named_in(&failure.message, self.recording);
         let of_entry = || {
             let tags = self.entry(end).map_or(&[][..], |entry| &entry.tags);
@@ -142,11 +150,11 @@ impl Story<'_> {
             let query: Vec<String> = wants.iter().map(|(key, value)| format!("{key}={value}")).collect();
             let found = query.join(",").parse::<Query>().map(|query| follow(self.recording, &query).entries);
             match found {
-                Ok(found) if !found.is_empty() => return found.into_keys().collect(),
+                Ok(found) if !found.is_empty() => return found,
                 _ => drop(wants.pop()),
             }
         }
-        BTreeSet::new()
+        About::new()
     }
 
     /// The last causes, and the first of all.
@@ -172,13 +180,13 @@ impl Story<'_> {
     }
 
     /// What was done meanwhile: first of all to those concerned, then whatever ended or stopped a process.
-    fn faults_between(&self, from: EntryId, end: EntryId, about: &BTreeSet<EntryId>) -> Vec<EntryId> {
+    fn faults_between(&self, from: EntryId, end: EntryId, about: &About) -> Vec<EntryId> {
         let is_between = |id: EntryId| from < id && id < end;
         let faults = || self.entries().filter(|(id, entry)| is_between(*id) && entry.kind == EntryKind::Fault);
         let is_grave = |entry: &Entry| lane_of(self.recording, entry).is_some_and(|lane| is_grave(entry, lane));
-        let rank = |(id, entry): &(EntryId, &Entry)| (is_grave(entry), about.contains(id), *id);
+        let rank = |(id, entry): &(EntryId, &Entry)| (is_grave(entry), about.contains_key(id), *id);
         let mut ranked: Vec<(EntryId, &Entry)> =
-            faults().filter(|(id, entry)| about.contains(id) || is_grave(entry)).collect();
+            faults().filter(|(id, entry)| about.contains_key(id) || is_grave(entry)).collect();
         ranked.sort_by_key(rank);
         ranked.iter().rev().take(FAULTS).map(|(id, _)| *id).collect()
     }
@@ -192,17 +200,18 @@ impl Story<'_> {
         }
     }
 
-    /// Gives each input without one the effect that caused another step, or else the first that is about the same.
-    fn find_effects(&self, picked: &mut Picked, about: &BTreeSet<EntryId>) {
+    /// Gives each input the effect that caused another step, or else one that is about the same.
+    fn find_effects(&self, picked: &mut Picked, about: &About) {
         let cause_of = |node: &EntryId| self.entry(*node).and_then(|entry| entry.cause);
         let causes: BTreeSet<EntryId> = picked.keys().filter_map(cause_of).collect();
-        for (node, effect) in picked.iter_mut().filter(|(_, effect)| effect.is_none()) {
+        for (node, effect) in picked.iter_mut() {
             let event = self.entry(*node).map(|entry| entry.event);
             let later = self.entries().skip(node.0 as usize + 1);
             let same_event = later.take_while(|(_, entry)| Some(entry.event) == event).map(|(id, _)| id);
             let parts: Vec<EntryId> = same_event.filter(|id| self.node(*id) == *node).collect();
-            let first_in = |set: &BTreeSet<EntryId>| parts.iter().copied().find(|part| set.contains(part));
-            *effect = first_in(&causes).or_else(|| first_in(about));
+            let first = |is: &dyn Fn(&EntryId) -> bool| parts.iter().copied().find(|part| is(part));
+            *effect =
+                first(&|part| causes.contains(part)).or(*effect).or_else(|| first(&|part| about.contains_key(part)));
         }
     }
 
@@ -217,7 +226,7 @@ impl Story<'_> {
         self.entry(id).and_then(of).unwrap_or(id)
     }
 
-    fn step(&self, node: EntryId, effect: Option<EntryId>) -> Step {
+    fn step(&self, node: EntryId, effect: Option<EntryId>, about: &About) -> Step {
         let Some(entry) = self.entry(node) else { unreachable!("only entries of the recording are picked") };
         let what = headline(unquoted(&entry.text), TEXT);
         let then = effect.and_then(|effect| self.entry(effect)).map(|effect| headline(&effect.text, TEXT));
@@ -228,6 +237,11 @@ impl Story<'_> {
             (EntryKind::Input, None) => self.taken(entry, &what),
             (EntryKind::Input, Some(then)) => format!("{}, and wants {then}", self.taken(entry, &what)),
         };
+        let tags =
+            [Some(node), effect].into_iter().flatten().filter_map(|id| about.get(&id)).find(|tags| !tags.is_empty());
+        let tags = tags.into_iter().flatten().map(ToString::to_string);
+        let tags: Vec<String> = tags.filter(|tag| tag.len() <= TAG).take(TAGS).collect();
+        let words = if tags.is_empty() { words } else { format!("{words} ({})", tags.join(", ")) };
         let kind = if is_fault { StepKind::Fault } else { StepKind::Step };
         Step { entry: Some(node), at: entry.at, who: self.who(entry), words, kind }
     }
@@ -256,10 +270,10 @@ impl Story<'_> {
 }
 
 /// The birth, and where each kind of owner of each process had it first: of many, the first and the last.
-fn milestones(recording: &Recording, about: &BTreeSet<EntryId>) -> Vec<EntryId> {
+fn milestones(recording: &Recording, about: &About) -> Vec<EntryId> {
     let mut seen = BTreeSet::new();
     let mut firsts: Vec<EntryId> = Vec::new();
-    for id in about {
+    for id in about.keys() {
         let Some(entry) = recording.entries.get(id.0 as usize) else { continue };
         let Some(lane) = lane_of(recording, entry) else { continue };
         if matches!(entry.kind, EntryKind::Input | EntryKind::Effect) && seen.insert((&lane.process, stem(&lane.owner)))
@@ -273,9 +287,9 @@ fn milestones(recording: &Recording, about: &BTreeSet<EntryId>) -> Vec<EntryId> 
     firsts
 }
 
-/// Whether it hit a whole process, or the world.
+/// Whether it hit a whole process.
 fn is_grave(entry: &Entry, lane: &Lane) -> bool {
-    entry.kind == EntryKind::Fault && (&*lane.owner == "process" || &*lane.process == "world")
+    entry.kind == EntryKind::Fault && &*lane.owner == "process"
 }
 
 fn violated(failure: &Failure, entry: Option<EntryId>) -> Step {

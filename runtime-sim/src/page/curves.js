@@ -10,7 +10,8 @@ class Curves {
     this.surface = new Surface(canvas);
     this.state = state;
     this.scroll = 0;
-    this.strips = importantFirst(state.model).map((subject, n) => ({ subject, isOpen: n < FIRST_OPEN, curves: [...state.model.samples.get(subject).values()] }));
+    const subjects = joined(state.model.samples, state.layout.groups);
+    this.strips = importantFirst(state.model, subjects).map((subject, n) => ({ subject, isOpen: n < FIRST_OPEN, curves: [...subjects.get(subject).values()] }));
     this.strips.forEach(strip => strip.curves.sort((a, b) => place(a.name) - place(b.name)));
   }
 
@@ -94,7 +95,8 @@ class Curves {
     ctx.lineTo(Math.min(surface.w, view.xOfTime(state.model.head.at)), y);
     ctx.stroke();
     ctx.setLineDash([]);
-    // A little colour below makes the distance between two curves visible.
+    if (curve !== strip.curves[0]) return;
+    // A little colour below the highest makes a strip readable as one thing.
     ctx.lineTo(Math.min(surface.w, view.xOfTime(state.model.head.at)), strip.y + strip.h);
     ctx.lineTo(Math.max(view.xOfTime(curve.at[first]), GUTTER - 5), strip.y + strip.h);
     ctx.fillStyle = mix(theme.hues[style.hue], 0.07);
@@ -131,22 +133,41 @@ class Curves {
   stripAt(y) { return this.strips.find(strip => y >= strip.y && y < strip.y + (strip.isOpen ? 22 : FOLDED)); }
 }
 
-function place(name) { const at = CURVES.indexOf(name); return at < 0 ? CURVES.length : at; }
+/** A log's head and trim are drawn as what they are. */
+const ALIASES = { head: "appended", trim: "trimmed" };
+function place(name) { const at = CURVES.indexOf(ALIASES[name] || name); return at < 0 ? CURVES.length : at; }
 
 function styleOf(name, strip) {
-  const at = CURVES.indexOf(name);
+  const at = CURVES.indexOf(ALIASES[name] || name);
   if (at >= 0) return { hue: CURVE_HUES[at], dash: DASHES[at] };
   const n = strip.curves.findIndex(curve => curve.name === name);
   return { hue: (n + 1) % 8, dash: DASHES[n % DASHES.length] };
 }
 
+/** What an incarnation goes on with is one subject: `broker-1/wal` and `broker-2/wal` are `broker/wal`. */
+function joined(samples, groups) {
+  const found = new Map();
+  for (const [subject, curves] of samples) {
+    const [process, ...rest] = subject.split("/"), group = groups.find(group => group.lives.some(life => life.process === process));
+    const name = group && rest.length > 0 ? [group.name, ...rest].join("/") : subject;
+    if (!found.has(name)) found.set(name, new Map());
+    const of = found.get(name);
+    for (const [key, { at, value }] of curves) {
+      if (!of.has(key)) of.set(key, { name: key, at: [], value: [] });
+      of.get(key).at.push(...at);
+      of.get(key).value.push(...value);
+    }
+  }
+  return found;
+}
+
 /** Those that the failure's words and the story's tags name; then those that moved most often. */
-function importantFirst(model) {
+function importantFirst(model, subjects) {
   const words = model.failure ? model.failure.message : "";
   const named = new Set(model.steps.flatMap(step => step.entry === null ? [] : model.tagsOf(step.entry).map(tag => tag.value)));
   const weight = subject => {
-    const moves = [...model.samples.get(subject).values()].reduce((sum, curve) => sum + curve.at.length, 0);
+    const moves = [...subjects.get(subject).values()].reduce((sum, curve) => sum + curve.at.length, 0);
     return (words.includes(subject) ? 1e12 : 0) + (named.has(subject) ? 1e9 : 0) + moves;
   };
-  return [...model.samples.keys()].sort((a, b) => weight(b) - weight(a));
+  return [...subjects.keys()].sort((a, b) => weight(b) - weight(a));
 }

@@ -7,6 +7,8 @@ class Highlights {
   constructor(picture) {
     this.picture = picture;
     this.badges = [];
+    this.known = new Map();
+    this.told = new Set(picture.model.steps.map(step => step.entry));
     this.flags = disturbances(picture.model);
   }
 
@@ -126,27 +128,42 @@ class Highlights {
     if (placed.length === 0) return;
     ctx.globalAlpha = state.selected === NONE ? 0.85 : 0.18;
     ctx.strokeStyle = theme.accent;
-    ctx.lineWidth = 1.8;
-    ctx.lineJoin = "round";
-    ctx.beginPath();
-    placed.forEach(({ x, y }, k) => (k === 0 ? ctx.moveTo(x, y) : ctx.lineTo(x, y)));
-    ctx.stroke();
+    for (let k = 1; k < placed.length; k++) {
+      // Solid where the one led to the other, dotted where it only came before.
+      const isCause = this.led(placed[k - 1].step.entry, placed[k].step.entry);
+      ctx.setLineDash(isCause ? [] : [1.5, 4]);
+      ctx.lineWidth = isCause ? 2 : 1.4;
+      ctx.beginPath();
+      ctx.moveTo(placed[k - 1].x, placed[k - 1].y);
+      ctx.lineTo(placed[k].x, placed[k].y);
+      ctx.stroke();
+    }
+    ctx.setLineDash([]);
     ctx.globalAlpha = 1;
-    for (const badge of clustered(placed)) this.drawBadge(badge);
+    // The failure has a sign of its own.
+    const failing = placed.filter(({ step }) => step.kind === "failure");
+    for (const badge of clustered(placed.filter(({ step }) => step.kind !== "failure"))) this.drawBadge(badge);
+    for (const { x, y, n } of failing) this.badges.unshift({ x, y, steps: [n], w: 20 });
+  }
+
+  /** Whether one entry is among the causes of another. Asked once for each pair. */
+  led(one, other) {
+    const { model } = this.picture, key = `${one}>${other}`;
+    if (!this.known.has(key)) this.known.set(key, model.ancestors(other).some(i => model.node[i] === model.node[one]));
+    return this.known.get(key);
   }
 
   drawBadge(badge) {
     const { surface, theme, state } = this.picture, { ctx } = surface;
-    const label = badge.from === badge.to ? `${badge.from + 1}` : `${badge.from + 1}–${badge.to + 1}`;
+    const { steps } = badge, isRun = steps.every((n, k) => n === steps[0] + k);
+    const label = steps.length > 1 && isRun ? `${steps[0] + 1}–${steps.at(-1) + 1}` : steps.map(n => n + 1).join("·");
     surface.font(10.5, 650);
-    const w = Math.max(18, ctx.measureText(label).width + 10), isChosen = state.step >= badge.from && state.step <= badge.to;
+    const w = Math.max(18, ctx.measureText(label).width + 10), isChosen = steps.includes(state.step);
     const colour = badge.isFault ? theme.alarm : theme.accent;
-    ctx.globalAlpha = state.selected === NONE || isChosen ? 1 : 0.75;
     surface.box(badge.x - w / 2 - 1.5, badge.y - 10.5, w + 3, 21, theme.paper, 11);
     surface.box(badge.x - w / 2, badge.y - 9, w, 18, colour, 9);
     if (!isChosen) surface.box(badge.x - w / 2 + 1.5, badge.y - 7.5, w - 3, 15, theme.paper, 8);
     surface.text(label, badge.x, badge.y + 0.5, isChosen ? theme.paper : colour, { align: "center" });
-    ctx.globalAlpha = 1;
     this.badges.push({ ...badge, w });
   }
 
@@ -201,7 +218,7 @@ class Highlights {
   /** The story's step whose badge is at a point. */
   stepAt(x, y) {
     const badge = this.badges.find(badge => Math.abs(badge.x - x) <= badge.w / 2 + 1 && Math.abs(badge.y - y) <= 10);
-    return badge ? badge.from : NONE;
+    return badge ? badge.steps[0] : NONE;
   }
 }
 
@@ -209,26 +226,28 @@ class Highlights {
 function clustered(placed) {
   const found = [];
   for (const { x, y, step, n } of placed) {
-    const isFault = step.kind !== "step", last = found.find(badge => Math.abs(badge.y - y) < 14 && Math.abs(badge.x - x) < 22 && badge.to === n - 1);
-    if (last) {
-      last.to = n;
-      last.isFault ||= isFault;
-      last.x = (last.x + x) / 2;
+    const isFault = step.kind !== "step";
+    const near = found.find(badge => Math.abs(badge.y - y) < 15 && Math.abs(badge.x - x) < 14 + 5 * badge.steps.length);
+    if (near) {
+      near.x = (near.x * near.steps.length + x) / (near.steps.length + 1);
+      near.steps.push(n);
+      near.isFault ||= isFault;
     } else {
-      found.push({ x, y, from: n, to: n, isFault });
+      found.push({ x, y, steps: [n], isFault });
     }
   }
   return found;
 }
 
-/** What was done to the world as a whole: the entries of lanes of the world that say so. */
+/** What was done to whole processes: by the nemesis, or by nobody that it names. */
 function disturbances(model) {
   const found = [];
   for (let i = 0; i < model.count; i++) {
-    const lane = model.laneOf(i);
-    if (lane.process !== "world" || model.node[i] !== i || (model.kind[i] !== FAULT && lane.owner !== "nemesis")) continue;
-    const label = plain(model.textOf(i));
-    found.push({ entry: i, label, isGood: iconFor(label) === "diamond" });
+    const lane = model.laneOf(i), label = plain(model.textOf(i)), isGood = iconFor(label) === "diamond";
+    if (lane.owner === "nemesis" && (model.kind[i] === FAULT || isGood)) found.push({ entry: i, label, isGood });
+    if (lane.owner !== "process" || model.kind[i] !== FAULT) continue;
+    const cause = model.cause[i];
+    if (cause === NONE || model.laneOf(cause).owner !== "nemesis" || model.kind[cause] !== FAULT) found.push({ entry: i, label: `${lane.process} ${label}`, isGood });
   }
   return found;
 }

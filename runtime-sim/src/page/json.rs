@@ -42,8 +42,11 @@ pub(super) fn numbers(out: &mut String, items: impl IntoIterator<Item = u64>) {
     array(out, items, number);
 }
 
+/// A name, and what appends its value.
+pub(super) type Field<'a> = (&'a str, &'a mut dyn FnMut(&mut String));
+
 /// Appends an object, field by field.
-pub(super) fn object(out: &mut String, fields: &mut [(&str, &mut dyn FnMut(&mut String))]) {
+pub(super) fn object(out: &mut String, fields: &mut [Field<'_>]) {
     out.push('{');
     for (n, (name, write)) in fields.iter_mut().enumerate() {
         if n > 0 {

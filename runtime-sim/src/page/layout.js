@@ -7,7 +7,12 @@
 
 const HEADING = 25, AXIS = 54, MOST_SESSIONS = 3;
 /** From the outside in: who talks to whom is then near. */
-const ORDER = ["client", "net", "session", "shard", "wal", "disk", "uploader", "store", "bucket", "controller", "node"];
+const ORDER = ["nemesis", "process", "client", "net", "session", "shard", "wal", "disk", "uploader", "store", "bucket", "controller", "node"];
+
+/** What belongs to no process: the world's own lanes come first, models that processes share come last. */
+const WORLD = "world", SHARED = "shared", OF_WORLD = ["nemesis", "scenario", "world"];
+/** The band that says how long a process lived. */
+const UP = "up";
 
 class Layout {
   constructor(model) {
@@ -29,7 +34,7 @@ class Layout {
     let y = 0;
     for (const group of this.groups) {
       const tracks = rowsOf(group, model, this.unfolded).filter(row => row.lanes.some(lane => !this.hidden.has(lane)));
-      if (tracks.length === 0) continue;
+      if (tracks.length === 0) { group.from = undefined; continue; }
       group.from = y;
       group.heading = tracks.length > 1 || group.bands.length > 0 || group.lives.length > 1;
       group.bandRows = stacked(group.bands);
@@ -39,7 +44,7 @@ class Layout {
         y += h;
       }
       for (const row of tracks) {
-        const h = this.rowHeight + (row.isFolded ? 8 : 0);
+        const h = this.rowHeight + (row.isFolded ? 6 : 0);
         Object.assign(row, { kind: "lane", group, y, h });
         this.place(row);
         this.rows.push(row);
@@ -68,25 +73,29 @@ class Layout {
   groupOf(process) { return this.groups.find(group => group.lives.some(life => life.process === process)); }
 }
 
-/** When each process did something first and last. */
+/** When each process lived: as a band says, or else from its first entry to its last. */
 function lives(model) {
   const found = new Map();
+  const said = new Map(model.bands.filter(band => band.label === UP).map(band => [band.subject, band]));
   for (let i = 0; i < model.count; i++) {
     const { process } = model.laneOf(i);
     const life = found.get(process);
     if (life) life.to = model.at[i];
     else found.set(process, { process, from: model.at[i], to: model.at[i] });
   }
+  for (const life of found.values()) if (said.has(life.process)) life.to = said.get(life.process).to;
+  // Where some are said to be up and down, only those have incarnations.
+  for (const life of found.values()) life.canReturn = said.size === 0 || said.has(life.process);
   return found;
 }
 
-/** Processes, incarnations joined, the world first and clients before those that serve them. */
+/** Processes, incarnations joined: what is done to the world, clients, those that serve them, and what these share. */
 function groups(model, lives) {
   const found = [];
   for (const life of lives.values()) {
     const stem = stemOf(life.process), number = numberOf(life.process);
     const earlier = stem === life.process ? undefined : found.find(group =>
-      group.stem === stem && group.last.to <= life.from && numberOf(group.last.process) + 1 === number);
+      group.stem === stem && life.canReturn && group.last.canReturn && group.last.to <= life.from && numberOf(group.last.process) + 1 === number);
     if (earlier) {
       earlier.lives.push(life);
       earlier.last = life;
@@ -94,16 +103,19 @@ function groups(model, lives) {
       found.push({ stem, lives: [life], last: life });
     }
   }
-  const rank = group => group.stem === "world" ? 0 : group.stem === "client" ? 1 : 2;
+  const world = found.find(group => group.stem === WORLD);
+  if (world) found.push({ ...world, stem: SHARED });
+  const rank = group => [WORLD, "client"].indexOf(group.stem) >= 0 ? [WORLD, "client"].indexOf(group.stem) : group.stem === SHARED ? 3 : 2;
   // A stable sort: those of equal rank stay in the order of their names' numbers, or else of appearance.
   found.sort((a, b) => rank(a) - rank(b) || (a.stem === b.stem ? numberOf(a.lives[0].process) - numberOf(b.lives[0].process) : 0));
   for (const group of found) {
-    group.name = group.lives.length > 1 ? group.stem : group.lives[0].process;
-    const names = new Set([group.name, ...group.lives.map(life => life.process)]);
-    group.bands = model.bands.filter(band => names.has(band.subject));
-    group.lanes = model.lanes.map((lane, id) => ({ ...lane, id })).filter(lane => group.lives.some(life => life.process === lane.process));
+    group.name = group.lives.length > 1 || group.stem === SHARED ? group.stem : group.lives[0].process;
+    const names = new Set([group.name, ...(group.stem === SHARED ? [] : group.lives.map(life => life.process))]);
+    group.bands = model.bands.filter(band => names.has(band.subject) && band.label !== UP && band.to > band.from);
+    group.lanes = model.lanes.map((lane, id) => ({ ...lane, id })).filter(lane => group.lives.some(life => life.process === lane.process)
+      && (lane.process !== WORLD || (OF_WORLD.includes(lane.owner) === (group.stem === WORLD))));
   }
-  return found;
+  return found.filter(group => group.lanes.length > 0 || group.bands.length > 0);
 }
 
 /** One row for each owner; for each kind of owner, where there are many of a kind. */
@@ -118,6 +130,12 @@ function rowsOf(group, model, unfolded) {
     kinds.get(kind).add(lane.owner);
   }
   const rows = [];
+  // Starts and ends of a process that is one machine go with that machine.
+  if (kinds.size === 2 && kinds.has("process")) {
+    const [other] = [...byOwner.keys()].filter(owner => owner !== "process");
+    byOwner.get(other).push(...byOwner.get("process"));
+    kinds.delete("process");
+  }
   const ranked = kind => { const at = ORDER.indexOf(kind); return at < 0 ? ORDER.length : at; };
   for (const [kind, owners] of [...kinds].sort((a, b) => ranked(a[0]) - ranked(b[0]))) {
     const key = `${group.name}/${kind}`, isMany = owners.size > MOST_SESSIONS;
@@ -131,19 +149,22 @@ function rowsOf(group, model, unfolded) {
       rows.push({ key, label, isFolded: false, canFold: isMany, lanes: byOwner.get(owner), of: kind });
     }
   }
+  if (rows.length === 1 && group.bands.length === 0 && group.lives.length === 1) rows[0].label = group.name;
   return rows;
 }
 
-/** Bands that overlap lie below each other. Returns how many rows they take. */
+/** Bands of one kind lie in one row, and those that overlap below each other. Returns how many rows they take. */
 function stacked(bands) {
-  const ends = [];
+  const rows = [];
   for (const band of [...bands].sort((a, b) => a.from - b.from)) {
-    let row = ends.findIndex(end => end <= band.from);
-    if (row < 0) row = ends.push(0) - 1;
-    ends[row] = band.to;
+    const kind = band.label.replace(/\d+/g, "");
+    let row = rows.findIndex(row => row.kind === kind && row.end <= band.from);
+    if (row < 0) row = rows.findIndex(row => row.end <= band.from && bands.every(other => other.label.replace(/\d+/g, "") !== row.kind || other.to <= band.from));
+    if (row < 0) row = rows.push({ kind, end: 0 }) - 1;
+    rows[row] = { kind, end: band.to };
     band.row = row;
   }
-  return ends.length;
+  return rows.length;
 }
 
 /** A colour for each kind of owner, in a fixed order, so that pages of many runs look alike. */

@@ -193,7 +193,8 @@ class App {
     document.getElementById("show-failure").hidden = !this.model.failure;
     window.addEventListener("keydown", event => this.key(event));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.setTheme(null));
-    new ResizeObserver(() => this.redraw()).observe(document.getElementById("left"));
+    const observer = new ResizeObserver(() => this.redraw());
+    for (const id of ["left", "stage", "below"]) observer.observe(document.getElementById(id));
     connectPointers(this);
   }
 

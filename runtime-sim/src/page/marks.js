@@ -29,13 +29,15 @@ class Marks {
     const rows = layout.rows.length;
     const last = new Float32Array(rows * rows).fill(-1e9);
     const strokes = Array.from({ length: 8 }, () => []);
+    // Where there are far too many to tell apart, fewer say the same.
+    const apart = Math.max(0.8, Math.min(3, (to - from) / 4000));
     let count = 0;
     const add = (cause, i) => {
       if (state.dimmed && (state.dimmed[model.node[i]] || state.dimmed[model.node[cause]])) return;
       const a = layout.rowOf[model.lane[cause]], b = layout.rowOf[model.lane[i]];
       if (a < 0 || b < 0) return;
       const x2 = view.xOf(i), key = a * rows + b;
-      if (x2 - last[key] < 0.8) return;
+      if (x2 - last[key] < apart) return;
       const x1 = view.xOf(cause);
       if (a === b && x2 - x1 < 6) return;
       last[key] = x2;
@@ -45,10 +47,13 @@ class Marks {
     for (let i = from; i < to; i++) {
       const cause = model.cause[i];
       if (cause !== NONE && model.node[i] === i) add(cause, i);
+      // Consequences are in order: only those of an entry whose last one is out of sight are looked at.
+      const end = model.childEnd[i + 1];
+      if (end === model.childEnd[i] || model.child[end - 1] < to) continue;
       for (const child of model.consequences(i)) if (child >= to && model.node[child] === child) add(i, child);
     }
     const dim = state.selected === NONE ? 1 : 0.45;
-    surface.ctx.globalAlpha = Math.max(0.1, Math.min(0.5, 0.5 * Math.sqrt(500 / (count + 1)))) * dim;
+    surface.ctx.globalAlpha = Math.max(0.07, Math.min(0.5, 0.5 * Math.sqrt(300 / (count + 1)))) * dim;
     strokes.forEach((lines, hue) => this.strokeLinks(lines, theme.hues[hue], count < SPARSE));
     surface.ctx.globalAlpha = 1;
   }
@@ -70,6 +75,7 @@ class Marks {
   /** Counts nodes by lane and pixel, then draws dots and bars. */
   drawNodes(from, to) {
     const { model, view, state, layout } = this.picture;
+    const { positions, scale } = view, origin = GUTTER - view.from * scale;
     this.columns.clear();
     for (let i = from; i < to; i++) {
       if (model.node[i] !== i || model.kind[i] === FAULT) continue;
@@ -78,15 +84,16 @@ class Marks {
       const isDim = state.dimmed && state.dimmed[i] ? 1 : 0, key = lane * 2 + isDim;
       let column = this.columns.get(key);
       if (!column) this.columns.set(key, column = { x: [], n: [], first: [] });
-      const x = Math.round(view.xOf(i)), end = column.x.length - 1;
+      const x = Math.round(origin + positions[i] * scale), end = column.x.length - 1;
       if (end >= 0 && column.x[end] >= x) column.n[end]++;
       else { column.x.push(x); column.n.push(1); column.first.push(i); }
     }
     const isRoomy = to - from < 1500;
-    for (const [key, column] of this.columns) this.drawColumn(key >> 1, (key & 1) === 1, column, isRoomy);
+    for (const [key, column] of this.columns) this.drawColumn(key >> 1, (key & 1) === 1, column);
+    if (isRoomy) this.drawLabels();
   }
 
-  drawColumn(lane, isDim, { x, n, first }, isRoomy) {
+  drawColumn(lane, isDim, { x, n }) {
     const { picture } = this, { surface, layout, theme } = picture;
     const { ctx } = surface, y = picture.laneY(lane);
     if (y < AXIS - 10 || y > surface.h + 10) return;
@@ -102,21 +109,31 @@ class Marks {
         ctx.arc(x[k], y, radius, 0, 6.2832);
       } else {
         const h = Math.min(most, 4 + 3 * Math.log2(1 + n[k]));
-        ctx.rect(x[k] - 0.75, y - h / 2, 1.5, h);
+        // Not part of the path: thousands of rectangles in one are slow to fill.
+        ctx.fillRect(x[k] - 1, Math.round(y - h / 2), 2, Math.round(h));
       }
     }
     ctx.fill();
     ctx.globalAlpha = 1;
-    if (isRoomy && !isDim && !row.isFolded) this.drawLabels(x, first, y);
   }
 
-  /** What happened, where there is room before the next event of the lane. */
-  drawLabels(x, first, y) {
-    const { surface, theme, model } = this.picture;
+  /** What happened, where there is room before the next event of the row. */
+  drawLabels() {
+    const { surface, theme, model, layout, highlights } = this.picture, rows = new Map();
+    for (const [key, { x, first }] of this.columns) {
+      const row = layout.rowOf[model.lane[first[0]]];
+      if ((key & 1) === 1 || layout.rows[row].isFolded) continue;
+      if (!rows.has(row)) rows.set(row, []);
+      x.forEach((x, k) => rows.get(row).push({ x, entry: first[k] }));
+    }
     surface.font(10, 400, MONO);
-    for (let k = 0; k < x.length; k++) {
-      const room = Math.min((k + 1 < x.length ? x[k + 1] : surface.w) - x[k] - 14, 210);
-      if (room > 46 && x[k] > GUTTER - 4) surface.text(plain(model.textOf(first[k])), x[k] + 6, y - 8, theme.faint, { width: room });
+    for (const events of rows.values()) {
+      events.sort((a, b) => a.x - b.x);
+      events.forEach(({ x, entry }, k) => {
+        const indent = highlights.told.has(entry) ? 13 : 6;
+        const room = Math.min((k + 1 < events.length ? events[k + 1].x : surface.w) - x - indent - 8, 210);
+        if (room > 40 && x > GUTTER - 4) surface.text(plain(model.textOf(entry)), x + indent, this.picture.laneY(model.lane[entry]) - 8, theme.faint, { width: room });
+      });
     }
   }
 

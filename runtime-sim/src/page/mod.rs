@@ -20,6 +20,8 @@ mod tests;
 
 pub use chain::{Step, StepKind, chain};
 
+use crate::experiment::{Experiment, Look};
+use crate::plan::Plan;
 use crate::recording::Recording;
 use crate::time::SimTime;
 
@@ -73,6 +75,17 @@ pub fn html(recording: &Recording, heading: &Heading, story: &[Step]) -> String 
     let data = data::encode(recording, heading, story, first);
     let scripts = SCRIPTS.join("\n");
     fill(FRAME, &[("title", &json::markup(&heading.title)), ("style", STYLE), ("data", &data), ("script", &scripts)])
+}
+
+/// Runs a plan with everything recorded, and draws it.
+#[must_use]
+pub fn explain(experiment: &dyn Experiment, plan: &Plan, title: &str) -> String {
+    let run = experiment.run(plan, &Look::EVERYTHING);
+    let recording = run.recording.unwrap_or_default();
+    let plan = experiment.vocabulary().to_text(plan, title);
+    let (title, command) = (title.to_owned(), String::new());
+    let heading = Heading { title, hash: run.hash, events: run.events, at: run.at, plan, command };
+    html(&recording, &heading, &chain(&recording))
 }
 
 /// Puts each value in its place. The places are looked for in the frame only, never in a value.

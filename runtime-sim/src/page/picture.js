@@ -28,10 +28,10 @@ class Picture {
     this.drawRows();
     for (const tick of ticks.found) surface.line(view.x(tick.position), AXIS, view.x(tick.position), surface.h, theme.grid);
     this.drawLives();
+    this.drawBands();
     this.highlights.drawBehind();
     this.marks.draw();
     this.highlights.drawAbove();
-    this.drawBands();
     this.drawGutter();
     this.drawAxis(ticks);
     this.highlights.drawFlags();
@@ -43,7 +43,7 @@ class Picture {
     const lanes = layout.rows.filter(row => row.kind === "lane").length;
     const rest = layout.height - lanes * layout.rowHeight;
     const fair = Math.floor((surface.h - AXIS - 12 - rest) / Math.max(1, lanes));
-    const height = Math.max(21, Math.min(38, fair));
+    const height = Math.max(19, Math.min(38, fair));
     if (height !== layout.rowHeight) {
       layout.rowHeight = height;
       layout.arrange();
@@ -161,7 +161,8 @@ class Picture {
       const x = view.x(tick.position);
       if (x < GUTTER + 2) continue;
       surface.line(x, AXIS - 6, x, AXIS, theme.faint);
-      surface.text(tick.label, x, AXIS - 15, theme.soft, { align: "center" });
+      const half = surface.ctx.measureText(tick.label).width / 2;
+      if (x - half > GUTTER && x + half < surface.w) surface.text(tick.label, x, AXIS - 15, theme.soft, { align: "center" });
     }
     surface.box(0, AXIS - 26, GUTTER, 25, theme.paper);
     const shown = view.mode === "time" ? duration(view.to - view.from) : `${grouped(Math.round(view.to - view.from))} events`;

@@ -56,6 +56,7 @@ fn lost_write() -> Recording {
     use EntryKind::{Effect, Fault, Input};
     let mut teller = Teller::default();
     let start = teller.tell("client-1/client", Input, "Start", None, &[]);
+    teller.tell("client-1/client", Effect, "Observe(write 17)", Some(start), &about(17));
     let send = teller.tell("client-1/client", Effect, "Send(write 17)", Some(start), &about(17));
     let request = teller.tell("broker-1/session-4", Input, "Received(write 17)", Some(send), &about(17));
     let mail = teller.tell("broker-1/session-4", Effect, "Mail(Append)", Some(request), &about(17));
@@ -85,10 +86,10 @@ fn a_lost_write_is_told_from_its_birth_to_its_loss() {
     assert_eq!(
         told(&lost_write()),
         [
-            "client-1: takes Start, and wants Send(write 17)",
-            "broker-1/session-4: takes Received(write 17) from client-1, and wants Mail(Append)",
-            "broker-1/shard: takes Mail(Append) from broker-1/session-4, and wants Mail(Wal(Write))",
-            "broker-1/wal: takes Mail(Write) from broker-1/shard",
+            "client-1: takes Start, and wants Send(write 17) (partition=orders-3, offset=17)",
+            "broker-1/session-4: takes Received(write 17) from client-1, and wants Mail(Append) (partition=orders-3, offset=17)",
+            "broker-1/shard: takes Mail(Append) from broker-1/session-4, and wants Mail(Wal(Write)) (partition=orders-3, offset=17)",
+            "broker-1/wal: takes Mail(Write) from broker-1/shard (partition=orders-3, offset=17)",
             "broker-1/process: is killed",
             "client-0: takes Tick, and wants Send(fetch)",
             "broker-2/session-1: takes Received(fetch) from client-0, and wants Send(nothing)",
@@ -116,7 +117,8 @@ fn a_failure_about_nothing_is_told_by_its_causes_and_stays_short() {
 fn a_run_that_passes_is_told_by_what_was_done_to_it() {
     let mut teller = Teller::default();
     teller.tell("client-1/client", EntryKind::Input, "Start", None, &[]);
-    teller.tell("world/nemesis", EntryKind::Note, "\"Kill { down: 3ms }\"", None, &[]);
+    teller.tell("world/nemesis", EntryKind::Fault, "\"Kill { down: 3ms }\"", None, &[]);
+    teller.tell("world/nemesis", EntryKind::Note, "heal", None, &[]);
     teller.tell("broker-1/process", EntryKind::Fault, "is killed", None, &[]);
     teller.tell("broker-1/store", EntryKind::Fault, "store.throttle", None, &[]);
     assert_eq!(told(&teller.recording), ["world/nemesis: Kill { down: 3ms }", "broker-1/process: is killed"]);

@@ -122,6 +122,15 @@ impl Number {
     }
 }
 
+impl Argument {
+    /// How long something takes, in microseconds.
+    #[must_use]
+    pub const fn time(name: &'static str, least: i64, most: i64) -> Self {
+        assert!(least <= most, "there is a value within the bounds");
+        Self { name, least, most, simplest: least, role: Role::Time }
+    }
+}
+
 impl Vocabulary {
     /// The number of that name.
     #[must_use]

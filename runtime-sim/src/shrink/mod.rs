@@ -22,7 +22,7 @@ mod tests;
 
 pub use size::Size;
 
-use crate::experiment::{Experiment, Look, Outcome};
+use crate::experiment::{Experiment, Look, Outcome, Record};
 use crate::failure::Fingerprint;
 use crate::plan::Plan;
 use search::Search;
@@ -89,9 +89,11 @@ pub fn shrink(
 }
 
 impl Shrunk {
-    /// What remains, in words.
+    /// What remains, in words. Runs the plan once more, to see what its crashes caught.
     #[must_use]
     pub fn in_words(&self, experiment: &dyn Experiment) -> String {
-        words::describe(experiment.vocabulary(), &self.plan, &self.outcome)
+        let recorded = experiment.run(&self.plan, &Look { record: Record::Everything, ..Look::OUTCOME });
+        let crashes = recorded.recording.map_or_else(Vec::new, |recording| words::crashes(&recording));
+        words::describe(experiment.vocabulary(), &self.plan, &self.outcome, &crashes)
     }
 }

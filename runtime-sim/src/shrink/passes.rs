@@ -1,6 +1,6 @@
 //! What is tried, from the coarse to the fine.
 
-use super::search::{EFFORTS, Search};
+use super::search::{Grain, Search};
 use super::size::happened;
 use crate::gate::Occurrences;
 use crate::plan::{Number, Plan, Role};
@@ -10,27 +10,44 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What a pass is called, and what it does.
 type Pass = (&'static str, fn(&mut Search<'_>));
 
-const PASSES: [Pass; 9] = [
+const PASSES: [Pass; 10] = [
     ("cutting off what comes after", cut),
     ("turning classes of faults off", classes),
     ("leaving out disturbances", disturbances),
     ("leaving out operations", operations),
     ("leaving out faults", faults),
+    ("giving what remains to the first clients", renumber),
     ("bringing numbers to their defaults", defaults),
     ("making numbers smaller", smaller),
     ("making disturbances shorter", arguments),
     ("bringing disturbances forward", earlier),
 ];
 
-/// All passes, again and again, until nothing helps at any effort.
+/// How fine, and with how much effort, one round after the other. Large steps are worth an effort before small ones are
+/// tried at all: where only few plans fail, small steps get nowhere.
+const ROUNDS: [(Grain, usize); 9] = [
+    (Grain::Coarse, 0),
+    (Grain::Coarse, 1),
+    (Grain::Coarse, 2),
+    (Grain::Fine, 0),
+    (Grain::Coarse, 3),
+    (Grain::Coarse, 4),
+    (Grain::Fine, 1),
+    (Grain::Fine, 2),
+    (Grain::Fine, 3),
+];
+
+/// All passes, again and again, until nothing helps in any round. What helped begins them anew.
 pub(super) fn all(search: &mut Search<'_>) {
-    while search.effort < EFFORTS && !search.is_over() {
+    let mut round = 0;
+    while round < ROUNDS.len() && !search.is_over() {
+        (search.grain, search.effort) = ROUNDS[round];
         let before = search.best.cost;
         for (name, pass) in PASSES {
             search.pass = name;
             pass(search);
         }
-        search.effort = if search.best.cost < before { 0 } else { search.effort + 1 };
+        round = if search.best.cost < before { 0 } else { round + 1 };
     }
 }
 
@@ -76,16 +93,26 @@ fn disturbances(search: &mut Search<'_>) {
     });
 }
 
-/// First whole actors, then any of what they do.
+/// First whole actors, then what all did about the same time, then any of what they do.
 fn operations(search: &mut Search<'_>) {
     names(search, |search, name| search.vocabulary().is_actor(name));
-    occurrences(search, |search, name| search.vocabulary().is_actor(name));
+    occurrences(search, Order::Moment, |search, name| search.vocabulary().is_actor(name));
+    occurrences(search, Order::Name, |search, name| search.vocabulary().is_actor(name));
+}
+
+/// In which order occurrences are left out together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// Those of one name together.
+    Name,
+    /// Those of one moment together: the n-th of each name, more or less.
+    Moment,
 }
 
 /// First whole kinds, then any of them.
 fn faults(search: &mut Search<'_>) {
     names(search, |search, name| !search.vocabulary().is_actor(name));
-    occurrences(search, |search, name| !search.vocabulary().is_actor(name));
+    occurrences(search, Order::Name, |search, name| !search.vocabulary().is_actor(name));
 }
 
 fn names(search: &mut Search<'_>, is_meant: fn(&Search<'_>, &str) -> bool) {
@@ -114,11 +141,16 @@ fn names(search: &mut Search<'_>, is_meant: fn(&Search<'_>, &str) -> bool) {
     });
 }
 
-fn occurrences(search: &mut Search<'_>, is_meant: fn(&Search<'_>, &str) -> bool) {
+fn occurrences(search: &mut Search<'_>, order: Order, is_meant: fn(&Search<'_>, &str) -> bool) {
     let all = |search: &Search<'_>| {
         let (plan, outcome) = (&search.best.plan, &search.best.outcome);
         let names = outcome.occurrences.keys().filter(|name| is_meant(search, name));
-        names.flat_map(|name| happened(plan, outcome, name).into_iter().map(|nth| (name.clone(), nth))).collect()
+        let all = names.flat_map(|name| happened(plan, outcome, name).into_iter().map(|nth| (name.clone(), nth)));
+        let mut all: Vec<(String, u64)> = all.collect();
+        if order == Order::Moment {
+            all.sort_by_key(|(_, nth)| *nth);
+        }
+        all
     };
     reduce(search, all, |search, out: &[(String, u64)]| {
         let mut plan = search.best.plan.clone();
@@ -130,6 +162,30 @@ fn occurrences(search: &mut Search<'_>, is_meant: fn(&Search<'_>, &str) -> bool)
         plan.only.extend(left.into_iter().map(|(name, kept)| (name.clone(), kept.into_iter().collect())));
         plan
     });
+}
+
+/// Lets an actor with a lower number do what one with a higher does, so that there need not be as many.
+fn renumber(search: &mut Search<'_>) {
+    let prefix = search.vocabulary().actors;
+    loop {
+        let (plan, outcome) = (&search.best.plan, &search.best.outcome);
+        let names = outcome.occurrences.keys().chain(plan.only.keys());
+        let numbers: BTreeSet<u64> = names.filter_map(|name| name.strip_prefix(prefix)?.parse().ok()).collect();
+        let does = |number: &u64| happened(plan, outcome, &format!("{prefix}{number}"));
+        let (busy, idle): (Vec<u64>, Vec<u64>) = numbers.iter().partition(|number| !does(number).is_empty());
+        let moves =
+            busy.iter().rev().flat_map(|from| idle.iter().filter(move |to| *to < from).map(move |to| (from, to)));
+        let candidates = moves.map(|(from, to)| {
+            let mut moved = plan.clone();
+            moved.only.insert(format!("{prefix}{to}"), does(from).into_iter().collect());
+            moved.only.insert(format!("{prefix}{from}"), Occurrences::NONE);
+            moved
+        });
+        let candidates: Vec<Plan> = candidates.collect();
+        if search.first(&candidates).is_none() {
+            return;
+        }
+    }
 }
 
 fn defaults(search: &mut Search<'_>) {
@@ -179,8 +235,7 @@ fn arguments(search: &mut Search<'_>) {
         let known: Vec<_> =
             vocabulary.arguments(&search.best.plan.schedule[nth]).map(|(argument, _)| argument).collect();
         for argument in known {
-            loop {
-                let Some(value) = search.best.plan.schedule[nth].arguments.get(argument.name).copied() else { break };
+            while let Some(value) = search.best.plan.schedule[nth].arguments.get(argument.name).copied() {
                 let all = match argument.role {
                     Role::Time if value > argument.simplest => {
                         [4, 2].map(|part| value - (value - argument.simplest) / part * (part - 1)).to_vec()
@@ -230,7 +285,11 @@ fn reduce<T: Clone>(
     without: impl Fn(&Search<'_>, &[T]) -> Plan,
 ) {
     let mut chunk = items(search).len();
-    while chunk > 0 {
+    let least = match search.grain {
+        Grain::Coarse => (chunk / 8).max(1),
+        Grain::Fine => 1,
+    };
+    while chunk >= least {
         let mut end = usize::MAX;
         loop {
             let left = items(search);

@@ -15,10 +15,16 @@ use std::sync::Mutex;
 const LOT: usize = 16;
 
 /// How often a candidate is tried with other orders of owners and other roots, by effort.
-const VARIANTS: [u64; 4] = [0, 2, 6, 14];
+const VARIANTS: [u64; 5] = [0, 2, 6, 14, 60];
 
-/// The highest effort.
-pub(super) const EFFORTS: usize = VARIANTS.len();
+/// How small the steps are that are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Grain {
+    /// An eighth of what there is, or more at a time.
+    Coarse,
+    /// Down to one at a time.
+    Fine,
+}
 
 pub(super) struct Search<'a> {
     experiment: &'a dyn Experiment,
@@ -28,6 +34,7 @@ pub(super) struct Search<'a> {
     pub(super) runs: u64,
     pub(super) pass: &'static str,
     pub(super) effort: usize,
+    pub(super) grain: Grain,
     fingerprint: Fingerprint,
     /// Hashes of plans that are of no use.
     tried: BTreeSet<u64>,
@@ -51,8 +58,9 @@ impl<'a> Search<'a> {
         let fingerprint = failure.fingerprint();
         let cost = cost(experiment.vocabulary(), &plan, &outcome);
         let best = Best { plan, outcome, cost };
-        let (runs, pass, effort, tried) = (1, "the plan itself", 0, BTreeSet::new());
-        Self { experiment, options, progress, best, runs, pass, effort, fingerprint, tried }
+        let (pass, effort, grain) = ("the plan itself", 0, Grain::Coarse);
+        let (runs, tried) = (1, BTreeSet::new());
+        Self { experiment, options, progress, best, runs, pass, effort, grain, fingerprint, tried }
     }
 
     pub(super) fn vocabulary(&self) -> &'a crate::plan::Vocabulary {

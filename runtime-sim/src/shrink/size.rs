@@ -69,7 +69,11 @@ pub(super) fn cost(vocabulary: &Vocabulary, plan: &Plan, outcome: &Outcome) -> u
     let arguments: u64 = plan.schedule.iter().flat_map(|one| vocabulary.arguments(one)).map(argument_cost).sum();
     let moments: u64 = plan.schedule.iter().map(|one| octaves(one.at.as_micros().try_into().unwrap_or(u64::MAX))).sum();
     let only: u64 = plan.only.values().map(|only| 100 + 10 * only.to_string().len() as u64).sum();
-    things + numbers + arguments + moments + only + 4 * octaves(outcome.at.0) + size.events / 4
+    let busy = outcome.occurrences.keys().filter(|name| !happened(plan, outcome, name).is_empty());
+    let named = busy.filter_map(|name| name.strip_prefix(vocabulary.actors)?.parse::<u64>().ok());
+    // Their numbers: the first clients are found more easily than others.
+    let names: u64 = named.map(|number| 200 * number.min(1_000)).sum();
+    things + names + numbers + arguments + moments + only + 4 * octaves(outcome.at.0) + size.events / 4
 }
 
 fn number_cost(vocabulary: &Vocabulary, plan: &Plan, number: &crate::plan::Number) -> u64 {
@@ -105,7 +109,7 @@ fn argument_cost((argument, value): (&crate::plan::Argument, i64)) -> u64 {
 /// A hundred times the logarithm, so that each halving counts the same, and smaller steps count too.
 fn octaves(value: u64) -> u64 {
     let whole = value.saturating_add(1).ilog2();
-    let rest = ((u128::from(value) + 1) * 100 >> whole) as u64 - 100;
+    let rest = (((u128::from(value) + 1) * 100) >> whole) as u64 - 100;
     u64::from(whole) * 100 + rest
 }
 

@@ -36,6 +36,7 @@ struct Story {
     done: BTreeSet<(u64, u64)>,
     stalls: u64,
     killed: bool,
+    step: u64,
     numbers: BTreeMap<&'static str, u64>,
     /// Of all that decides.
     mixed: u64,
@@ -91,6 +92,7 @@ impl Experiment for Toy {
         let mut events = 0;
         for step in 0..value("horizon").min(200_000) / 1_000 {
             let at = SimTime(step * 1_000_000);
+            story.step = step;
             story.killed |= plan.schedule.iter().any(|one| one.at.as_micros() <= u128::from(step * 1_000));
             for client in 1..=value("clients") {
                 events += 1;
@@ -101,7 +103,7 @@ impl Experiment for Toy {
             }
             story.stalls += u64::from(gate.fires("toy.stall", Chance(value("stall") as u32), &mut rng));
             let _ = gate.fires("toy.timeout", Chance(value("timeout") as u32), &mut rng);
-            if events >= value("events") || self.circles && !story.killed && step == 50 {
+            if events >= value("events") || self.circles && !story.killed && step == 10 {
                 return self.outcome(at, value("events"), &gate, Some("liveness"));
             }
             if let Some(invariant) = (self.defect)(&story) {
@@ -138,7 +140,7 @@ fn known_causes_are_all_that_remains() {
     assert_eq!(again.failure.expect("it still fails").fingerprint(), found.fingerprint);
     let words = found.in_words(&toy);
     assert!(
-        words.starts_with("One client, 2 operations (asked for 2 produce).\nDisturbed by kill at 0.000 s"),
+        words.starts_with("1 client, 2 operations (asked for 2 produce).\nDisturbed by kill at 0.000 s"),
         "{words}"
     );
     assert!(words.contains("1 fault (1 toy.stall)."), "{words}");
@@ -168,13 +170,13 @@ fn the_result_does_not_depend_on_the_number_of_threads() {
 fn where_leaving_out_moves_the_moment_other_roots_help() {
     // Whether it fails hangs on everything: of plans that hold the cause, one in five fails.
     let toy = Toy::new(|story| {
-        let ripe = story.done.contains(&(2, 7)) && story.done.range((1, 40)..).next().is_some();
+        let ripe = story.done.contains(&(2, 7)) && story.step == 20;
         (ripe && Rng::new(story.mixed).next_u64().is_multiple_of(5)).then_some("A")
     });
     let found = run(&toy, 1);
     let Size { disturbances, operations, faults, .. } = found.after;
     assert_eq!((disturbances, faults), (0, 0));
-    assert!(operations <= 3, "{}", WORDS.to_text(&found.plan, ""));
+    assert!(operations <= 2, "{}", WORDS.to_text(&found.plan, ""));
 }
 
 #[test]

@@ -3,23 +3,27 @@
 use super::size::{Size, happened};
 use crate::experiment::Outcome;
 use crate::plan::{Disturbance, Plan, Vocabulary};
+use crate::recording::{Entry, EntryKind, Recording};
 use core::fmt::Write;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
 /// A few lines: who does what, what goes wrong, and where it fails.
-pub(super) fn describe(vocabulary: &Vocabulary, plan: &Plan, outcome: &Outcome) -> String {
+pub(super) fn describe(vocabulary: &Vocabulary, plan: &Plan, outcome: &Outcome, crashes: &[String]) -> String {
     let size = Size::of(vocabulary, plan, outcome);
     let mut out = String::new();
     let _ = match size.actors {
         0 => writeln!(out, "Nobody does anything."),
         actors => {
             let operations = counted(size.operations, "operation");
-            let who = if actors == 1 { "One client".to_owned() } else { format!("{actors} clients") };
+            let who = counted(actors, vocabulary.actors.trim_end_matches('-'));
             writeln!(out, "{who}, {operations}{}.", in_brackets(&outcome.requests, "asked for"))
         }
     };
     let _ = writeln!(out, "{}", done_to_the_world(vocabulary, plan));
+    for crash in crashes {
+        let _ = writeln!(out, "{crash}.");
+    }
     let faults = outcome.occurrences.keys().filter(|name| !vocabulary.is_actor(name));
     let faults = faults.map(|name| (name.clone(), happened(plan, outcome, name).len() as u64));
     let faults: BTreeMap<String, u64> = faults.filter(|(_, count)| *count > 0).collect();
@@ -33,6 +37,21 @@ pub(super) fn describe(vocabulary: &Vocabulary, plan: &Plan, outcome: &Outcome) 
             writeln!(out, "Fails at event {}, after {at}: {}: {}", failure.event, failure.invariant, failure.message);
     }
     out
+}
+
+/// What was on its way at each crash: what the nemesis of a world remarks, if it does.
+pub(super) fn crashes(recording: &Recording) -> Vec<String> {
+    let lane = |entry: &Entry| recording.lanes.get(entry.lane.0 as usize);
+    let is_crash = |entry: &&Entry| {
+        entry.kind == EntryKind::Note
+            && entry.text.starts_with("crash ")
+            && lane(entry).is_some_and(|lane| &*lane.owner == "nemesis")
+    };
+    let told = |entry: &Entry| {
+        let at = seconds(Duration::from_nanos(entry.at.0));
+        format!("C{} at {at}", entry.text.trim_start_matches('c'))
+    };
+    recording.entries.iter().filter(is_crash).map(told).collect()
 }
 
 fn done_to_the_world(vocabulary: &Vocabulary, plan: &Plan) -> String {

@@ -1,10 +1,12 @@
-//! What becomes of one request: drawn when it is made, from generators that no other fault shares.
+//! What becomes of one request: drawn when it is made, for it alone, and by each fault whether it is on or not.
 
 use super::knobs::StoreKnobs;
-use super::{Mode, Reach};
+use super::{Caller, Mode, Reach};
+use crate::fates::{Fates, apart};
 use crate::fault::Chance;
 use crate::gate::Gate;
 use crate::time::SimTime;
+use core::time::Duration;
 use karst_core::machine::Rng;
 use karst_core::store::{Cause, Fatal, StoreError, StoreOp};
 
@@ -26,6 +28,7 @@ pub(super) struct Fate {
 /// What is known of a request beside its operation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Circumstances {
+    pub(super) from: Caller,
     pub(super) now: SimTime,
     pub(super) deadline: SimTime,
     pub(super) mode: Mode,
@@ -34,44 +37,24 @@ pub(super) struct Circumstances {
     pub(super) contended: bool,
 }
 
-/// One generator per fault.
+/// Requests that follow each other within this are told apart by their order.
+const SLOT: Duration = Duration::from_millis(8);
+
+/// The fates of all requests.
 #[derive(Debug)]
-pub(super) struct Draws {
-    time: Rng,
-    late_time: Rng,
-    throttle: Rng,
-    server: Rng,
-    cut_off: Rng,
-    timeout: Rng,
-    done: Rng,
-    late: Rng,
-    conflict: Rng,
-    truncate: Rng,
-    outage: Rng,
-}
+pub(super) struct Draws(Fates);
 
 impl Draws {
     pub(super) fn new(rng: &Rng) -> Self {
-        Self {
-            time: rng.child("time"),
-            late_time: rng.child("late_time"),
-            throttle: rng.child("throttle"),
-            server: rng.child("server"),
-            cut_off: rng.child("cut_off"),
-            timeout: rng.child("timeout"),
-            done: rng.child("done"),
-            late: rng.child("late"),
-            conflict: rng.child("conflict"),
-            truncate: rng.child("truncate"),
-            outage: rng.child("outage"),
-        }
+        Self(Fates::new(rng, SLOT))
     }
 
     pub(super) fn fate(&mut self, (knobs, gate): (&StoreKnobs, &Gate), op: &StoreOp, about: Circumstances) -> Fate {
-        let timing = self.timing(knobs, gate, about.now);
-        let drawn = self.drawn(knobs, about);
-        let outage = self.outage(op);
-        let despite = self.despite(knobs);
+        let rng = &mut self.0.draw(about.now, (about.from, kind(op)));
+        let timing = timing(knobs, gate, about.now, &mut apart(rng));
+        let drawn = Drawn::draw(knobs, about, rng);
+        let outage = outage(op, rng);
+        let despite = Despite::draw(knobs, rng);
         let fate = match (about.reach, about.mode) {
             (Reach::RequestsLost, _) => timing.without_effect(TIMEOUT, "store.request_lost").at(about.deadline),
             (_, Mode::Outage) => timing.despite(outage, "store.outage", despite),
@@ -94,48 +77,37 @@ impl Draws {
         };
         fate.in_time(about)
     }
+}
 
-    fn timing(&mut self, knobs: &StoreKnobs, gate: &Gate, now: SimTime) -> Fate {
-        let takes = knobs.latency.draw_gated(&mut self.time, || gate.happens("store.tail"));
-        let answer = now.after(takes);
-        let arrives = SimTime(self.time.between(now.0, answer.0));
-        let effect = SimTime(self.time.between(arrives.0, answer.0));
-        Fate { arrives, effect: Some(effect), answer, error: None, fault: None }
+/// What is asked, and of what: the part of the name before its number, which another run may give to another.
+fn kind(op: &StoreOp) -> (&'static str, &str) {
+    match op {
+        StoreOp::Put { key, .. } => ("put", without_number(&key.0)),
+        StoreOp::Get { key, .. } => ("get", without_number(&key.0)),
+        StoreOp::Delete { key } => ("delete", without_number(&key.0)),
+        StoreOp::List { prefix, .. } => ("list", without_number(&prefix.0)),
     }
+}
 
-    /// Every generator draws for every request.
-    fn drawn(&mut self, knobs: &StoreKnobs, about: Circumstances) -> Drawn {
-        let conflict = if about.contended { knobs.conflict } else { Chance::NEVER };
-        Drawn {
-            throttled: knobs.throttle.fires(&mut self.throttle),
-            failed: knobs.server_error.fires(&mut self.server),
-            cut_off: knobs.cut_off.fires(&mut self.cut_off),
-            timed_out: knobs.timeout.fires(&mut self.timeout),
-            conflict: conflict.fires(&mut self.conflict),
-            spurious: knobs.spurious_conflict.fires(&mut self.conflict),
-            truncated: knobs.truncate.fires(&mut self.truncate),
-        }
-    }
+fn without_number(name: &str) -> &str {
+    name.split(|letter: char| letter.is_ascii_digit()).next().unwrap_or(name)
+}
 
-    fn despite(&mut self, knobs: &StoreKnobs) -> Despite {
-        let done = knobs.done_despite_error.fires(&mut self.done);
-        let late = knobs.late.fires(&mut self.late);
-        let by = knobs.late_by.draw(&mut self.late_time);
-        match (done, late) {
-            (true, _) => Despite::Done,
-            (false, true) => Despite::Late(by),
-            (false, false) => Despite::Never,
-        }
-    }
+fn timing(knobs: &StoreKnobs, gate: &Gate, now: SimTime, rng: &mut Rng) -> Fate {
+    let takes = knobs.latency.draw_gated(&mut apart(rng), || gate.happens("store.tail"));
+    let answer = now.after(takes);
+    let arrives = SimTime(rng.between(now.0, answer.0));
+    let effect = SimTime(rng.between(arrives.0, answer.0));
+    Fate { arrives, effect: Some(effect), answer, error: None, fault: None }
+}
 
-    fn outage(&mut self, op: &StoreOp) -> StoreError {
-        match self.outage.below(4) {
-            0 if writes(op) => StoreError::Ambiguous(Cause::Throttled),
-            0 => StoreError::Throttled,
-            1 => StoreError::Ambiguous(Cause::Server),
-            2 => StoreError::Ambiguous(Cause::CutOff),
-            _ => TIMEOUT,
-        }
+fn outage(op: &StoreOp, rng: &mut Rng) -> StoreError {
+    match rng.below(4) {
+        0 if writes(op) => StoreError::Ambiguous(Cause::Throttled),
+        0 => StoreError::Throttled,
+        1 => StoreError::Ambiguous(Cause::Server),
+        2 => StoreError::Ambiguous(Cause::CutOff),
+        _ => TIMEOUT,
     }
 }
 
@@ -154,6 +126,19 @@ struct Drawn {
 }
 
 impl Drawn {
+    fn draw(knobs: &StoreKnobs, about: Circumstances, rng: &mut Rng) -> Self {
+        let conflict = if about.contended { knobs.conflict } else { Chance::NEVER };
+        Self {
+            throttled: knobs.throttle.fires(rng),
+            failed: knobs.server_error.fires(rng),
+            cut_off: knobs.cut_off.fires(rng),
+            timed_out: knobs.timeout.fires(rng),
+            conflict: conflict.fires(rng),
+            spurious: knobs.spurious_conflict.fires(rng),
+            truncated: knobs.truncate.fires(rng),
+        }
+    }
+
     /// The first that concerns such an operation and that the gate lets happen.
     fn trouble(self, gate: &Gate, op: &StoreOp) -> Option<Trouble> {
         let unknown = |cause, kind| Trouble::Unknown(StoreError::Ambiguous(cause), kind);
@@ -202,8 +187,21 @@ impl Trouble {
 #[derive(Clone, Copy, Debug)]
 enum Despite {
     Done,
-    Late(core::time::Duration),
+    Late(Duration),
     Never,
+}
+
+impl Despite {
+    fn draw(knobs: &StoreKnobs, rng: &mut Rng) -> Self {
+        let done = knobs.done_despite_error.fires(rng);
+        let late = knobs.late.fires(rng);
+        let by = knobs.late_by.draw(&mut apart(rng));
+        match (done, late) {
+            (true, _) => Self::Done,
+            (false, true) => Self::Late(by),
+            (false, false) => Self::Never,
+        }
+    }
 }
 
 impl Fate {

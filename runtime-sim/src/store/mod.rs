@@ -15,6 +15,8 @@ mod fate;
 mod knobs;
 
 #[cfg(test)]
+mod probed;
+#[cfg(test)]
 mod tests;
 
 pub use bucket::{Bucket, Change, Object};
@@ -168,6 +170,7 @@ impl SimStore {
         let StoreCall { op, within } = call;
         self.count(&op);
         let about = Circumstances {
+            from,
             now,
             deadline: now.after(within),
             mode: self.mode,

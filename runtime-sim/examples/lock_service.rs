@@ -1,0 +1,149 @@
+//! Somebody else's machines in the simulated world: a lock service, its failing seed shrunk and drawn as a page.
+//!
+//! `cargo run --release --example lock_service`. A server grants a lock for 100 ms, a client stays inside for 80. Nothing
+//! is on disk: a restarted server must let one lease pass before it grants again, and this one does not.
+
+use karst_core::machine::{Deadline, Effects, Instant, Machine, Now};
+use karst_runtime_sim::exec::{self, Address, Options, World};
+use karst_runtime_sim::experiment::{Experiment, Look, Outcome};
+use karst_runtime_sim::plan::{Argument, Disturbance, Kind, Number, Plan, Role, Vocabulary};
+use karst_runtime_sim::seed::{Seed, SeedTree};
+use karst_runtime_sim::{clock::NodeClock, fault::Chance, page, recording::Describe, shrink, time::SimTime};
+use std::{cell::Cell, cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
+
+const LEASE: Duration = Duration::from_millis(100);
+const HOLD: Duration = Duration::from_millis(80);
+
+/// A server, which grants again from a moment on, or a client, which enters when it is told to.
+#[derive(Debug)]
+enum Peer {
+    Server(Instant),
+    Client,
+}
+
+/// What happens to a peer, and what it wants done.
+#[derive(Debug, Hash)]
+enum Event {
+    Ask(usize),
+    Grant(usize),
+}
+
+impl Describe for Event {}
+
+impl Machine for Peer {
+    type Input = Event;
+    type Effect = Event;
+
+    fn handle(&mut self, now: Now, input: Event, out: &mut Effects<Event>) {
+        match (self, input) {
+            (Self::Server(free), Event::Ask(client)) if *free <= now.mono => {
+                *free = now.mono.after(LEASE);
+                out.push(Event::Grant(client));
+            }
+            (Self::Client, enter @ Event::Grant(_)) => out.push(enter),
+            _ => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<Deadline> {
+        None
+    }
+
+    fn tick() -> Event {
+        unreachable!("there is no deadline")
+    }
+
+    fn invariants(&self) {}
+}
+
+static WORDS: Vocabulary = Vocabulary {
+    numbers: &[
+        Number::knob("clients", 4).bounds(1, 9).simplest(1).role(Role::Count),
+        Number::knob("net.lost", 50_000).fault(),
+    ],
+    kinds: &[Kind { name: "kill", arguments: &[Argument::time("down", 1, 1_000_000)] }],
+    retired: &[],
+    actors: "client-",
+};
+
+struct LockService;
+
+impl Experiment for LockService {
+    fn vocabulary(&self) -> &Vocabulary {
+        &WORDS
+    }
+
+    fn draw(&self, seed: Seed) -> Plan {
+        let mut rng = SeedTree::new(seed).plan();
+        let mut kill = |nth: u64| Disturbance {
+            at: Duration::from_millis(1_000 * nth + rng.below(500)),
+            kind: "kill",
+            arguments: BTreeMap::from([("down", rng.between(1_000, 300_000).cast_signed())]),
+        };
+        Plan { schedule: (0..3).map(&mut kill).collect(), ..Plan::new(seed.0) }
+    }
+
+    fn run(&self, plan: &Plan, look: &Look) -> Outcome {
+        let (tree, plan) = (SeedTree::new(Seed(plan.root)), plan.clone());
+        exec::run(Options::looking(tree.schedule(), look), |world| play(world, plan, tree)).into()
+    }
+}
+
+/// A slow network that loses messages, clients that ask now and then, and a server that is killed as the plan says.
+async fn play(world: World, plan: Plan, tree: SeedTree) {
+    let number = |at: usize| WORDS.value(&plan, &WORDS.numbers[at]);
+    world.gate().restrict(plan.only.clone());
+    let (lost, rng, net) = (Chance(number(1) as u32), RefCell::new(tree.net()), world.clone());
+    let send = Rc::new(move |to: &Address<Event>, event| {
+        if !net.gate().fires("net.lost", lost, &mut rng.borrow_mut()) {
+            let (to, delay) = (to.clone(), rng.borrow_mut().between(100, 5_000));
+            net.after(Duration::from_micros(delay), move || to.send(event));
+        }
+    });
+    let server: Rc<RefCell<Option<Address<Event>>>> = Rc::default();
+    let (mut clients, inside) = (Vec::new(), Rc::new(Cell::new((0, SimTime::ZERO))));
+    for id in 0..number(0) as usize {
+        let name = format!("client-{id}");
+        let process = world.start_process(&name, NodeClock::perfect(world.now()));
+        let (judge, inside) = (world.clone(), inside.clone());
+        let client = process.spawn_owner("client", Peer::Client, move |_| {
+            let (other, until) = inside.replace((id, judge.now().after(HOLD)));
+            if other != id && judge.now() < until {
+                judge.fail("mutual-exclusion", "oracle", format!("{id} enters while {other} is inside"));
+            }
+        });
+        clients.push(client.address().clone());
+        let (world, server, send, mut rng) = (world.clone(), server.clone(), send.clone(), tree.client(id as u32));
+        process.spawn_task("wishes", async move {
+            loop {
+                world.sleep(Duration::from_micros(rng.below(100_000))).await;
+                let up = server.borrow().clone().filter(|_| world.gate().permits(&name));
+                up.iter().for_each(|server| send(server, Event::Ask(id)));
+            }
+        });
+    }
+    for kill in plan.schedule.iter().map(Some).chain([None]) {
+        let process = world.start_process("server", NodeClock::perfect(world.now()));
+        let (send, clients) = (send.clone(), clients.clone());
+        let owner = process.spawn_owner("server", Peer::Server(process.now().mono), move |effect| {
+            let Event::Grant(client) = effect else { return };
+            send(&clients[client], Event::Grant(client));
+        });
+        *server.borrow_mut() = Some(owner.address().clone());
+        let Some(kill) = kill else { return world.sleep(LEASE * 10).await };
+        world.sleep(SimTime::ZERO.after(kill.at).since(world.now())).await;
+        world.disturbance("nemesis", &"kill");
+        process.kill();
+        world.sleep(Duration::from_micros(kill.arguments["down"].unsigned_abs())).await;
+    }
+}
+
+fn main() {
+    let fails = |seed: &u64| LockService.run(&LockService.draw(Seed(*seed)), &Look::OUTCOME).failure.is_some();
+    let seed = (0..1_000).find(fails).expect("the server forgets its leases");
+    let options = shrink::Options { jobs: 2, is_over: &|| false };
+    let found = shrink::shrink(&LockService, &LockService.draw(Seed(seed)), &options, &mut |_| {}).expect("it fails");
+    let page = std::env::temp_dir().join("lock_service.html");
+    std::fs::write(&page, page::explain(&LockService, &found.plan, "A lock service")).expect("there is room");
+    println!("{}\n{}\n{}", found.in_words(&LockService), WORDS.to_text(&found.plan, ""), page.display());
+}
