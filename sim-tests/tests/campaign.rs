@@ -21,10 +21,36 @@ fn seeds_pass_and_the_world_is_not_idle() {
     for (name, each) in [("operations", 300), ("crashes", 3), ("WAL wraps", 3), ("committed uploads", 5)] {
         assert!(sums[name] >= each * seeds, "{} of {name} in {seeds} seeds", sums[name]);
     }
-    for fault in ["disk.crash_partial", "store.done_despite_error", "store.late", "net.reset", "broker.stops-poisoned"]
-    {
+    for fault in [
+        "disk.crash_partial",
+        "disk.crash_torn",
+        "store.done_despite_error",
+        "store.late",
+        "net.reset",
+        "broker.stops-poisoned",
+        "broker.stops-fenced",
+        "aim.header",
+        "aim.head",
+        "aim.object",
+        "aim.recovery",
+    ] {
         assert!(sums.contains_key(fault), "{fault} never fired: {sums:?}");
     }
+}
+
+#[test]
+fn storms_leave_clients_time_to_work_and_smoke_is_short() {
+    let averages = |profile, seeds: u64| {
+        let reports: Vec<Report> = (0..seeds).map(|seed| passed(&Plan::from_seed(Seed(seed), profile))).collect();
+        let sum = |of: fn(&Report) -> u64| reports.iter().map(of).sum::<u64>() / seeds;
+        let idle = reports.iter().filter(|report| report.marks["WAL wraps"] == 0).count() as u64;
+        (sum(|report| report.answered.values().sum()), sum(|report| report.events), idle * 100 / seeds)
+    };
+    let (operations, _, idle) = averages(Profile::Storm, 12);
+    assert!(operations >= 300 && idle <= 30, "{operations} operations, and {idle} in a hundred never wrap the ring");
+    let (operations, events, idle) = averages(Profile::Smoke, 40);
+    assert!(operations >= 50 && events <= 2_500, "{operations} operations in {events} events");
+    assert!(idle <= 70, "{idle} in a hundred never wrap the ring");
 }
 
 #[test]

@@ -88,13 +88,14 @@ fn shards_run_each_seed_once() {
 #[test]
 fn a_required_mark_that_no_seed_reached_has_an_exit_code_of_its_own() {
     let folder = Folder::new("marks");
-    let (json, junit) = (folder.file("json"), folder.file("junit"));
+    // Folders that are not there yet are made.
+    let (json, junit) = (folder.file("new/json"), folder.file("new/er/junit"));
     let words = ["run", "--seeds", "1", "--profile", "calm", "--require-marks", "--json", &json, "--junit", &junit];
     let (code, text) = run(&words);
     assert_eq!(code, Some(6), "{text}");
     assert!(text.contains("recovery.torn-tail: Recovery ends"), "{text}");
-    assert!(folder.read("json").contains("\"marks_never_reached\":[\""));
-    assert!(folder.read("junit").contains("<failure type=\"marks\""));
+    assert!(folder.read("new/json").contains("\"marks_never_reached\":[\""));
+    assert!(folder.read("new/er/junit").contains("<failure type=\"marks\""));
 }
 
 #[test]

@@ -32,6 +32,13 @@ pub(super) fn main(mut args: Args) -> Result<ExitCode, UsageError> {
     Ok(verdict.code())
 }
 
+/// The page of a run.
+pub(super) fn page_of(plan: Plan, name: &str, profile: Profile) -> String {
+    let report = record(plan);
+    let recording = report.recording.clone().unwrap_or_default();
+    page::html(&recording, &heading(&report, name, profile), &page::chain(&recording))
+}
+
 fn record(plan: Plan) -> Report {
     world::run(plan, Options { record: Record::Everything, ..Options::default() })
 }

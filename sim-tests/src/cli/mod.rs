@@ -11,11 +11,12 @@ mod json;
 mod plants;
 mod replay;
 mod repository;
-mod step;
 mod shrink;
+mod step;
 
 use args::{Args, UsageError};
 use exit::Verdict;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 const HELP: &str = "\
@@ -24,7 +25,7 @@ karst-sim: Karst under simulated faults
 USAGE
   karst-sim run --seeds N | A..B | --for TIME [--profile P] [--jobs J] [--shard I/N] [--seeds-from COMMIT]
                 [--until-failure] [--require-marks] [--resume FILE]
-                [--plans DIR [--shrink[=60s]]] [--json FILE] [--json-lines FILE] [--junit FILE]
+                [--plans DIR [--shrink[=60s]]] [--pages DIR] [--json FILE] [--json-lines FILE] [--junit FILE]
       Runs seed after seed, each in a world of its own, and tells what they came to: failures by defect, with the seed
       that shows each soonest, and which marks (rare situations that matter) no seed reached.
       --for         for so long, such as 90s, 20m or 8h; without --seeds, as many seeds as there is time for
@@ -35,6 +36,7 @@ USAGE
       --until-failure  ends with the first seed that fails; --require-marks fails if a mark is never reached
       --plans       saves the plan of each defect's quickest seed; --shrink beside it what remains when it is shrunk,
                     each for at most so long
+      --pages       draws each defect as a page, see explain
       --json        saves the summary; --json-lines a line per seed as it ends; --junit a report for GitHub or Jenkins
   karst-sim corpus [FILE | DIR ...]
       Runs the plans that ever failed: those of sim-tests/corpus, or the ones named.
@@ -51,9 +53,9 @@ USAGE
       --state       the state of a machine after the event of --until, or at the end: broker-1/wal, broker-*/shard,
                     client-0/client; --state list names them
       --step        event by event, by commands from standard input (h lists them); with --until from there on
-      --break       calls karst_runtime_sim::exec::stage::breakpoint right before that event is handled, always at the
-                    same moment: gdb -ex 'break karst_runtime_sim::exec::stage::breakpoint' -ex run --args
-                    karst-sim replay SEED --break EVENT; then 'finish' until the machine's handle is next
+      --break       calls karst_runtime_sim::exec::breakpoint right before that event is handled, always at the same
+                    moment: gdb -ex 'break stage.rs:breakpoint' -ex run --args karst-sim replay SEED --break EVENT
+                    From there 'finish' leads to the call of the machine's handle. A debug build shows more
   karst-sim shrink SEED | PLAN-FILE [--profile P] [--for 60s] [--jobs J] [--out FILE]
       Looks for the simplest plan that fails for the same reason, saves it, and says in words what remains. Ends with 0
       if the plan failed, and with 1 if it did not.
@@ -88,11 +90,19 @@ EXIT CODES
   Of several the worst is told: 1, then 3, 5, 4, 8, 7, 6, 130.
 ";
 
-/// Runs the command. Returns its exit code.
+/// Runs the command. Returns its exit code: also after a panic of its own, which is not taken for a failed seed.
 #[must_use]
 pub fn main(words: Vec<String>) -> ExitCode {
-    let mut args = Args::new(words);
-    let done = match args.word().as_deref() {
+    // Nothing of the command is looked at after it panicked, and the panic was printed.
+    let done = catch_unwind(AssertUnwindSafe(|| run(Args::new(words))));
+    done.unwrap_or_else(|_| Ok(Verdict::Crash.code())).unwrap_or_else(|error| {
+        eprintln!("karst-sim: {}\n\n{HELP}", error.0);
+        ExitCode::from(2)
+    })
+}
+
+fn run(mut args: Args) -> Result<ExitCode, UsageError> {
+    match args.word().as_deref() {
         Some("run") => campaign::main(args).map(Verdict::code),
         Some("corpus") => corpus::main(args).map(Verdict::code),
         Some("plants") => plants::main(args).map(Verdict::code),
@@ -108,9 +118,5 @@ pub fn main(words: Vec<String>) -> ExitCode {
         }
         Some(other) => Err(UsageError(format!("there is no command '{other}'"))),
         None => Err(UsageError("a command is missing".into())),
-    };
-    done.unwrap_or_else(|error| {
-        eprintln!("karst-sim: {}\n\n{HELP}", error.0);
-        ExitCode::from(2)
-    })
+    }
 }

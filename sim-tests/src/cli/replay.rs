@@ -26,6 +26,7 @@ pub(super) fn main(mut args: Args) -> Result<ExitCode, UsageError> {
     args.end()?;
     let log = lines.map_or(LogOptions::OFF, |keep| LogOptions { keep, ..LogOptions::LAST });
     let options = Options { log, until, break_at, ..Options::default() };
+    let named: Vec<String> = plan.only.keys().cloned().collect();
     let report = match (query, states, is_stepped) {
         (None, None, false) => world::run(plan, options),
         (Some(query), None, false) => follow::run(plan, options, &query),
@@ -35,7 +36,15 @@ pub(super) fn main(mut args: Args) -> Result<ExitCode, UsageError> {
     };
     // Whoever reads this may have seen enough.
     let _ = tell(&report, &mut io::stdout().lock());
+    if until.is_none() && !is_stepped {
+        named.iter().filter(|name| !report.occurrences.contains_key(*name)).for_each(|name| warn_of_idle(name));
+    }
     Ok(report.failure.as_ref().map_or(Verdict::Passed, Verdict::of).code())
+}
+
+/// Perhaps a slip of the pen, perhaps what is left of a line that once did something.
+fn warn_of_idle(name: &str) {
+    eprintln!("karst-sim: warning: the plan's line 'only {name}' has no effect: nothing of that name came up");
 }
 
 fn tell(report: &Report, out: &mut impl Write) -> io::Result<()> {

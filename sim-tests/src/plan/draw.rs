@@ -135,8 +135,9 @@ fn disturbances(n: &mut Numbers, profile: Profile, rng: &mut Rng) -> Vec<(Durati
     let takes = |one: &Disturbance| match *one {
         Disturbance::Kill { down } | Disturbance::Stop { down } => down + RESTART,
         Disturbance::Pause { lasts } | Disturbance::Outage { lasts } | Disturbance::Full { lasts } => lasts,
-        Disturbance::Rot { .. } => RESTART,
-        Disturbance::ClockJump { .. } | Disturbance::Rival { .. } => Duration::ZERO,
+        // A broker that is deposed by its rival starts again.
+        Disturbance::Rot { .. } | Disturbance::Rival { .. } => RESTART,
+        Disturbance::ClockJump { .. } => Duration::ZERO,
     };
     let takes: u128 = what.iter().map(|one| takes(one).as_micros()).sum();
     n.safety += u64::try_from(takes).unwrap_or(0) * profile.pace() / 1_000;
@@ -177,8 +178,13 @@ fn what(profile: Profile, rng: &mut Rng) -> Vec<Disturbance> {
         let by_ms = rng.between(0, 20_000_000).cast_signed() - 10_000_000;
         all.push(Disturbance::ClockJump { by_ms });
     }
-    if rng.chance(1, 30) {
+    if rng.chance(1, 6) {
         all.push(Disturbance::Rot { at: rng.below(1_000_000) });
+    }
+    if rng.chance(1, 5) {
+        for _ in 0..rng.between(1, 3) {
+            all.push(Disturbance::Rival { lasts: lasts(rng, 10_000, 1_000_000) });
+        }
     }
     all
 }

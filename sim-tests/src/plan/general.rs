@@ -120,6 +120,15 @@ mod tests {
     }
 
     #[test]
+    fn a_plan_of_the_first_version_loads_for_ever() {
+        let text = include_str!("../../corpus/connect-given-up.plan");
+        assert!(text.starts_with("karst-plan 1\n"), "it must stay what it was");
+        let plan = Plan::from_text(text).expect("it loads");
+        assert_eq!((plan.numbers.root, plan.numbers.clients), (14_002_371_756_970_584_464, 5));
+        assert!(plan.only.is_empty() && !plan.disturbances.is_empty());
+    }
+
+    #[test]
     fn every_kind_means_a_disturbance() {
         for kind in &KINDS {
             let arguments = kind.arguments.iter().map(|argument| (argument.name, argument.simplest)).collect();

@@ -64,7 +64,7 @@ numbers! {
     /// Clients.
     clients = "clients", 3 => .bounds(1, 1_000).simplest(1).role(Role::Count);
     /// Mean pause between two operations of a client.
-    pause = "client.pause", 30_000;
+    pause = "client.pause", 30_000 => .simplest(1_000).role(Role::Time);
     /// Requests in flight per client.
     in_flight = "client.in-flight", 4 => .bounds(1, 1_000).simplest(1).role(Role::Count);
     /// An answer that takes longer breaks the connection.

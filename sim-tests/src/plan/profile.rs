@@ -59,7 +59,7 @@ impl Profile {
     pub(super) const fn ends(self) -> (u64, u64, u64) {
         match self {
             Self::Smoke => (1, 2, 1),
-            Self::Nightly => (5, 25, 6),
+            Self::Nightly => (4, 12, 3),
             Self::Swarm | Self::Calm | Self::Storm => (2, 7, 2),
         }
     }
@@ -68,7 +68,7 @@ impl Profile {
     pub(super) const fn pace(self) -> u64 {
         match self {
             Self::Smoke => 50,
-            Self::Nightly => 2_000,
+            Self::Nightly => 1_500,
             Self::Swarm | Self::Calm | Self::Storm => 1_000,
         }
     }
@@ -103,10 +103,10 @@ fn smoke(n: &mut Numbers, rng: &mut Rng) {
 }
 
 fn nightly(n: &mut Numbers, rng: &mut Rng) {
-    n.safety = rng.between(10_000_000, 40_000_000);
-    n.clients = rng.between(3, 8);
-    n.topics = rng.between(1, 5);
-    n.partitions = rng.between(1, 8);
+    n.safety = rng.between(6_000_000, 14_000_000);
+    n.clients = rng.between(2, 6);
+    n.topics = rng.between(1, 4);
+    n.partitions = rng.between(1, 6);
     n.ring = 8_192 + 4_096 * log_uniform(rng, 10, 128);
     n.events = 30_000_000;
     n.liveness = 800_000_000;

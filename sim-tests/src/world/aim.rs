@@ -44,7 +44,10 @@ impl Aim {
     /// At a broker that serves.
     pub(super) fn draw(rng: &mut Rng) -> Self {
         use Aim::{GivenUp, Head, Header, Object, Put, Record, Spill, Wrap, Write};
-        *pick(rng, &[Write, Write, Header, Header, Record, Record, Wrap, Put, Object, Head, Head, Spill, GivenUp])
+        *pick(
+            rng,
+            &[Write, Write, Header, Header, Record, Record, Record, Wrap, Put, Object, Head, Head, Spill, GivenUp],
+        )
     }
 
     /// At a broker that starts.

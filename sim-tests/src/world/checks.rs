@@ -1,5 +1,6 @@
 //! White-box invariants: what must be true of the bucket and of the machines, besides what clients see.
 
+use super::host::NODE;
 use super::ledger::Ledger;
 use super::rival::RIVAL;
 use karst_core::data_object;
@@ -33,6 +34,10 @@ pub(super) fn pending(broker: &Broker, store: &Store, ledger: &Ledger) -> Option
     if ledger.image().as_deref() != Some(image) {
         return Some("the metadata is not what the bucket says".into());
     }
+    let registered = image.nodes.get(&NODE).map(|node| node.incarnation);
+    if ledger.leader() != registered {
+        return Some("the metadata has another leader".into());
+    }
     if broker.sessions() > 0 {
         return Some(format!("{} sessions are open", broker.sessions()));
     }
@@ -41,6 +46,10 @@ pub(super) fn pending(broker: &Broker, store: &Store, ledger: &Ledger) -> Option
     }
     if !shard.credit_is_whole() {
         return Some("credit is out".into());
+    }
+    let (given, kept) = (broker.wal.borrow().granted(), shard.granted());
+    if given.is_some_and(|given| given != kept) {
+        return Some(format!("the WAL has granted {given:?} bytes, the shard knows of {kept}"));
     }
     let uploading = broker.uploader.borrow().uncommitted_bytes();
     if uploading > 0 {

@@ -27,7 +27,8 @@ use karst_runtime_sim::store::{Caller, Mode, SimStore};
 use std::rc::Rc;
 use std::time::Duration;
 
-const NODE: NodeId = NodeId(1);
+/// Who the broker is.
+pub(super) const NODE: NodeId = NodeId(1);
 const CALLER: Caller = Caller(NODE.0);
 
 /// What the disk counts for which a broker may end itself.

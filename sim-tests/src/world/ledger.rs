@@ -3,6 +3,7 @@
 
 use karst_core::controller::Audit;
 use karst_core::data_object;
+use karst_core::id::Incarnation;
 use karst_core::metadata::{Image, ObjectState};
 use karst_core::store::Key;
 use karst_runtime_sim::exec::{Store, World};
@@ -46,6 +47,11 @@ impl Ledger {
     /// What the head folds to; `None` before there is one.
     pub(super) fn image(&self) -> Option<Ref<'_, Image>> {
         Ref::filter_map(self.0.borrow(), |state| state.head.as_ref().map(Audit::image)).ok()
+    }
+
+    /// Which run wrote the head.
+    pub(super) fn leader(&self) -> Option<Incarnation> {
+        self.0.borrow().head.as_ref().map(|head| head.writer().1)
     }
 
     /// How many heads anybody else than `caller` put.

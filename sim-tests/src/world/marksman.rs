@@ -130,10 +130,25 @@ impl Inner {
             return false;
         };
         self.witness.borrow_mut().before_kill(broker, &self.store, *incarnation);
+        self.world.remark("nemesis", || self.in_flight());
         broker.process.kill();
         self.world.count("broker.crashes");
         self.bury();
         true
+    }
+
+    /// What a crash would catch now.
+    fn in_flight(&self) -> String {
+        let disk = self.disk.model();
+        let (writes, reads) = (disk.on_their_way(self.world.now()).count(), disk.being_read().count());
+        let puts = self.store.model().coming_puts().filter(|(_, from, ..)| *from == self.caller).count();
+        let counts = [(writes, "writes to the disk"), (reads, "reads of it"), (puts, "puts to the bucket")];
+        let known: Vec<String> =
+            counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+        if known.is_empty() {
+            return "crash with nothing on its way".into();
+        }
+        format!("crash with {} on their way", known.join(", "))
     }
 
     fn bury(&self) {

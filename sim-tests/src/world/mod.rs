@@ -58,7 +58,7 @@ impl Default for Options {
 /// How often a phase looks whether it is over.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How often it is looked whether a crash has come.
+/// How often it is looked whether a crash has come, or rot was noticed.
 const SHORT_LOOK: Duration = Duration::from_millis(1);
 
 /// Runs a plan to its end.
@@ -234,7 +234,8 @@ impl Run {
                 self.host.start();
                 let due = self.world.now().after(Duration::from_secs(5));
                 while !self.host.is_rot_judged() && self.world.now() < due && !self.world.is_stopped() {
-                    self.watch_until(self.world.now().after(LOOK)).await;
+                    self.world.sleep(SHORT_LOOK).await;
+                    self.host.supervise();
                 }
             }
             Disturbance::Rival { lasts } => {

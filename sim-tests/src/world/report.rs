@@ -3,7 +3,7 @@
 use super::Ended;
 use crate::oracle::Oracle;
 use karst_core::machine::Mark;
-use karst_runtime_sim::exec::{End, RunReport, Stop};
+use karst_runtime_sim::exec::{End, RunReport};
 use karst_runtime_sim::failure::Failure;
 use karst_runtime_sim::recording::Recording;
 use karst_runtime_sim::trace::Line;
@@ -86,28 +86,10 @@ pub struct Report {
 
 impl Report {
     pub(super) fn new(plan: String, run: RunReport<Ended>) -> Self {
-        let stopped = |invariant: &str, message: &str| Failure {
-            invariant: invariant.into(),
-            process: "world".into(),
-            component: "world".into(),
-            message: message.into(),
-            site: None,
-            at: run.at,
-            event: run.events,
-        };
-        let (observed, failure) = match run.end {
-            End::Finished(ended) => (ended.summary, None),
-            End::Stopped(Stop::Failed(failure)) => (Observed::default(), Some(failure)),
-            End::Stopped(Stop::Until) => (Observed::default(), None),
-            End::Stopped(Stop::Deadlock) => {
-                (Observed::default(), Some(stopped("liveness", "nothing will ever happen any more")))
-            }
-            End::Stopped(Stop::OutOfEvents) => {
-                (Observed::default(), Some(stopped("liveness", "the run turns in circles: out of events")))
-            }
-            End::Stopped(Stop::OutOfTime) => {
-                (Observed::default(), Some(stopped("liveness", "the run does not end: out of time")))
-            }
+        let failure = run.verdict();
+        let observed = match run.end {
+            End::Finished(ended) => ended.summary,
+            End::Stopped(_) => Observed::default(),
         };
         let marks = MARKS.iter().map(|(key, name)| (*name, run.fired.get(key))).collect();
         let is_mark = |name: &str| Mark::ALL.iter().any(|mark| mark.name() == name);

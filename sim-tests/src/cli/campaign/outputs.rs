@@ -2,10 +2,12 @@
 
 use super::Campaign;
 use super::defects::{Defect, replay_command};
+use super::junit;
+use super::shrunk::{self, Small};
 use super::state::State;
 use super::totals::Group;
-use super::{junit, shrunk};
 use crate::cli::args::{Args, UsageError};
+use crate::cli::explain::page_of;
 use crate::cli::json;
 use crate::plan::Plan;
 use crate::world::Report;
@@ -22,6 +24,7 @@ pub(super) struct Outputs {
     lines: Option<(PathBuf, File)>,
     junit: Option<PathBuf>,
     plans: Option<PathBuf>,
+    pages: Option<PathBuf>,
     resume: Option<PathBuf>,
     /// What could not be saved first.
     failed: Option<String>,
@@ -35,14 +38,16 @@ impl Outputs {
             Some(path) => {
                 // What was resumed goes on where its lines end.
                 let is_resumed = resume.as_ref().is_some_and(|state| state.exists());
-                let file =
-                    File::options().create(true).write(true).append(is_resumed).truncate(!is_resumed).open(&path);
+                let mut options = File::options();
+                options.create(true).write(true).append(is_resumed).truncate(!is_resumed);
+                let file = make_folder_of(&path).and_then(|()| options.open(&path));
                 let file = file.map_err(|error| UsageError(format!("--json-lines: {}: {error}", path.display())))?;
                 Some((path, file))
             }
         };
         let (json, junit) = (args.value("--json")?, args.value("--junit")?);
-        Ok(Self { json, lines, junit, plans: args.value("--plans")?, resume, failed: None })
+        let (plans, pages) = (args.value("--plans")?, args.value("--pages")?);
+        Ok(Self { json, lines, junit, plans, pages, resume, failed: None })
     }
 
     /// The state that an earlier run left.
@@ -70,28 +75,47 @@ impl Outputs {
     pub(super) fn finish(&mut self, campaign: &Campaign, state: &State, stop: &AtomicBool) {
         self.save_state(state);
         if let Some(path) = self.json.clone() {
-            let written = fs::write(&path, summary(campaign, state));
+            let written = write(&path, summary(campaign, state));
             self.note("--json", &path, written);
         }
         if let Some(path) = self.junit.clone() {
-            let written = fs::write(&path, junit::text(campaign, state));
+            let written = write(&path, junit::text(campaign, state));
             self.note("--junit", &path, written);
         }
+        // All plans before the first is shrunk, which takes its time.
         if let Some(folder) = self.plans.clone() {
             for defect in state.defects.iter() {
                 let written = save_plan(&folder, campaign, defect);
                 self.note("--plans", &folder, written);
             }
-            self.shrink(&folder, campaign, state, stop);
+        }
+        for defect in state.defects.iter() {
+            let small = self.shrink(campaign, defect, stop);
+            self.draw(campaign, defect, small);
         }
     }
 
-    fn shrink(&mut self, folder: &Path, campaign: &Campaign, state: &State, stop: &AtomicBool) {
-        let Some(lasts) = campaign.shrink else { return };
-        for defect in state.defects.iter().filter(|_| !stop.load(Ordering::Relaxed)) {
-            let shrunk = shrunk::save(folder, campaign, defect, lasts, stop).map(|words| println!("\n{words}"));
-            self.note("--shrink", folder, shrunk);
+    fn shrink(&mut self, campaign: &Campaign, defect: &Defect, stop: &AtomicBool) -> Option<Small> {
+        let (folder, lasts) = (self.plans.clone()?, campaign.shrink?);
+        if stop.load(Ordering::Relaxed) {
+            return None;
         }
+        let saved = shrunk::save(&folder, campaign, defect, lasts, stop);
+        saved.map_err(|error| self.note("--shrink", &folder, Err(error))).ok().flatten()
+    }
+
+    /// Draws what was shrunk, or else the seed itself.
+    fn draw(&mut self, campaign: &Campaign, defect: &Defect, small: Option<Small>) {
+        let Some(folder) = self.pages.clone() else { return };
+        let seed = defect.quickest.seed;
+        let (plan, name) = match small {
+            Some(Small { plan, path }) => (plan, path.display().to_string()),
+            None => (Plan::from_seed(Seed(seed), campaign.profile), seed.to_string()),
+        };
+        let html = page_of(plan, &name, campaign.profile);
+        let path = folder.join(format!("{}.html", defect.file_name()));
+        let written = write(&path, html);
+        self.note("--pages", &folder, written);
     }
 
     /// Whether plans are saved at all.
@@ -118,8 +142,18 @@ fn save_plan(folder: &Path, campaign: &Campaign, defect: &Defect) -> io::Result<
     let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
     let why = quickest.message.replace(['\n', '\r'], " ");
     let text = format!("{first}\n# {why}\n# Seed {}, profile {}.\n{rest}", quickest.seed, campaign.profile_name);
-    fs::create_dir_all(folder)?;
-    fs::write(folder.join(format!("{}.plan", defect.file_name())), text)
+    write(&folder.join(format!("{}.plan", defect.file_name())), text)
+}
+
+/// Writes a file, and makes the folder that it is in.
+fn write(path: &Path, text: String) -> io::Result<()> {
+    make_folder_of(path)?;
+    fs::write(path, text)
+}
+
+/// The folder in which a file is to be.
+pub(super) fn make_folder_of(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), fs::create_dir_all)
 }
 
 /// The summary as JSON.

@@ -12,6 +12,7 @@
 //! and message of the quickest.
 
 use super::defects::{Defect, Defects, Quickest};
+use super::outputs::make_folder_of;
 use super::seeds::Done;
 use super::totals::{Group, Totals};
 use crate::cli::exit::Verdict;
@@ -53,6 +54,7 @@ impl State {
     /// Replaces the file. Whenever it is looked at, it holds this state or the one before.
     pub(super) fn save(&self, path: &Path) -> io::Result<()> {
         let beside = path.with_added_extension("new");
+        make_folder_of(path)?;
         let mut file = File::create(&beside)?;
         file.write_all(self.to_text().as_bytes())?;
         file.sync_all()?;

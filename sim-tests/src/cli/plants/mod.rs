@@ -70,8 +70,9 @@ fn load(root: &Path, names: &[String], with_open: bool) -> Result<Vec<Plant>, Us
     let mut files = Vec::new();
     if names.is_empty() {
         files = repository::files(&folder, "patch")?;
-        if with_open {
-            files.extend(repository::files(&folder.join("open"), "patch")?);
+        let open = folder.join("open");
+        if with_open && open.is_dir() {
+            files.extend(repository::files(&open, "patch")?);
         }
     }
     for name in names {

@@ -31,12 +31,12 @@ fn session(commands: &'static str) -> (String, Report) {
 
 #[test]
 fn commands_move_look_and_stop() {
-    let (said, report) = session("s list\nn\n\nto 50\nlane broker-1/wal\ns broker-1/w*\nl 2\nfind Format\nx\nf a\nq\n");
+    let (said, report) = session("s list\nn\n\nto 20\nlane broker-1/wal\ns broker-1/w*\nl 2\nfind Format\nx\nf a\nq\n");
     assert!(said.contains("> nothing has happened yet\n"), "{said}");
     let events: Vec<u64> =
         said.lines().filter_map(|line| line.trim_start_matches("> ").split_whitespace().next()?.parse().ok()).collect();
     assert_eq!(events.first(), Some(&1));
-    assert!(events.contains(&2) && events.contains(&50), "{said}");
+    assert!(events.contains(&2) && events.contains(&20), "{said}");
     assert!(said.contains("broker-1/wal: Wal {"), "{said}");
     assert!(said.contains("Format("), "{said}");
     assert!(said.contains("go on to the end") && said.contains("'a' is not KEY=VALUE"), "{said}");
