@@ -6,7 +6,11 @@
 //!       disk       store       net       clock    fault models: pure, simulated time only, tests of their own
 //!           \        |          |         /
 //!              time, fault, seed, report          what they share
-//!              trace, failure                     what a run leaves
+//!
+//!   experiment, plan, gate                        what a run is told
+//!   trace, failure, recording                     what a run leaves
+//!   shrink, follow, page                          what is made of a run that failed
+//!   broker                                        Karst's machines on exec
 //! ```
 //! Same seed, same plan, same code: same [`exec::RunReport::hash`], in one process or two, on any thread, debug or
 //! release. Nothing here iterates a map in random order, reads a real clock, or looks at an address.

@@ -1,10 +1,10 @@
 //! Karst under simulated faults: workloads, oracle, invariants, and the command that runs them.
 //!
 //! ```text
-//!   cli ──► plan ──► world ──► runtime-sim's models and broker
-//!                      │
-//!                      ├── client   simulated Kafka clients
-//!                      └── oracle   what must be true of all that they see
+//!   cli ──► experiment ──► plan ──► world ──► runtime-sim's models and broker
+//!                                     │
+//!                                     ├── client   simulated Kafka clients
+//!                                     └── oracle   what must be true of all that they see
 //! ```
 #![forbid(unsafe_code)]
 
@@ -16,6 +16,7 @@ compile_error!(
 pub mod cli;
 pub mod client;
 pub mod experiment;
+mod json;
 pub mod oracle;
 pub mod plan;
 pub mod world;

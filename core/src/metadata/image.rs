@@ -187,11 +187,6 @@ impl Image {
         self.streams.iter().filter(move |(_, stream)| stream.owner == node).map(|(id, stream)| (*id, stream))
     }
 
-    /// The streams that are open under a broker's epoch, by id.
-    pub fn open_streams(&self, node: NodeId, epoch: NodeEpoch) -> impl Iterator<Item = (StreamId, &StreamImage)> {
-        self.streams_of(node).filter(move |(_, stream)| stream.state == StreamState::Open(epoch))
-    }
-
     /// What must be recovered before the broker may open streams, oldest first.
     #[must_use]
     pub fn recoveries(&self, node: NodeId) -> Vec<Recovery> {
@@ -202,19 +197,6 @@ impl Image {
                 Some(Recovery { number: recovery?, epoch: *epoch, wal, trim, last_cut })
             })
             .collect()
-    }
-
-    /// Whether an object of that id may be in the bucket and was ever allowed to be. A scrubber that listed the bucket
-    /// *before* it took this image deletes an object that was issued and is not [`Image::is_kept`].
-    #[must_use]
-    pub fn was_issued(&self, id: ObjectId) -> bool {
-        id < self.next_object
-    }
-
-    /// Whether the bucket must keep the object: it is leased, live, or destroyed and not yet forgotten.
-    #[must_use]
-    pub fn is_kept(&self, id: ObjectId) -> bool {
-        self.objects.contains_key(&id)
     }
 
     /// Objects destroyed at or before `upto`, by id.

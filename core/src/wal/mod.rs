@@ -146,7 +146,7 @@ impl Wal {
     }
 
     fn take_mail_opening(&mut self, mail: Mail, out: &mut Effects<Effect>) {
-        let Phase::Opening(opening) = &mut self.phase else { unreachable!() };
+        let Phase::Opening(opening) = &mut self.phase else { unreachable!("mail is taken while opening") };
         let ops = &mut self.ops;
         match mail {
             Mail::Inspect => opening.inspect(ops, out),
@@ -164,7 +164,7 @@ impl Wal {
     }
 
     fn written(&mut self, now: Now, op: OpId, out: &mut Effects<Effect>) {
-        let Phase::Open(open) = &mut self.phase else { unreachable!() };
+        let Phase::Open(open) = &mut self.phase else { unreachable!("only an open log writes") };
         let reached = open.written(now, op, out);
         match reached {
             Reached::Progress => {}
@@ -177,7 +177,7 @@ impl Wal {
     }
 
     fn poison(&mut self, what: String, out: &mut Effects<Effect>) {
-        let Phase::Open(open) = &self.phase else { unreachable!() };
+        let Phase::Open(open) = &self.phase else { unreachable!("only an open log fails") };
         tracing::error!(%what, "the WAL is poisoned");
         sometimes!(Mark::PoisonedWithWritesInFlight, open.writing() > 1);
         self.phase = Phase::Poisoned(open.whole());

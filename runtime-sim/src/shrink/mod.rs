@@ -12,6 +12,7 @@
 //!
 //! Results do not depend on the number of threads, unless time runs out.
 
+mod address;
 mod passes;
 mod search;
 mod size;

@@ -1,5 +1,6 @@
 //! What is tried, from the coarse to the fine.
 
+use super::address::address;
 use super::search::{Grain, Search};
 use super::size::happened;
 use crate::gate::Occurrences;
@@ -10,12 +11,13 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What a pass is called, and what it does.
 type Pass = (&'static str, fn(&mut Search<'_>));
 
-const PASSES: [Pass; 10] = [
+const PASSES: [Pass; 11] = [
     ("cutting off what comes after", cut),
     ("turning classes of faults off", classes),
     ("leaving out disturbances", disturbances),
     ("leaving out operations", operations),
     ("leaving out faults", faults),
+    ("giving rare faults their places", address),
     ("giving what remains to the first clients", renumber),
     ("bringing numbers to their defaults", defaults),
     ("making numbers smaller", smaller),
@@ -37,7 +39,7 @@ const ROUNDS: [(Grain, usize); 9] = [
     (Grain::Fine, 3),
 ];
 
-/// All passes, again and again, until nothing helps in any round. What helped begins them anew.
+/// All passes, again and again, until nothing helps in any round. Where one helped, the one before it may help again.
 pub(super) fn all(search: &mut Search<'_>) {
     let mut round = 0;
     while round < ROUNDS.len() && !search.is_over() {
@@ -47,7 +49,7 @@ pub(super) fn all(search: &mut Search<'_>) {
             search.pass = name;
             pass(search);
         }
-        round = if search.best.cost < before { 0 } else { round + 1 };
+        round = if search.best.cost < before { round.saturating_sub(1) } else { round + 1 };
     }
 }
 

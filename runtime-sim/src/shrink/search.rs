@@ -1,5 +1,6 @@
 //! The best plan so far, and how candidates are tried.
 
+use super::address::nudged;
 use super::size::cost;
 use super::{Options, Progress, Size};
 use crate::experiment::{Experiment, Look, Outcome};
@@ -8,6 +9,7 @@ use crate::plan::{Number, Plan, Role};
 use crate::trace::TraceHasher;
 use core::hash::{Hash, Hasher};
 use core::sync::atomic::{AtomicUsize, Ordering};
+use karst_core::machine::Rng;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
@@ -75,10 +77,9 @@ impl<'a> Search<'a> {
     /// Returns which one it was.
     pub(super) fn first(&mut self, candidates: &[Plan]) -> Option<usize> {
         let variants = 1 + VARIANTS[self.effort];
-        let all: Vec<(usize, Plan)> = candidates
-            .iter()
-            .enumerate()
-            .flat_map(|(nth, plan)| (0..variants).map(move |variant| (nth, plan, variant)))
+        // Many a candidate never fails: none may use up what others need.
+        let all: Vec<(usize, Plan)> = (0..variants)
+            .flat_map(|variant| candidates.iter().enumerate().map(move |(nth, plan)| (nth, plan, variant)))
             .map(|(nth, plan, variant)| (nth, self.variant(plan, variant)))
             .filter(|(_, plan)| !self.tried.contains(&hash(plan)) && *plan != self.best.plan)
             .collect();
@@ -99,6 +100,22 @@ impl<'a> Search<'a> {
             self.tell();
         }
         None
+    }
+
+    /// Another way to say the best plan: it is the best from now on, if it fails for the same reason.
+    pub(super) fn adopt(&mut self, plan: Plan) {
+        let outcome = self.look(&plan, &Look::OUTCOME);
+        if outcome.failure.as_ref().is_some_and(|failure| failure.fingerprint() == self.fingerprint) {
+            let cost = cost(self.vocabulary(), &plan, &outcome);
+            self.best = Best { plan, outcome, cost };
+            self.tell();
+        }
+    }
+
+    /// Runs a plan.
+    pub(super) fn look(&mut self, plan: &Plan, look: &Look) -> Outcome {
+        self.runs += 1;
+        self.experiment.run(plan, look)
     }
 
     fn tell(&mut self) {
@@ -153,14 +170,17 @@ impl<'a> Search<'a> {
         (self.best.outcome.events < planned).then_some(bounded.min(planned))
     }
 
-    /// The same plan with another order of owners, or other draws.
+    /// The same plan with its faults at other places, or another order of owners, or other draws altogether.
     fn variant(&self, plan: &Plan, nth: u64) -> Plan {
         let mut other = plan.clone();
         let schedule = self.vocabulary().numbers.iter().find(|number| number.role == Role::Schedule);
-        match schedule.filter(|_| nth % 2 == 1) {
-            Some(schedule) => self.vocabulary().set(&mut other, schedule, nth.div_ceil(2)),
-            None if nth > 0 => other.root = nth,
-            None => {}
+        match (nth, schedule) {
+            (0, _) => {}
+            (_, Some(schedule)) if nth % 2 == 1 => match nudged(self, plan, &mut Rng::new(hash(plan) ^ nth)) {
+                Some(nudged) => other = nudged,
+                None => self.vocabulary().set(&mut other, schedule, nth.div_ceil(2)),
+            },
+            _ => other.root = nth,
         }
         other
     }

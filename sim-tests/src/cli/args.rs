@@ -44,17 +44,6 @@ impl Args {
         at.is_some_and(|at| self.0.remove(at).is_some())
     }
 
-    /// An option whose value may be left out.
-    pub(super) fn flag_or_value<T: FromStr>(&mut self, option: &str, default: T) -> Option<T> {
-        let at = self.0.iter().position(|word| word == option)?;
-        self.0.remove(at);
-        let value = self.0.get(at).and_then(|word| word.parse().ok());
-        if value.is_some() {
-            self.0.remove(at);
-        }
-        Some(value.unwrap_or(default))
-    }
-
     /// An option whose value may be left out, and follows `=` otherwise.
     pub(super) fn flag_or_equals<T: FromStr>(&mut self, option: &str, default: T) -> Result<Option<T>, UsageError> {
         if self.flag(option) {

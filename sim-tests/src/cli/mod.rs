@@ -7,7 +7,6 @@ mod determinism;
 mod exit;
 mod explain;
 mod follow;
-mod json;
 mod plants;
 mod replay;
 mod repository;
@@ -44,7 +43,7 @@ USAGE
       Plants each bug of sim-tests/plants in a copy of the sources, builds it, and runs campaigns until the first
       failure: each must be found, by an invariant that its header names. --check only sees whether all still apply.
       --folder is where copy and builds are kept (target/plants); --markdown puts the table into a document.
-  karst-sim replay SEED | PLAN-FILE [--profile P] [--until EVENT] [--log [LINES]] [--break EVENT]
+  karst-sim replay SEED | PLAN-FILE [--profile P] [--until EVENT] [--log[=LINES]] [--break EVENT]
                 [--follow KEY=VALUE[,KEY=VALUE] | --state NAME | --step]
       The same run again: the same trace hash, and its story.
       --follow      the story of one thing only: a record (partition=orders-3,offset=17), a batch, an object

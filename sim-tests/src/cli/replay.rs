@@ -17,7 +17,7 @@ const LINES: usize = 200;
 pub(super) fn main(mut args: Args) -> Result<ExitCode, UsageError> {
     let profile = args.profile()?;
     let until = args.value("--until")?;
-    let lines = args.flag_or_value("--log", LINES);
+    let lines = args.flag_or_equals("--log", LINES)?;
     let query = args.value("--follow")?;
     let states: Option<String> = args.value("--state")?;
     let is_stepped = args.flag("--step");

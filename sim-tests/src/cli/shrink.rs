@@ -1,6 +1,7 @@
 //! `karst-sim shrink`: a failing run, made so small that a person can follow it.
 
 use super::args::{Args, Period, UsageError};
+use super::exit::Verdict;
 use super::replay::plan;
 use crate::experiment::Karst;
 use karst_runtime_sim::experiment::{Experiment, Look};
@@ -37,7 +38,10 @@ pub(super) fn main(mut args: Args) -> Result<ExitCode, UsageError> {
         return Ok(ExitCode::from(PASSED));
     };
     let text = karst.vocabulary().to_text(&found.plan, &comment(&what, &found, &karst));
-    fs::write(&out, &text).map_err(|error| UsageError(format!("{}: {error}", out.display())))?;
+    if let Err(error) = fs::write(&out, &text) {
+        eprintln!("karst-sim: {}: {error}\n{text}", out.display());
+        return Ok(Verdict::Unsaved.code());
+    }
     println!("{}", found.in_words(&karst));
     println!("before  {}\nafter   {}", found.before, found.after);
     println!("{} runs in {:.1} s", found.runs, began.elapsed().as_secs_f64());

@@ -132,15 +132,16 @@ fn faults(n: &mut Numbers, profile: Profile, rng: &mut Rng) {
 /// for its store, is of no use to clients, and what follows would find it empty.
 fn disturbances(n: &mut Numbers, profile: Profile, rng: &mut Rng) -> Vec<(Duration, Disturbance)> {
     let what = if profile == Profile::Calm { Vec::new() } else { what(profile, rng) };
+    let restart = RESTART * u32::try_from(profile.pace()).unwrap_or(u32::MAX) / 1_000;
     let takes = |one: &Disturbance| match *one {
-        Disturbance::Kill { down } | Disturbance::Stop { down } => down + RESTART,
+        Disturbance::Kill { down } | Disturbance::Stop { down } => down + restart,
         Disturbance::Pause { lasts } | Disturbance::Outage { lasts } | Disturbance::Full { lasts } => lasts,
         // A broker that is deposed by its rival starts again.
-        Disturbance::Rot { .. } | Disturbance::Rival { .. } => RESTART,
+        Disturbance::Rot { .. } | Disturbance::Rival { .. } => restart,
         Disturbance::ClockJump { .. } => Duration::ZERO,
     };
     let takes: u128 = what.iter().map(|one| takes(one).as_micros()).sum();
-    n.safety += u64::try_from(takes).unwrap_or(0) * profile.pace() / 1_000;
+    n.safety += u64::try_from(takes).unwrap_or(0);
     let at = |rng: &mut Rng| Duration::from_micros(rng.between(n.safety.min(100_000), n.safety));
     let mut all: Vec<_> = what.into_iter().map(|one| (at(rng), one)).collect();
     all.sort_by_key(|(at, _)| *at);

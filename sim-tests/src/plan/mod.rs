@@ -70,7 +70,7 @@ numbers! {
     /// An answer that takes longer breaks the connection.
     timeout = "client.timeout", 3_000_000;
     /// Most records in a batch.
-    records = "client.records", 5 => .bounds(1, 1_000).simplest(1).role(Role::Count);
+    records = "client.records", 5 => .bounds(1, 200).simplest(1).role(Role::Count);
     /// Most bytes in a value.
     value = "client.value", 600 => .bounds(8, 1 << 20).simplest(8).role(Role::Size);
     /// Most topics that a client creates.

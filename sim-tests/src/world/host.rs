@@ -159,6 +159,7 @@ impl Host {
             self.look();
         } else if self.halted().is_some() {
             self.examine();
+            self.world.remark("supervisor", || "the broker ended itself, and is started again".into());
             self.start();
         }
     }

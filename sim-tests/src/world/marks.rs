@@ -1,5 +1,6 @@
 //! Which marks a run reaches: counted by its thread, and set here where it takes a look at several machines at once.
 
+use karst_core::controller::Audit;
 use karst_core::data_object;
 use karst_core::machine::Mark;
 use karst_core::metadata::ObjectState;
@@ -14,9 +15,6 @@ use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::{Interest, Subscriber, set_global_default};
 use tracing::{Event, Metadata};
-
-/// Where the controller's head is.
-const HEAD: &str = "meta/head";
 
 thread_local! {
     /// A run has a thread of its own, so these begin at none.
@@ -99,7 +97,7 @@ impl Witness {
         if !broker.is_ready() && incarnation > 1 {
             Mark::CrashedWhileRecovering.reach();
         }
-        if store.model().is_being_put(HEAD) {
+        if store.model().is_being_put(Audit::HEAD) {
             Mark::CrashedWhileSwapping.reach();
         }
         if has_uncommitted_object(broker, store) {

@@ -142,13 +142,10 @@ impl Inner {
         let disk = self.disk.model();
         let (writes, reads) = (disk.on_their_way(self.world.now()).count(), disk.being_read().count());
         let puts = self.store.model().coming_puts().filter(|(_, from, ..)| *from == self.caller).count();
-        let counts = [(writes, "writes to the disk"), (reads, "reads of it"), (puts, "puts to the bucket")];
-        let known: Vec<String> =
-            counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-        if known.is_empty() {
-            return "crash with nothing on its way".into();
-        }
-        format!("crash with {} on their way", known.join(", "))
+        let counts = [(writes, "write"), (reads, "read"), (puts, "put")].into_iter().filter(|(count, _)| *count > 0);
+        let named = counts.map(|(count, what)| format!("{count} {what}{}", if count == 1 { "" } else { "s" }));
+        let all: Vec<String> = named.collect();
+        if all.is_empty() { "crash at rest".into() } else { format!("crash during {}", all.join(", ")) }
     }
 
     fn bury(&self) {

@@ -1,6 +1,7 @@
 //! What a run leaves for people and for campaigns.
 
 use super::Ended;
+use crate::json;
 use crate::oracle::Oracle;
 use karst_core::machine::Mark;
 use karst_runtime_sim::exec::{End, RunReport};
@@ -12,7 +13,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 /// Counters that say how much happened, and are not faults.
-const MARKS: [(&str, &str); 5] = [
+const AMOUNTS: [(&str, &str); 5] = [
     ("broker.crashes", "crashes"),
     ("broker.starts", "starts"),
     ("wal.wraps", "WAL wraps"),
@@ -69,9 +70,9 @@ pub struct Report {
     /// Batches read back and compared.
     pub batches_read: u64,
     /// How much happened.
-    pub marks: BTreeMap<&'static str, u64>,
+    pub amounts: BTreeMap<&'static str, u64>,
     /// How often each mark was reached, by name.
-    pub reached: BTreeMap<&'static str, u64>,
+    pub marks: BTreeMap<&'static str, u64>,
     /// Requests that clients made, by kind, until the end or the failure.
     pub requests: BTreeMap<&'static str, u64>,
     /// How many of each thing came to the gate, whether it happened or not.
@@ -91,10 +92,10 @@ impl Report {
             End::Finished(ended) => ended.summary,
             End::Stopped(_) => Observed::default(),
         };
-        let marks = MARKS.iter().map(|(key, name)| (*name, run.fired.get(key))).collect();
+        let amounts = AMOUNTS.iter().map(|(key, name)| (*name, run.fired.get(key))).collect();
         let is_mark = |name: &str| Mark::ALL.iter().any(|mark| mark.name() == name);
-        let (reached, others): (BTreeMap<_, _>, BTreeMap<_, _>) = run.fired.iter().partition(|(name, _)| is_mark(name));
-        let faults = others.into_iter().filter(|(kind, _)| MARKS.iter().all(|(key, _)| key != kind));
+        let (marks, others): (BTreeMap<_, _>, BTreeMap<_, _>) = run.fired.iter().partition(|(name, _)| is_mark(name));
+        let faults = others.into_iter().filter(|(kind, _)| AMOUNTS.iter().all(|(key, _)| key != kind));
         let faults = faults.filter(|(kind, _)| !kind.starts_with(REQUESTS)).collect();
         let requests =
             run.fired.iter().filter_map(|(kind, count)| Some((kind.strip_prefix(REQUESTS)?, count))).collect();
@@ -109,8 +110,8 @@ impl Report {
             writes: observed.writes,
             growths: observed.growths,
             batches_read: observed.batches_read,
+            amounts,
             marks,
-            reached,
             requests,
             occurrences: run.occurrences,
             faults,
@@ -134,7 +135,7 @@ impl Report {
         let operations: u64 = self.answered.values().sum();
         let _ = writeln!(out, "trace {:016x}, {} events, {:?} simulated", self.trace, self.events, self.simulated);
         let _ = writeln!(out, "{operations} operations answered, {} batches read back", self.batches_read);
-        for (name, count) in self.marks.iter().chain(&self.faults).chain(&self.reached) {
+        for (name, count) in self.amounts.iter().chain(&self.faults).chain(&self.marks) {
             let _ = writeln!(out, "{count:>8}  {name}");
         }
         out
@@ -142,61 +143,30 @@ impl Report {
 
     /// One line of JSON.
     #[must_use]
-    pub fn to_json(&self, seed: u64) -> String {
-        let counts = |counts: &BTreeMap<&'static str, u64>| {
-            let fields: Vec<String> = counts.iter().map(|(name, count)| format!("\"{name}\":{count}")).collect();
-            format!("{{{}}}", fields.join(","))
-        };
-        let failure = match &self.failure {
-            None => "null".to_owned(),
-            Some(failure) => format!(
-                "{{\"invariant\":{},\"component\":{},\"message\":{},\"event\":{},\"at_ns\":{},\
-                 \"fingerprint\":\"{}\",\"replay\":\"karst-sim replay {seed}\"}}",
-                json_text(&failure.invariant),
-                json_text(&failure.component),
-                json_text(&failure.message),
-                failure.event,
-                failure.at.0,
-                failure.fingerprint()
-            ),
-        };
-        format!(
-            "{{\"seed\":{seed},\"trace\":\"{:016x}\",\"events\":{},\"simulated_ms\":{},\"failure\":{failure},\
-             \"answered\":{},\"lost\":{},\"marks\":{},\"reached\":{},\"faults\":{}}}",
-            self.trace,
-            self.events,
-            self.simulated.as_millis(),
-            counts(&self.answered),
-            counts(&self.lost),
-            counts(&self.marks),
-            counts(&self.reached),
-            counts(&self.faults),
-        )
-    }
-}
-
-/// A JSON string (RFC 8259).
-fn json_text(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c < ' ' => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::json_text;
-
-    #[test]
-    fn control_characters_and_quotes_are_escaped() {
-        assert_eq!(json_text("a\"b\\c\n\0"), "\"a\\\"b\\\\c\\u000a\\u0000\"");
+    pub fn to_json(&self, seed: u64, profile: &str) -> String {
+        let counts = |counts: &BTreeMap<&'static str, u64>| json::object(counts);
+        let failure = self.failure.as_ref().map_or("null".to_owned(), |failure| {
+            json::object([
+                ("invariant", json::text(&failure.invariant)),
+                ("component", json::text(&failure.component)),
+                ("message", json::text(&failure.message)),
+                ("event", failure.event.to_string()),
+                ("at_ns", failure.at.0.to_string()),
+                ("fingerprint", json::text(&failure.fingerprint().to_string())),
+                ("replay", json::text(&format!("karst-sim replay {seed} --profile {profile}"))),
+            ])
+        });
+        json::object([
+            ("seed", seed.to_string()),
+            ("trace", json::text(&format!("{:016x}", self.trace))),
+            ("events", self.events.to_string()),
+            ("simulated_ms", self.simulated.as_millis().to_string()),
+            ("failure", failure),
+            ("answered", counts(&self.answered)),
+            ("lost", counts(&self.lost)),
+            ("amounts", counts(&self.amounts)),
+            ("marks", counts(&self.marks)),
+            ("faults", counts(&self.faults)),
+        ])
     }
 }

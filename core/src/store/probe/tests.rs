@@ -101,7 +101,7 @@ impl Bucket {
     }
 
     /// The requests of one turn, made at once.
-    fn answer_all(&mut self, lie: Lie, calls: Vec<(OpId, StoreCall)>) -> Vec<(OpId, StoreResult)> {
+    fn answer_all(&mut self, lie: Lie, calls: Calls) -> Vec<(OpId, StoreResult)> {
         let held: Vec<bool> = calls.iter().map(|(_, call)| self.holds(lie, &call.op)).collect();
         let mut results = vec![];
         for ((id, call), at_once) in calls.into_iter().zip(held) {
@@ -117,6 +117,9 @@ impl Bucket {
         results
     }
 }
+
+type Calls = Vec<(OpId, StoreCall)>;
+type Verdict = Result<Report, Unfit>;
 
 struct World {
     bucket: Bucket,
@@ -139,7 +142,7 @@ impl World {
         }
     }
 
-    fn turn(&mut self) -> (Vec<(OpId, StoreCall)>, Option<Result<Report, Unfit>>) {
+    fn turn(&mut self) -> (Calls, Option<Verdict>) {
         let turn = Turn::new(TurnBudget::default(), Check::Invariants);
         let mut effects = Effects::default();
         turn.run(&mut self.probe, self.now, &mut self.inbox, &mut effects, |_| {});
@@ -153,7 +156,7 @@ impl World {
         (calls, verdict)
     }
 
-    fn run(&mut self, lie: Lie) -> Result<Report, Unfit> {
+    fn run(&mut self, lie: Lie) -> Verdict {
         for _ in 0..10_000 {
             let (calls, verdict) = self.turn();
             if let Some(verdict) = verdict {

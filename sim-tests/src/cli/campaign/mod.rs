@@ -159,7 +159,7 @@ impl Campaign {
             if report.failure.is_some() && self.stop == Stop::AtFailure {
                 is_enough.store(true, Ordering::Relaxed);
             }
-            outputs.add_line(seed, &report);
+            outputs.add_line(seed, &self.profile_name, &report);
             if shown.elapsed() >= PAUSE {
                 shown = Instant::now();
                 began.measure(state);

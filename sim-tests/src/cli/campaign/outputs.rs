@@ -8,7 +8,7 @@ use super::state::State;
 use super::totals::Group;
 use crate::cli::args::{Args, UsageError};
 use crate::cli::explain::page_of;
-use crate::cli::json;
+use crate::json;
 use crate::plan::Plan;
 use crate::world::Report;
 use karst_runtime_sim::seed::Seed;
@@ -63,9 +63,9 @@ impl Outputs {
     }
 
     /// A seed has ended.
-    pub(super) fn add_line(&mut self, seed: u64, report: &Report) {
+    pub(super) fn add_line(&mut self, seed: u64, profile: &str, report: &Report) {
         if let Some((path, file)) = &mut self.lines {
-            let written = writeln!(file, "{}", report.to_json(seed));
+            let written = writeln!(file, "{}", report.to_json(seed, profile));
             let path = path.clone();
             self.note("--json-lines", &path, written);
         }

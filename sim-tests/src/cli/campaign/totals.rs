@@ -86,16 +86,16 @@ impl Totals {
         let groups = [
             (Group::Answered, &report.answered),
             (Group::Lost, &report.lost),
-            (Group::Amounts, &report.marks),
+            (Group::Amounts, &report.amounts),
             (Group::Faults, &report.faults),
-            (Group::Reached, &report.reached),
+            (Group::Reached, &report.marks),
         ];
         for (group, counts) in groups {
             for (name, count) in counts {
                 self.count(group, name, *count);
             }
         }
-        for name in report.reached.keys() {
+        for name in report.marks.keys() {
             self.count(Group::SeedsReaching, name, 1);
         }
     }

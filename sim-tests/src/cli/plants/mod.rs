@@ -55,16 +55,22 @@ pub(super) fn main(mut args: Args) -> Result<Verdict, UsageError> {
     let copy = Copy::refresh(&root, &folder);
     let copy = copy.map_err(|error| UsageError(format!("{}: {error}", folder.display())))?;
     let rows = try_all(plants, copy, trial, &folder);
+    let mut unsaved = false;
     if let Some(path) = markdown {
-        table::write_markdown(&path, &rows)
-            .map_err(|error| UsageError(format!("--markdown: {}: {error}", path.display())))?;
+        unsaved = table::write_markdown(&path, &rows)
+            .inspect_err(|error| eprintln!("karst-sim: --markdown: {}: {error}", path.display()))
+            .is_err();
     }
     let missed = rows.iter().filter(|row| row.outcome.complaint(&row.plant).is_some()).count();
     println!("{} plants, {missed} not found as they should be", rows.len());
-    Ok(if missed == 0 { Verdict::Passed } else { Verdict::Missed })
+    Ok(match (missed, unsaved) {
+        (0, false) => Verdict::Passed,
+        (0, true) => Verdict::Unsaved,
+        _ => Verdict::Missed,
+    })
 }
 
-/// The plants of those names; without names all, and those that no campaign has found yet only to be checked.
+/// The plants of those names; without names all, and those that not every campaign finds only to be checked.
 fn load(root: &Path, names: &[String], with_open: bool) -> Result<Vec<Plant>, UsageError> {
     let folder = root.join("sim-tests/plants");
     let mut files = Vec::new();

@@ -13,7 +13,7 @@ use std::process::Command;
 /// A patch and its header.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Plant {
-    /// The file's name without its extension; `open/NAME` for those that no campaign has found yet.
+    /// The file's name without its extension; `open/NAME` for those that not every campaign finds.
     pub(super) name: String,
     pub(super) path: PathBuf,
     /// What is wrong.

@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write};
 
 /// A string.
-pub(super) fn text(text: &str) -> String {
+pub(crate) fn text(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {
@@ -19,14 +19,14 @@ pub(super) fn text(text: &str) -> String {
 }
 
 /// An object; the values are JSON already.
-pub(super) fn object<K: AsRef<str>, V: Display>(fields: impl IntoIterator<Item = (K, V)>) -> String {
+pub(crate) fn object<K: AsRef<str>, V: Display>(fields: impl IntoIterator<Item = (K, V)>) -> String {
     let fields: Vec<String> =
         fields.into_iter().map(|(name, value)| format!("{}:{value}", text(name.as_ref()))).collect();
     format!("{{{}}}", fields.join(","))
 }
 
 /// An array; the values are JSON already.
-pub(super) fn array<V: Display>(values: impl IntoIterator<Item = V>) -> String {
+pub(crate) fn array<V: Display>(values: impl IntoIterator<Item = V>) -> String {
     let values: Vec<String> = values.into_iter().map(|value| value.to_string()).collect();
     format!("[{}]", values.join(","))
 }
