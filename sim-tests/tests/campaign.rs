@@ -14,7 +14,7 @@ fn seeds_pass_and_the_world_is_not_idle() {
     for seed in 0..seeds {
         let report = passed(&Plan::from_seed(Seed(seed), Profile::Swarm));
         let operations = report.answered.values().sum();
-        for (name, count) in report.marks.iter().chain(&report.faults).chain([(&"operations", &operations)]) {
+        for (name, count) in report.amounts.iter().chain(&report.faults).chain([(&"operations", &operations)]) {
             *sums.entry(name).or_default() += count;
         }
     }
@@ -43,7 +43,7 @@ fn storms_leave_clients_time_to_work_and_smoke_is_short() {
     let averages = |profile, seeds: u64| {
         let reports: Vec<Report> = (0..seeds).map(|seed| passed(&Plan::from_seed(Seed(seed), profile))).collect();
         let sum = |of: fn(&Report) -> u64| reports.iter().map(of).sum::<u64>() / seeds;
-        let idle = reports.iter().filter(|report| report.marks["WAL wraps"] == 0).count() as u64;
+        let idle = reports.iter().filter(|report| report.amounts["WAL wraps"] == 0).count() as u64;
         (sum(|report| report.answered.values().sum()), sum(|report| report.events), idle * 100 / seeds)
     };
     let (operations, _, idle) = averages(Profile::Storm, 12);
@@ -95,7 +95,7 @@ fn an_outage_of_the_store_longer_than_the_ring_only_delays() {
     let outage = Disturbance::Outage { lasts: Duration::from_secs(30) };
     let numbers = Numbers { safety: 40_000_000, timeout: 60_000_000, ..busy() };
     let report = passed(&Plan { numbers, disturbances: vec![(Duration::from_millis(500), outage)], ..Plan::default() });
-    assert!(report.marks["WAL wraps"] > 3, "{}", report.story());
+    assert!(report.amounts["WAL wraps"] > 3, "{}", report.story());
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_crash_in_every_phase_of_the_start_is_survived() {
     // A start takes some 100 ms here: most of these crashes come before the one before has been recovered from.
     let disturbances = (0..60).map(|nth| kill(1_000 + 37 * nth)).collect();
     let report = passed(&Plan { numbers: busy(), disturbances, ..Plan::default() });
-    assert!(report.marks["crashes"] > 30, "{}", report.story());
+    assert!(report.amounts["crashes"] > 30, "{}", report.story());
 }
 
 #[test]

@@ -265,7 +265,9 @@ impl Log {
         sometimes!(Mark::RecordSpansBlocks, kind == FragmentKind::First);
         cut.pieces.push(piece);
         if kind == FragmentKind::Last {
-            let (Some(cut), Some(append)) = (self.cut.take(), self.pending.pop_front()) else { unreachable!("the caller saw both") };
+            let (Some(cut), Some(append)) = (self.cut.take(), self.pending.pop_front()) else {
+                unreachable!("the caller saw both")
+            };
             records.push(record::appended(&append, record::join(&cut.pieces, len)));
         }
     }

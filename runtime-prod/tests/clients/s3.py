@@ -154,9 +154,12 @@ class Proxy:
             status, said, told = MOTO.ask(request.command, request.path, body, headers)
         except OSError:
             return self.cut(request)
-        if mode == "lose answers" and is_put and self.puts % 3 == 0:
+        if mode == "lose answers" and is_put and self.puts % 2 == 0:
             self.lost += 1
             return self.cut(request)
+        if request.path.endswith("?versioning"):
+            # moto has a name of its own for what S3 calls so.
+            said = said.replace(b"GetBucketVersioningResponse", b"VersioningConfiguration")
         request.send_response(status)
         for name, value in told:
             if name.lower() not in ("connection", "date", "server", "transfer-encoding", "content-length"):
@@ -254,6 +257,18 @@ def all_is_in_the_bucket():
             check_kept(second, written)
             equal(complaints(second.log()), [], "warnings")
             second.stop_clean()
+
+
+def a_bucket_that_keeps_versions():
+    """It works, and the operator hears what it costs."""
+    with proxied() as proxy:
+        bucket = MOTO.make_bucket()
+        wanted = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+        equal(MOTO.ask("PUT", f"/{bucket}?versioning", wanted)[0], 200, "switching versioning on")
+        with broker_on(bucket, proxy) as broker:
+            wait_until(lambda: "keeps versions" in broker.log(), 10, "a warning")
+            check_kept(broker, write(broker))
+            broker.stop_clean()
 
 
 def bad_addresses():
@@ -378,12 +393,14 @@ def away_later():
 
 
 def answers_get_lost():
-    """Each third put takes effect and is never answered."""
+    """Each second put takes effect and is never answered."""
     with proxied() as proxy:
         bucket = MOTO.make_bucket()
         with broker_on(bucket, proxy) as broker:
             proxy.mode = "lose answers"
             written = write(broker)
+            for number in range(6):
+                create_topic(broker, f"more-{number}")
             lost = proxy.lost
             broker.kill()
             proxy.mode = "pass"
@@ -391,7 +408,7 @@ def answers_get_lost():
             proxy.mode = "lose answers"
             check_kept(broker, written)
             broker.stop_clean()
-            check(lost > 0 and proxy.lost > lost, f"{lost}, then {proxy.lost} answers lost: that tests nothing")
+            check(lost >= 3 and proxy.lost > lost, f"{lost}, then {proxy.lost} answers lost: that tests nothing")
         proxy.mode = "pass"
         with broker_on(bucket, proxy) as another:
             check_kept(another, written)
@@ -440,5 +457,6 @@ MOTO = None
 if __name__ == "__main__":
     os.environ.update(KEYS)
     MOTO = Moto()
-    run(bad_addresses, all_is_in_the_bucket, denied_and_missing, denied_later, away_at_the_start, away_for_good,
-        away_later, answers_get_lost, stores_that_lie, two_brokers_on_one_bucket, other_scripts)
+    run(bad_addresses, all_is_in_the_bucket, a_bucket_that_keeps_versions, denied_and_missing, denied_later,
+        away_at_the_start, away_for_good, away_later, answers_get_lost, stores_that_lie, two_brokers_on_one_bucket,
+        other_scripts)

@@ -21,6 +21,8 @@ fn only_the_part_that_was_asked_for_is_taken() {
         (middle, 10, None, None),
         (middle, 9, Some("bytes 5-14/100"), None),
         (middle, 10, Some("bytes 0-9/100"), None),
+        (middle, 10, Some("bytes 6-14/100"), None),
+        (middle, 10, Some("bytes 5-15/100"), None),
         (middle, 9, Some("bytes 5-13/100"), None),
         (last, 10, Some("bytes 0-9/100"), None),
         (middle, 100, Some("bytes 0-99/100"), None),
