@@ -197,8 +197,8 @@ pub fn stamp(batch: &mut [u8], base: Offset, epoch: StreamEpoch) {
     batch[12..16].copy_from_slice(&epoch.to_be_bytes());
 }
 
-/// One batch of a producer: complete, of the current format, its CRC verified. It may be appended once
-/// [`CheckedBatch::check_records`] finds no flaw, too.
+/// One batch of a producer: complete, of the current format, its CRC verified. It may be appended once its records
+/// were looked at, too.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CheckedBatch {
     /// Its header.

@@ -6,6 +6,10 @@ use crate::id::{Offset, StreamEpoch};
 /// Partitions of a topic.
 pub const PARTITIONS: u32 = 100_000;
 
+/// Streams of the cluster: everybody who folds the log holds them all in memory, so one request must not be able to ask
+/// for more than that takes.
+pub const STREAMS: usize = 100_000;
+
 /// Object ids in one lease.
 pub const LEASE: u32 = 1 << 16;
 

@@ -11,6 +11,7 @@ use crate::shard::api::ProduceOutcome;
 use crate::shard::partition::Partition;
 use crate::upload::{self, Cut};
 use crate::wal::{self, Append, Appended, CutMarker, CutReason};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 impl Shard {
@@ -59,9 +60,10 @@ impl Shard {
 
     /// Durable: only now may anybody hear of it.
     pub(super) fn handle_appended(&mut self, now: Now, batches: Vec<Appended>, out: &mut Effects<Effect>) {
-        let mut grown: Vec<StreamId> = Vec::new();
+        let mut grown: BTreeMap<StreamId, u64> = BTreeMap::new();
         for appended in batches {
             let (stream, base, end) = (appended.stream, appended.base, appended.end);
+            let bytes = appended.batch.0.len() as u64;
             // A deleted topic's batches are durable and nobody's.
             sometimes!(Mark::DurableAfterDelete, !self.partitions.contains_key(&stream));
             let Some(partition) = self.partitions.get_mut(&stream) else { continue };
@@ -71,11 +73,9 @@ impl Shard {
             if let Some(complete) = self.produces.finish(part, outcome) {
                 self.answer_produce(complete, out);
             }
-            if !grown.contains(&stream) {
-                grown.push(stream);
-            }
+            *grown.entry(stream).or_default() += bytes;
         }
-        self.wake_fetches(now, &grown, out);
+        self.grow_fetches(now, &grown, out);
         if self.cache.bytes().uncut >= self.limits.cut_bytes {
             self.ask_for_cut(CutReason::Size, out);
         }

@@ -27,6 +27,8 @@ pub(super) struct Fetch {
     pub(super) allowed: u64,
     /// Credit for answers that it holds.
     pub(super) held: u64,
+    /// While it waits: the bytes that must still come before it is looked at again. None if it has not waited yet.
+    pub(super) missing: Option<u64>,
     /// How often it was begun again since an object that it wanted was gone.
     pub(super) restarts: u32,
 }
@@ -146,13 +148,28 @@ impl Fetches {
         self.open.insert(id, (fetch, State::Reading { steps, missing }));
     }
 
-    /// Takes out the fetches that wait for records of these streams.
-    pub(super) fn wake(&mut self, streams: &[StreamId]) -> Vec<Fetch> {
-        let mut ids = BTreeSet::new();
-        for stream in streams {
-            ids.extend(self.parked.remove(stream).into_iter().flatten());
-        }
+    /// Takes out the fetches that wait for records of a stream, however few came.
+    pub(super) fn wake(&mut self, stream: StreamId) -> Vec<Fetch> {
+        let ids = self.parked.remove(&stream).unwrap_or_default();
         ids.into_iter().filter_map(|id| self.unpark(id)).collect()
+    }
+
+    /// These streams grew by so many bytes. Takes out the fetches for which that is enough; what an append costs does
+    /// not depend on how much there was before.
+    pub(super) fn grow(&mut self, grown: &BTreeMap<StreamId, u64>) -> Vec<Fetch> {
+        let mut ripe = BTreeSet::new();
+        for (stream, bytes) in grown {
+            for id in self.parked.get(stream).into_iter().flatten() {
+                let Some((Fetch { missing: Some(missing), .. }, State::Parked)) = self.open.get_mut(id) else {
+                    continue;
+                };
+                *missing = missing.saturating_sub(*bytes);
+                if *missing == 0 {
+                    ripe.insert(*id);
+                }
+            }
+        }
+        ripe.into_iter().filter_map(|id| self.unpark(id)).collect()
     }
 
     /// Takes out the fetches whose time is up.

@@ -98,7 +98,7 @@ impl Shard {
                     self.answer_produce(complete, out);
                 }
             }
-            self.wake_fetches(now, &[stream], out);
+            self.wake_fetches(now, stream, out);
         }
     }
 }

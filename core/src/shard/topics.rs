@@ -158,7 +158,9 @@ fn refused(refusal: &Refusal) -> TopicOutcome {
     let (code, why) = match refusal {
         Refusal::TopicExists => (ErrorCode::TopicAlreadyExists, "a topic of that name exists"),
         Refusal::UnknownTopic => (ErrorCode::UnknownTopicOrPartition, "no such topic"),
-        Refusal::InvalidPartitions => (ErrorCode::InvalidPartitions, "the number of partitions is not allowed"),
+        Refusal::InvalidPartitions => {
+            (ErrorCode::InvalidPartitions, "more partitions than a topic, or the cluster, may have")
+        }
         Refusal::UnknownStream => (ErrorCode::NotLeaderOrFollower, "this broker does not lead the partition any more"),
         _ => (ErrorCode::NotController, "this broker may not change the cluster any more"),
     };

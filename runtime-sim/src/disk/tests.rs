@@ -284,3 +284,20 @@ fn an_older_snapshot_or_a_blank_disk_takes_its_place() {
 fn a_misaligned_operation_is_the_machines_mistake() {
     disk(DiskKnobs::CALM, 1).submit(SimTime::ZERO, write(512, 1, BLOCK));
 }
+
+#[test]
+fn a_write_less_moves_no_fate_of_another() {
+    let knobs = DiskKnobs { write_error: Chance::percent(20), stall: Chance::percent(5), ..DiskKnobs::CALM };
+    let fates = |leaves_out: fn(u64) -> bool| {
+        let mut disk = disk(knobs, 1);
+        let mut fates = Vec::new();
+        for n in (0..300).filter(|n| !leaves_out(*n)) {
+            let submitted = disk.submit(SimTime(n * 200_000_000), write(fates.len() as u64 % 8 * SECTOR, 1, BLOCK));
+            fates.push((n, submitted.at, disk.complete(submitted.at, submitted.ticket)));
+        }
+        fates
+    };
+    let mut all = fates(|_| false);
+    all.retain(|(n, ..)| n % 7 != 0);
+    assert_eq!(fates(|n| n % 7 == 0), all);
+}

@@ -100,3 +100,102 @@ pub(super) fn nudged(search: &Search<'_>, plan: &Plan, rng: &mut Rng) -> Option<
     }
     (other != *plan).then_some(other)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::experiment::{Experiment, Look, Outcome};
+    use crate::failure::Failure;
+    use crate::fault::Chance;
+    use crate::gate::Gate;
+    use crate::plan::{Number, Plan, Vocabulary};
+    use crate::recording::{Entry, EntryKind, LaneId, Recording};
+    use crate::seed::Seed;
+    use crate::shrink::{Options, shrink};
+    use crate::time::SimTime;
+    use karst_core::machine::Rng;
+    use std::collections::BTreeMap;
+
+    /// A thousand writes, of which few fail; it breaks by one that fails behind the five hundredth.
+    struct Writes;
+
+    static WORDS: Vocabulary = Vocabulary {
+        numbers: &[Number::knob("disk.write-error", 0).fault()],
+        kinds: &[],
+        retired: &[],
+        actors: "client-",
+    };
+
+    impl Experiment for Writes {
+        fn vocabulary(&self) -> &Vocabulary {
+            &WORDS
+        }
+
+        fn draw(&self, seed: Seed) -> Plan {
+            let text = "karst-plan 2\ndisk.write-error = 3000\n";
+            Plan { root: seed.0, ..WORDS.from_text(text).expect("this is a plan") }
+        }
+
+        fn run(&self, plan: &Plan, look: &Look) -> Outcome {
+            let chance = Chance(WORDS.value(plan, &WORDS.numbers[0]) as u32);
+            let (gate, mut rng) = (Gate::new(plan.only.clone()), Rng::new(plan.root));
+            let mut outcome = Outcome {
+                failure: None,
+                hash: 0,
+                events: 0,
+                at: SimTime::ZERO,
+                occurrences: BTreeMap::new(),
+                requests: BTreeMap::new(),
+                lines: Vec::new(),
+                recording: None,
+            };
+            let mut recording = Recording::default();
+            for event in 1..=look.until.unwrap_or(1_000).min(1_000) {
+                outcome.events = event;
+                if !gate.fires("disk.write_error", chance, &mut rng) {
+                    continue;
+                }
+                outcome.hash = outcome.hash.wrapping_mul(31) ^ event;
+                for fired in gate.take_fired() {
+                    recording.entries.push(Entry {
+                        event,
+                        at: SimTime(event),
+                        lane: LaneId(0),
+                        kind: EntryKind::Fault,
+                        text: format!("{} {}", fired.kind, fired.ordinal),
+                        cause: None,
+                        tags: Vec::new(),
+                    });
+                }
+                if event > 500 {
+                    outcome.failure = Some(Failure {
+                        invariant: "A".into(),
+                        process: String::new(),
+                        component: "writes".into(),
+                        message: "it breaks".into(),
+                        site: None,
+                        at: SimTime(event),
+                        event,
+                    });
+                    break;
+                }
+            }
+            Outcome { occurrences: gate.occurrences(), recording: Some(recording), ..outcome }
+        }
+    }
+
+    #[test]
+    fn a_rare_fault_gets_its_place() {
+        let seed = (0..100).map(Seed).find(|seed| {
+            let outcome = Writes.run(&Writes.draw(*seed), &Look::OUTCOME);
+            outcome.failure.is_some() && outcome.occurrences["disk.write_error"] > 1
+        });
+        let plan = Writes.draw(seed.expect("some do"));
+        let before = Writes.run(&plan, &Look::OUTCOME).events;
+        let found = shrink(&Writes, &plan, &Options { jobs: 1, is_over: &|| false }, &mut |_| {}).expect("it fails");
+        assert_eq!(found.plan.numbers["disk.write-error"], 1_000_000, "{}", WORDS.to_text(&found.plan, ""));
+        assert_eq!(found.after.faults, 1);
+        let place = found.plan.only["disk.write_error"].iter_below(u64::MAX).next().expect("it is one");
+        assert!((500..before).contains(&place), "one of those that break it, and not a later one: {place}");
+        assert_eq!(found.outcome.events, place + 1, "it is the same write");
+    }
+}

@@ -9,6 +9,7 @@
 //! The reason is a [`Fingerprint`]: invariant, component and place, and no other will do. A world is chaotic: what is left
 //! out may move the moment that mattered, though it was no part of the cause. So where a candidate does not fail as it
 //! is, later rounds try it again with other orders of owners and other roots, the more the longer nothing else helps.
+//! Faults that are few are given their places, as in "write 61 fails", which then move along with what is left out.
 //!
 //! Results do not depend on the number of threads, unless time runs out.
 

@@ -207,13 +207,36 @@ fn may_change(role: Role) -> bool {
     !matches!(role, Role::Horizon | Role::EventLimit | Role::Fixed)
 }
 
+/// In large steps: to their simplest values, many at once.
 fn smaller(search: &mut Search<'_>) {
+    if search.grain == Grain::Fine {
+        return each_smaller(search);
+    }
+    let larger = |search: &Search<'_>| {
+        let mut all: Vec<&'static Number> = search.vocabulary().numbers.iter().collect();
+        all.retain(|number| has_value(number.role));
+        all.retain(|number| search.vocabulary().value(&search.best.plan, number) != number.simplest);
+        all
+    };
+    reduce(search, larger, |search, out| {
+        let mut plan = search.best.plan.clone();
+        out.iter().for_each(|number| search.vocabulary().set(&mut plan, number, number.simplest));
+        plan
+    });
+}
+
+fn has_steps(role: Role) -> bool {
+    matches!(role, Role::Count | Role::Size | Role::Time)
+}
+
+fn has_value(role: Role) -> bool {
+    has_steps(role) || role == Role::Knob
+}
+
+fn each_smaller(search: &mut Search<'_>) {
     let vocabulary = search.vocabulary();
-    for number in vocabulary.numbers {
-        let steps = matches!(number.role, Role::Count | Role::Size | Role::Time);
-        if !steps && number.role != Role::Knob {
-            continue;
-        }
+    for number in vocabulary.numbers.iter().filter(|number| has_value(number.role)) {
+        let steps = has_steps(number.role);
         loop {
             let value = vocabulary.value(&search.best.plan, number);
             let all =

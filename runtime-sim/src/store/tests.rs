@@ -302,3 +302,21 @@ fn turning_one_fault_off_moves_no_draw_of_another() {
     let without = StoreKnobs { truncate: Chance::NEVER, ..all };
     assert_eq!(exercise(all).get("store.server_error"), exercise(without).get("store.server_error"));
 }
+
+#[test]
+fn a_request_less_moves_no_fate_of_another() {
+    let knobs = StoreKnobs { server_error: Chance::percent(20), late: Chance::percent(50), ..CALM };
+    let fates = |leaves_out: fn(u64) -> bool| {
+        let mut store = store(knobs);
+        let mut fates = Vec::new();
+        for n in (0..300).filter(|n| !leaves_out(*n)) {
+            let op = if n % 3 == 0 { get("a", Span::Whole) } else { create(&format!("data/{}", fates.len())) };
+            let Submitted { effect, answer, .. } = store.submit(SimTime(n * 10_000_000), ME, call(op));
+            fates.push((n, effect, answer));
+        }
+        fates
+    };
+    let mut all = fates(|_| false);
+    all.retain(|(n, ..)| n % 7 != 0);
+    assert_eq!(fates(|n| n % 7 == 0), all);
+}

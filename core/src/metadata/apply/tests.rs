@@ -272,6 +272,20 @@ fn a_clean_close_leaves_nothing_to_recover_and_any_ring_will_do() {
 }
 
 #[test]
+fn all_topics_together_have_no_more_streams_than_memory_is_for() {
+    let mut log = Log::serving();
+    let create = |name: &str, id: u8, partitions| {
+        let name = TopicName::parse(name).expect("a legal name");
+        Command::CreateTopic(NewTopic { id: TopicId([id; 16]), name, partitions })
+    };
+    assert_eq!(log.send(create("most", 1, bounds::PARTITIONS - 1)), Answer::Done);
+    assert_eq!(log.refused(create("more", 2, 2)), Refusal::InvalidPartitions);
+    assert_eq!(log.send(create("last", 3, 1)), Answer::Done);
+    let grow = Command::GrowTopic { id: TopicId([3; 16]), partitions: 2 };
+    assert_eq!(log.refused(grow), Refusal::InvalidPartitions);
+}
+
+#[test]
 fn topics_are_created_grown_and_deleted() {
     let mut log = Log::with_topic();
     assert_eq!(log.refused(create("orders", 2, 1)), Refusal::TopicExists);

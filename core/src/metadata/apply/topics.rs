@@ -15,7 +15,7 @@ impl Image {
         if self.topics.contains_key(&topic.id) || topic.id == TopicId::default() {
             return Err(Refusal::Invalid);
         }
-        if !(1..=bounds::PARTITIONS).contains(&topic.partitions) {
+        if !(1..=bounds::PARTITIONS).contains(&topic.partitions) || !self.has_room_for(topic.partitions) {
             return Err(Refusal::InvalidPartitions);
         }
         self.may_open(by)?;
@@ -29,7 +29,7 @@ impl Image {
     pub(super) fn grow_topic(&mut self, by: &NodeCommand, id: TopicId, count: u32) -> Result<Answer, Refusal> {
         let topic = self.topics.get(&id).ok_or(Refusal::UnknownTopic)?;
         let now = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
-        if count <= now || count > bounds::PARTITIONS {
+        if count <= now || count > bounds::PARTITIONS || !self.has_room_for(count - now) {
             return Err(Refusal::InvalidPartitions);
         }
         self.may_open(by)?;
@@ -47,6 +47,11 @@ impl Image {
             self.release(stream.into_iter().flat_map(|stream| stream.ranges.into_values()));
         }
         Ok(Answer::Done)
+    }
+
+    fn has_room_for(&self, streams: u32) -> bool {
+        let room = bounds::STREAMS.saturating_sub(self.streams.len());
+        usize::try_from(streams).is_ok_and(|streams| streams <= room)
     }
 
     fn new_streams(&mut self, by: &NodeCommand, topic: TopicId, from: u32, to: u32) -> Vec<PartitionImage> {

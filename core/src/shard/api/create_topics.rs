@@ -9,6 +9,7 @@ use crate::shard::joins::Asked;
 use crate::shard::topics::{TopicOutcome, TopicRequest, TopicStep};
 use crate::shard::{Effect, Shard};
 use alloc::collections::BTreeSet;
+use alloc::string::String;
 use alloc::vec::Vec;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
@@ -24,7 +25,9 @@ impl Shard {
         out: &mut Effects<Effect>,
     ) {
         let repeated = repeated(request.topics.iter().map(|topic| &topic.name.0));
-        let steps = request.topics.iter().map(|topic| match self.check_new_topic(topic, &repeated) {
+        let image = self.image.as_ref().expect("requests come after the image");
+        let taken: BTreeSet<String> = image.names.keys().map(metric_name).collect();
+        let steps = request.topics.iter().map(|topic| match self.check_new_topic(topic, &repeated, &taken) {
             Err(outcome) => TopicStep::Known(outcome),
             Ok(new) if request.validate_only => TopicStep::Known(TopicOutcome::Created(new)),
             Ok(new) => create(new),
@@ -61,6 +64,7 @@ impl Shard {
         &mut self,
         topic: &CreatableTopic,
         repeated: &BTreeSet<StrBytes>,
+        taken: &BTreeSet<String>,
     ) -> Result<NewTopic, TopicOutcome> {
         let refuse = |code, why: &'static str| Err(TopicOutcome::refused(code, why));
         let Some(name) = TopicName::parse(topic.name.as_str()) else {
@@ -76,8 +80,7 @@ impl Shard {
         if image.names.contains_key(&name) {
             return refuse(ErrorCode::TopicAlreadyExists, "a topic of that name exists");
         }
-        let collides = |other: &TopicName| other.as_str().replace('.', "_") == name.as_str().replace('.', "_");
-        if image.names.keys().any(collides) {
+        if taken.contains(&metric_name(&name)) {
             return refuse(
                 ErrorCode::InvalidTopicException,
                 "a topic exists whose name differs only in '.' and '_', which metrics can't tell apart",
@@ -93,6 +96,11 @@ impl Shard {
         };
         Ok(NewTopic { id: TopicId::draw(&mut self.rng), name, partitions })
     }
+}
+
+/// A topic's name as metrics have it.
+fn metric_name(name: &TopicName) -> String {
+    name.as_str().replace('.', "_")
 }
 
 /// What creates a topic.

@@ -11,7 +11,7 @@ use crate::shard::found::Found;
 use crate::shard::joins::Asked;
 use crate::shard::{Effect, Shard, Unpaid};
 use crate::store::StoreResult;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
 use kafka_protocol::messages::FetchRequest;
@@ -48,15 +48,28 @@ impl Shard {
             due: now.mono.after(millis(request.max_wait_ms).min(self.limits.stalled_connection)),
             allowed: 0,
             held: 0,
+            missing: None,
             restarts: 0,
         };
         self.try_fetch(now, fetch, out);
     }
 
-    /// These streams grew, or are gone: who waits for them looks again.
-    pub(in crate::shard) fn wake_fetches(&mut self, now: Now, streams: &[StreamId], out: &mut Effects<Effect>) {
-        for fetch in self.fetches.wake(streams) {
+    /// These streams grew by so many bytes: who has waited for enough of them looks again.
+    pub(in crate::shard) fn grow_fetches(
+        &mut self,
+        now: Now,
+        grown: &BTreeMap<StreamId, u64>,
+        out: &mut Effects<Effect>,
+    ) {
+        for fetch in self.fetches.grow(grown) {
             sometimes!(Mark::FetchWoken);
+            self.try_fetch(now, fetch, out);
+        }
+    }
+
+    /// A stream is gone: who waits for it looks again.
+    pub(in crate::shard) fn wake_fetches(&mut self, now: Now, stream: StreamId, out: &mut Effects<Effect>) {
+        for fetch in self.fetches.wake(stream) {
             self.try_fetch(now, fetch, out);
         }
     }
@@ -103,9 +116,14 @@ impl Shard {
         }
         let found: u64 = got.iter().map(Got::bytes).sum();
         let failed = got.iter().any(|got| matches!(got, Got::Failed(_)));
-        if found >= fetch.min_bytes || failed || fetch.due <= now.mono || got.is_empty() {
+        // A client that wants at least more than at most gets the latter, as in Kafka. And once enough has come, it gets
+        // what its limits let through, though that may be less.
+        let enough = fetch.min_bytes.min(fetch.allowed);
+        let has_come = fetch.missing == Some(0) && found > 0;
+        if found >= enough || has_come || failed || fetch.due <= now.mono || got.is_empty() {
             self.answer_fetched(now, &fetch, got, out);
         } else {
+            fetch.missing = Some(enough - found);
             let held = core::mem::take(&mut fetch.held);
             let conn = fetch.asked.conn;
             self.fetches.park(fetch);

@@ -8,6 +8,7 @@ use crate::session::Answer;
 use crate::shard::appends::Waiting;
 use crate::shard::joins::{Asked, Begun, Complete};
 use crate::shard::{Effect, Shard};
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 use kafka_protocol::messages::ProduceResponse;
@@ -45,13 +46,14 @@ impl Shard {
         let conn = asked.conn;
         let mut outcomes = Vec::new();
         let mut accepted: Vec<(usize, StreamId, CheckedBatch)> = Vec::new();
+        let mut named = BTreeSet::new();
         let mut topics = Vec::with_capacity(request.topics.len());
         for mut topic in request.topics {
             let partitions = core::mem::take(&mut topic.partitions);
             let indexes = partitions.iter().map(|partition| partition.index).collect();
             for partition in partitions {
                 let outcome = match self.accept(request.acks, &topic, partition) {
-                    Ok((stream, _)) if accepted.iter().any(|(_, taken, _)| *taken == stream) => {
+                    Ok((stream, _)) if !named.insert(stream) => {
                         // One answer per partition: a second batch for it could not be told from the first.
                         let twice = ErrorCode::InvalidRequest.because("a partition is named twice");
                         Some(ProduceOutcome::Failed(twice))

@@ -2,4 +2,5 @@
 
 mod growth;
 mod trims;
+mod waiting;
 mod world;

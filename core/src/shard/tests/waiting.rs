@@ -1,0 +1,78 @@
+//! Fetches that wait: for how much, and what wakes them.
+
+use super::world::World;
+use crate::kafka::{Api, RequestBody};
+use crate::limits::Limits;
+use crate::session::RequestNumber;
+use alloc::boxed::Box;
+use alloc::vec;
+use core::time::Duration;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::{FetchRequest, TopicName};
+use kafka_protocol::protocol::StrBytes;
+
+fn fetch(world: &mut World, min_bytes: i32, max_bytes: i32) -> RequestNumber {
+    let partition = FetchPartition::default().with_partition(0).with_partition_max_bytes(1 << 20);
+    let topic = TopicName(StrBytes::from_static_str("orders"));
+    let topics = vec![FetchTopic::default().with_topic(topic).with_partitions(vec![partition])];
+    let request = FetchRequest::default()
+        .with_max_wait_ms(1_000)
+        .with_min_bytes(min_bytes)
+        .with_max_bytes(max_bytes)
+        .with_topics(topics);
+    world.ask(Api::Fetch, 11, RequestBody::Fetch(Box::new(request)))
+}
+
+fn is_answered(world: &World, number: RequestNumber) -> bool {
+    world.answers.iter().any(|(to, _)| *to == number)
+}
+
+/// A broker with a partition that holds a batch, and the batch's length.
+fn world() -> (World, i32) {
+    let mut world = World::new(&Limits::default());
+    world.topic("orders", 1);
+    world.write("orders", 0, &[1]);
+    // The header of a batch, and a record of ten bytes: all batches here are alike.
+    let length = (1..2_000).find(|min| {
+        let number = fetch(&mut world, *min, 1 << 20);
+        !is_answered(&world, number)
+    });
+    world.pass(Duration::from_secs(1));
+    (world, length.expect("there is one batch") - 1)
+}
+
+#[test]
+fn enough_is_what_there_was_and_what_has_come_since() {
+    let (mut world, length) = world();
+    let number = fetch(&mut world, 3 * length, 1 << 20);
+    world.write("orders", 0, &[1]);
+    assert!(!is_answered(&world, number), "a batch is missing");
+    world.write("orders", 0, &[1]);
+    assert!(is_answered(&world, number));
+}
+
+#[test]
+fn more_at_least_than_at_most_is_at_most() {
+    let (mut world, length) = world();
+    let number = fetch(&mut world, 1 << 20, length);
+    assert!(is_answered(&world, number));
+}
+
+#[test]
+fn limits_that_no_whole_batch_fills_do_not_make_it_wait_for_ever() {
+    let (mut world, length) = world();
+    let number = fetch(&mut world, 2 * length - 1, 2 * length - 1);
+    assert!(!is_answered(&world, number));
+    world.write("orders", 0, &[1]);
+    assert!(is_answered(&world, number), "enough has come, though the second batch does not fit");
+}
+
+#[test]
+fn what_has_not_come_in_time_is_not_waited_for() {
+    let (mut world, length) = world();
+    let number = fetch(&mut world, 3 * length, 1 << 20);
+    world.pass(Duration::from_millis(999));
+    assert!(!is_answered(&world, number));
+    world.pass(Duration::from_millis(1));
+    assert!(is_answered(&world, number));
+}
