@@ -214,7 +214,9 @@ impl fmt::Display for StoreError {
             Self::Denied => "the store denies access: check its credentials and permissions",
             Self::Corrupt => "the store's answer fails its checksum",
             Self::Fatal(Fatal::NoBucket) => "the bucket or directory does not exist",
-            Self::Fatal(Fatal::NoSpace) => "no space is left behind the object store: free some, and the broker goes on by itself",
+            Self::Fatal(Fatal::NoSpace) => {
+                "no space is left behind the object store: free some, and the broker goes on by itself"
+            }
             Self::Fatal(Fatal::ReadOnly) => "the object store is read-only",
             Self::Fatal(Fatal::SyncFailed) => "the disk behind the object store failed to sync",
             Self::Fatal(Fatal::BadRequest) => "the store calls the request malformed",
