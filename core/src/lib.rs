@@ -21,8 +21,8 @@
 //! ```
 //!
 //! Where to read on: [`machine`] (the contract and its five laws), [`mail`] (who says what to whom), then the smallest
-//! machine, [`wal`], and the one in the middle, [`shard`]. Formats are drawn in [`envelope`], [`wal::ring`],
-//! [`data_object`] and [`metadata`].
+//! machine, [`wal`], the one in the middle, [`shard`], and the one that doubts the bucket, [`store::probe`]. Formats are
+//! drawn in [`envelope`], [`wal::ring`], [`data_object`] and [`metadata`].
 //!
 //! The crate is `no_std`: a clock, a thread, a file, a socket or a randomly seeded map in here does not compile.
 #![no_std]

@@ -291,44 +291,25 @@ impl<I: Send + 'static> Hands<I> {
     }
 }
 
-impl Perform<shard::Effect> for Hands<shard::Input> {
-    fn perform(&mut self, effect: shard::Effect) {
-        match effect {
-            shard::Effect::Mail(mail) => self.post.perform(mail),
-            shard::Effect::Store(op, call) => self.call(op, call),
-        }
-    }
+/// For machines that want nothing done but mail and calls of the object store.
+macro_rules! mail_and_store {
+    ($($machine:ident),*) => {
+        $(impl Perform<$machine::Effect> for Hands<$machine::Input> {
+            fn perform(&mut self, effect: $machine::Effect) {
+                match effect {
+                    $machine::Effect::Mail(mail) => self.post.perform(mail),
+                    $machine::Effect::Store(op, call) => self.call(op, call),
+                }
+            }
 
-    fn flush(&mut self) {
-        self.post.flush();
-    }
+            fn flush(&mut self) {
+                self.post.flush();
+            }
+        })*
+    };
 }
 
-impl Perform<upload::Effect> for Hands<upload::Input> {
-    fn perform(&mut self, effect: upload::Effect) {
-        match effect {
-            upload::Effect::Mail(mail) => self.post.perform(mail),
-            upload::Effect::Store(op, call) => self.call(op, call),
-        }
-    }
-
-    fn flush(&mut self) {
-        self.post.flush();
-    }
-}
-
-impl Perform<controller::Effect> for Hands<controller::Input> {
-    fn perform(&mut self, effect: controller::Effect) {
-        match effect {
-            controller::Effect::Mail(mail) => self.post.perform(mail),
-            controller::Effect::Store(op, call) => self.call(op, call),
-        }
-    }
-
-    fn flush(&mut self) {
-        self.post.flush();
-    }
-}
+mail_and_store!(shard, upload, controller);
 
 /// The node's: it also speaks to the process.
 struct NodeHands {

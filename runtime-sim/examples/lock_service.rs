@@ -59,7 +59,7 @@ impl Machine for Peer {
 static WORDS: Vocabulary = Vocabulary {
     numbers: &[
         Number::knob("clients", 4).bounds(1, 9).simplest(1).role(Role::Count),
-        Number::knob("net.lost", 50_000).fault(),
+        Number::knob("net.lost", 50_000).fires("net.lost"),
     ],
     kinds: &[Kind { name: "kill", arguments: &[Argument::time("down", 1, 1_000_000)] }],
     retired: &[],

@@ -39,3 +39,29 @@ impl Experiment for Karst {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use karst_runtime_sim::gate::Occurrences;
+
+    /// The shrinker counts a number's faults, and gives them places, by the name that the number says.
+    #[test]
+    fn chances_fire_what_they_say() {
+        for number in VOCABULARY.numbers {
+            let Some(kind) = number.fires else { continue };
+            let text = "karst-plan 2\nroot = 1\nat 500000 kill down=1000\n";
+            let mut plan = VOCABULARY.from_text(text).expect("this is a plan");
+            VOCABULARY.set(&mut plan, number, number.most);
+            // None of them happens, so that the run goes on however bad the fault.
+            plan.only.insert(kind.to_owned(), Occurrences::NONE);
+            let outcome = Karst::default().run(&plan, &Look { until: Some(20_000), ..Look::OUTCOME });
+            assert!(
+                outcome.occurrences.contains_key(kind),
+                "{} fires no {kind}: {:?}",
+                number.name,
+                outcome.occurrences
+            );
+        }
+    }
+}

@@ -42,7 +42,7 @@ const SLOT: Duration = Duration::from_millis(1);
 
 /// What a broker runs on. All of it but the process outlives it.
 #[derive(Clone)]
-pub struct Host {
+pub struct Parts {
     /// Its WAL's device.
     pub disk: Disk,
     /// The bucket.
@@ -75,7 +75,7 @@ pub struct Broker {
 struct Wires(Rc<Inner>);
 
 struct Inner {
-    host: Host,
+    parts: Parts,
     process: Process,
     limits: Limits,
     sessions: RefCell<BTreeMap<ConnId, Address<session::Input>>>,
@@ -101,13 +101,13 @@ impl Broker {
     ///
     /// # Errors
     /// When the limits don't fit the device.
-    pub fn start(process: &Process, host: Host, node: NodeId, limits: &Limits, rng: &Rng) -> Result<Self, String> {
-        let device = host.disk.model().size();
+    pub fn start(process: &Process, parts: Parts, node: NodeId, limits: &Limits, rng: &Rng) -> Result<Self, String> {
+        let device = parts.disk.model().size();
         let incarnation = Incarnation::draw(&mut rng.child("incarnation"));
         let id = node;
         let config = Config { node, incarnation, host: "broker".into(), port: 9092 };
         let wires = Wires(Rc::new(Inner {
-            host,
+            parts,
             process: process.clone(),
             limits: limits.clone(),
             sessions: RefCell::default(),
@@ -247,7 +247,7 @@ impl Wires {
                 self.count_laps(&disk);
                 let asker = self.0.wal.clone();
                 let done = move |result| asker.send(wal::Input::Disk(op, result));
-                self.0.host.disk.submit(&self.0.process, disk, done);
+                self.0.parts.disk.submit(&self.0.process, disk, done);
             }
         }
     }
@@ -324,14 +324,14 @@ impl Wires {
     }
 
     fn call(&self, call: StoreCall, done: impl FnOnce(StoreResult) + 'static) {
-        let host = &self.0.host;
-        host.store.submit(&self.0.process, host.caller, call, done);
+        let parts = &self.0.parts;
+        parts.store.submit(&self.0.process, parts.caller, call, done);
     }
 
     fn listen(&self) {
         self.0.is_ready.set(true);
         let wires = self.clone();
-        self.0.host.net.listen(move |connection| {
+        self.0.parts.net.listen(move |connection| {
             let session = wires.open_session(connection);
             Box::new(move |event| match event {
                 NetEvent::Opened => {}

@@ -30,6 +30,8 @@ pub struct Number {
     pub simplest: u64,
     /// What it is.
     pub role: Role,
+    /// Of a chance: the name by which its faults pass the [gate](crate::gate), if all of them have one name.
+    pub fires: Option<&'static str>,
 }
 
 /// What a number is: what a shrinker may do with it.
@@ -92,7 +94,7 @@ impl Number {
     /// A setting, which has any value and is simplest at its default.
     #[must_use]
     pub const fn knob(name: &'static str, default: u64) -> Self {
-        Self { name, default, least: 0, most: 1 << 40, simplest: default, role: Role::Knob }
+        Self { name, default, least: 0, most: 1 << 40, simplest: default, role: Role::Knob, fires: None }
     }
 
     /// With a role.
@@ -119,6 +121,12 @@ impl Number {
     #[must_use]
     pub const fn fault(self) -> Self {
         self.bounds(0, 1_000_000).simplest(0).role(Role::Fault)
+    }
+
+    /// The chance of faults that pass the gate by this name.
+    #[must_use]
+    pub const fn fires(self, kind: &'static str) -> Self {
+        Self { fires: Some(kind), ..self.fault() }
     }
 }
 

@@ -11,7 +11,7 @@ use super::search::Search;
 use super::size::happened;
 use crate::experiment::{Look, Record};
 use crate::gate::Occurrences;
-use crate::plan::{Number, Plan, Role};
+use crate::plan::{Number, Plan};
 use crate::recording::{EntryKind, Recording};
 use karst_core::machine::Rng;
 
@@ -30,23 +30,18 @@ const SHOWN: u64 = 300;
 /// Gives the faults that are few their places.
 pub(super) fn address(search: &mut Search<'_>) {
     let numbers = search.vocabulary().numbers;
-    for number in numbers.iter().filter(|number| number.role == Role::Fault && number.most >= CERTAIN) {
-        let kind = kind_of(number);
+    for number in numbers.iter().filter(|number| number.most >= CERTAIN) {
+        let Some(kind) = number.fires else { continue };
         let (plan, outcome) = (&search.best.plan, &search.best.outcome);
         let value = search.vocabulary().value(plan, number);
-        let fired = happened(plan, outcome, &kind);
+        let fired = happened(plan, outcome, kind);
         if value == 0 || value >= CERTAIN || fired.is_empty() || fired.len() > FEW {
             continue;
         }
-        if let Some(addressed) = addressed(search, number, &kind, &fired) {
+        if let Some(addressed) = addressed(search, number, kind, &fired) {
             search.adopt(addressed);
         }
     }
-}
-
-/// Faults of that number are counted by this name.
-fn kind_of(number: &Number) -> String {
-    number.name.replace('-', "_")
 }
 
 /// The best plan, with places for the faults of this kind that happen in it; `None` where that is another run.
@@ -86,14 +81,13 @@ fn events_of(recording: &Recording, kind: &str, fired: &[u64]) -> Vec<u64> {
 /// The same plan with its faults at other places, mostly near or before their own: something else was left out.
 pub(super) fn nudged(search: &Search<'_>, plan: &Plan, rng: &mut Rng) -> Option<Plan> {
     let vocabulary = search.vocabulary();
-    let certain = vocabulary.numbers.iter().filter(|number| number.role == Role::Fault);
-    let certain = certain.filter(|number| vocabulary.value(plan, number) == CERTAIN).map(kind_of);
+    let certain = vocabulary.numbers.iter().filter(|number| vocabulary.value(plan, number) == CERTAIN);
     let mut other = plan.clone();
-    for kind in certain {
-        let Some(places) = other.only.get_mut(&kind) else { continue };
+    for kind in certain.filter_map(|number| number.fires) {
+        let Some(places) = other.only.get_mut(kind) else { continue };
         let near = rng.chance(1, 2);
         let moved = places.iter_below(u64::MAX).take(FEW).map(|place| match near {
-            true => (place + 2).saturating_sub(rng.below(6)),
+            true => place.saturating_add(2).saturating_sub(rng.below(6)),
             false => rng.between(place / 4, place),
         });
         *places = moved.collect::<Occurrences>();
@@ -119,7 +113,7 @@ mod tests {
     struct Writes;
 
     static WORDS: Vocabulary = Vocabulary {
-        numbers: &[Number::knob("disk.write-error", 0).fault()],
+        numbers: &[Number::knob("disk.write-error", 0).fires("disk.write_error")],
         kinds: &[],
         retired: &[],
         actors: "client-",

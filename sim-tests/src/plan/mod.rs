@@ -150,13 +150,13 @@ numbers! {
     /// Longest usual disk write.
     disk_high = "disk.latency.high", 300;
     /// A write fails for good.
-    disk_write_error = "disk.write-error", 0 => .fault();
+    disk_write_error = "disk.write-error", 0 => .fires("disk.write_error");
     /// A write finds no space.
-    disk_no_space = "disk.no-space", 0 => .fault();
+    disk_no_space = "disk.no-space", 0 => .fires("disk.no_space");
     /// A read fails once.
-    disk_read_error = "disk.read-error", 0 => .fault();
+    disk_read_error = "disk.read-error", 0 => .fires("disk.read_error");
     /// The disk stalls.
-    disk_stall = "disk.stall", 0 => .fault();
+    disk_stall = "disk.stall", 0 => .fires("disk.stall");
     /// A crash leaves any subset of the sectors in flight, instead of nothing.
     crash_any = "disk.crash-any", 0 => .fault();
 
@@ -165,15 +165,15 @@ numbers! {
     /// Longest usual request.
     store_high = "store.latency.high", 20_000;
     /// A request takes far longer.
-    store_tail = "store.latency.tail", 0 => .fault();
+    store_tail = "store.latency.tail", 0 => .fires("store.tail");
     /// 503.
-    store_throttle = "store.throttle", 0 => .fault();
+    store_throttle = "store.throttle", 0 => .fires("store.throttled");
     /// Another 5xx.
-    store_server_error = "store.server-error", 0 => .fault();
+    store_server_error = "store.server-error", 0 => .fires("store.server_error");
     /// The connection to the store breaks.
-    store_cut_off = "store.cut-off", 0 => .fault();
+    store_cut_off = "store.cut-off", 0 => .fires("store.cut_off");
     /// No answer in time.
-    store_timeout = "store.timeout", 0 => .fault();
+    store_timeout = "store.timeout", 0 => .fires("store.timeout");
     /// A failed request took effect all the same.
     store_done = "store.done-despite-error", 500_000;
     /// A failed request takes effect later.
@@ -181,7 +181,7 @@ numbers! {
     /// 409 without reason.
     store_conflict = "store.conflict", 0 => .fault();
     /// A read comes back truncated.
-    store_truncate = "store.truncate", 0 => .fault();
+    store_truncate = "store.truncate", 0 => .fires("store.truncated");
     /// Names per page of a listing.
     store_page = "store.page", 5 => .bounds(1, 1_000);
 
@@ -189,13 +189,13 @@ numbers! {
     store_unique_etags = "store.unique-etags", 0;
 
     /// What arrives is cut anywhere.
-    net_split = "net.split", 0 => .fault();
+    net_split = "net.split", 0 => .fires("net.split");
     /// A send stalls.
-    net_stall = "net.stall", 0 => .fault();
+    net_stall = "net.stall", 0 => .fires("net.stall");
     /// A connection breaks.
-    net_reset = "net.reset", 0 => .fault();
+    net_reset = "net.reset", 0 => .fires("net.reset");
     /// One side does not notice a break.
-    net_half_open = "net.half-open", 0 => .fault();
+    net_half_open = "net.half-open", 0 => .fires("net.half_open");
 
     /// A monotonic clock runs fast or slow, in parts per million.
     drift = "clock.drift", 0;

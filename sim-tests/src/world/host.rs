@@ -118,7 +118,7 @@ impl Host {
         self.incarnations += 1;
         let clock = self.clock.restarted(self.world.now());
         let process = self.world.start_process(&format!("broker-{}", self.incarnations), clock);
-        let parts = broker::Host {
+        let parts = broker::Parts {
             disk: self.disk.clone(),
             store: self.store.clone(),
             caller: CALLER,

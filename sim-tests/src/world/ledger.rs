@@ -97,3 +97,46 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    /// A bucket with the small metadata log of the fixtures.
+    fn bucket() -> State {
+        let head = Bytes::from_static(include_bytes!("../../../fixtures/metadata/v1/head.bin"));
+        let segment = Bytes::from_static(include_bytes!("../../../fixtures/metadata/v1/segment.bin"));
+        let snapshot = Bytes::from_static(include_bytes!("../../../fixtures/metadata/v1/snapshot.bin"));
+        let mut objects = BTreeMap::new();
+        let audit = Audit::read(&head, |key| {
+            let body = if key.0.contains("snapshot") { snapshot.clone() } else { segment.clone() };
+            objects.insert(key.clone(), body.clone());
+            Some(body)
+        });
+        State { objects, head: Some(audit.expect("it is sound")), heads: BTreeMap::new() }
+    }
+
+    #[test]
+    fn what_the_metadata_is_a_fold_of_may_not_be_deleted() {
+        let state = bucket();
+        assert_eq!(state.objects.len(), 2, "a snapshot and a segment");
+        for key in state.objects.keys().chain([&Key(Audit::HEAD.into())]) {
+            assert_eq!(state.deleted(key).map_err(|(invariant, _)| invariant), Err("metadata-is-kept"), "{key}");
+        }
+        assert_eq!(state.deleted(&Key("meta/segment/of-nobody".into())), Ok(()));
+    }
+
+    #[test]
+    fn live_objects_may_not_be_deleted_and_others_may() {
+        let state = bucket();
+        let image = state.head.as_ref().expect("there is one").image();
+        let mut verdicts = Vec::new();
+        for (id, object) in &image.objects {
+            let is_live = matches!(object.state, ObjectState::Live(_));
+            assert_eq!(state.deleted(&data_object::key(*id)).is_err(), is_live, "{id}");
+            verdicts.push(is_live);
+        }
+        assert!(verdicts.contains(&true) && verdicts.contains(&false), "both kinds were seen");
+    }
+}

@@ -56,24 +56,31 @@ impl Describe for OpId {
     }
 }
 
-impl Describe for controller::Input {
-    fn describe(&self, about: &mut About) {
-        match self {
-            Self::Mail(mail) => about.of(mail),
-            Self::Store(op, _) => about.of(op),
-            Self::Tick => about,
-        };
-    }
+/// For machines that hear and send nothing but mail and calls of the object store.
+macro_rules! mail_and_store {
+    ($($machine:ident),*) => {
+        $(impl Describe for karst_core::$machine::Input {
+            fn describe(&self, about: &mut About) {
+                match self {
+                    Self::Mail(mail) => about.of(mail),
+                    Self::Store(op, _) => about.of(op),
+                    Self::Tick => about,
+                };
+            }
+        }
+
+        impl Describe for karst_core::$machine::Effect {
+            fn describe(&self, about: &mut About) {
+                match self {
+                    Self::Mail(mail) => about.of(mail),
+                    Self::Store(op, call) => about.of(op).of(call),
+                };
+            }
+        })*
+    };
 }
 
-impl Describe for controller::Effect {
-    fn describe(&self, about: &mut About) {
-        match self {
-            Self::Mail(mail) => about.of(mail),
-            Self::Store(op, call) => about.of(op).of(call),
-        };
-    }
-}
+mail_and_store!(shard, upload, controller);
 
 impl Describe for controller::Mail {
     fn describe(&self, about: &mut About) {

@@ -1,26 +1,7 @@
 //! The shard.
 
 use crate::recording::{About, Describe};
-use karst_core::shard::{Effect, Input, Mail};
-
-impl Describe for Input {
-    fn describe(&self, about: &mut About) {
-        match self {
-            Self::Mail(mail) => about.of(mail),
-            Self::Store(op, _) => about.of(op),
-            Self::Tick => about,
-        };
-    }
-}
-
-impl Describe for Effect {
-    fn describe(&self, about: &mut About) {
-        match self {
-            Self::Mail(mail) => about.of(mail),
-            Self::Store(op, call) => about.of(op).of(call),
-        };
-    }
-}
+use karst_core::shard::Mail;
 
 impl Describe for Mail {
     fn describe(&self, about: &mut About) {

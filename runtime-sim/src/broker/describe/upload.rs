@@ -2,26 +2,7 @@
 
 use crate::recording::{About, Describe};
 use karst_core::metadata::Answer;
-use karst_core::upload::{Cut, Effect, Input, Mail};
-
-impl Describe for Input {
-    fn describe(&self, about: &mut About) {
-        match self {
-            Self::Mail(mail) => about.of(mail),
-            Self::Store(op, _) => about.of(op),
-            Self::Tick => about,
-        };
-    }
-}
-
-impl Describe for Effect {
-    fn describe(&self, about: &mut About) {
-        match self {
-            Self::Mail(mail) => about.of(mail),
-            Self::Store(op, call) => about.of(op).of(call),
-        };
-    }
-}
+use karst_core::upload::{Cut, Mail};
 
 impl Describe for Mail {
     fn describe(&self, about: &mut About) {
