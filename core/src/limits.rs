@@ -34,12 +34,18 @@ pub struct Limits {
     pub control_credit: u64,
     /// Credit that each connection holds without asking.
     pub idle_credit: u32,
-    /// Credit for answers on their way out.
+    /// Credit for records on their way out.
     pub answer_credit: u64,
+    /// Credit for other answers on their way out, if they are larger than what a connection holds idle.
+    pub control_answer_credit: u64,
     /// Records that a fetch finds in one place are copied into its answer if they are shorter than this.
     pub copied_records: u32,
     /// A half-received frame or an answer that nobody reads lives so long.
     pub stalled_connection: Duration,
+    /// When credit has been waited for so long, those who hold it are told to hurry.
+    pub crowded_after: Duration,
+    /// A client that is told to hurry and has not gone on for so long loses its connection.
+    pub crowded_patience: Duration,
     /// A connection on which nothing is under way lives so long (Kafka's connections.max.idle.ms).
     pub idle_connection: Duration,
     /// One write to the ring.
@@ -95,8 +101,11 @@ impl Default for Limits {
             control_credit: 64 * u64::from(MIB),
             idle_credit: 4 * KIB,
             answer_credit: 256 * u64::from(MIB),
+            control_answer_credit: 64 * u64::from(MIB),
             copied_records: 16 * KIB,
             stalled_connection: Duration::from_secs(60),
+            crowded_after: Duration::from_secs(1),
+            crowded_patience: Duration::from_secs(2),
             idle_connection: Duration::from_secs(600),
             wal_block: MIB,
             wal_depth: 8,

@@ -152,6 +152,10 @@ marks! {
     ObjectReadAgain = "shard.object-read-again",
     /// Somebody waits for credit.
     CreditWaited = "shard.credit-waited",
+    /// A fetch has found records, and there is no credit for an answer.
+    FetchUnpaid = "shard.fetch-unpaid",
+    /// Those who hold credit are told to hurry, since others have waited for it.
+    HoldersHurried = "shard.holders-hurried",
     /// A wish beyond its whole pool is granted alone.
     WishBeyondPool = "shard.wish-beyond-pool",
 
@@ -159,6 +163,8 @@ marks! {
     MalformedFrame = "session.malformed-frame",
     /// A connection is closed since its client does not go on.
     ClientTooSlow = "session.client-too-slow",
+    /// A connection is closed since its client does not go on, and others wait for what it holds.
+    HeldUpOthers = "session.held-up-others",
     /// An answer is held back for earlier ones.
     AnswerHeldBack = "session.answer-held-back",
     /// A connection is not read since its request has no credit.

@@ -1,7 +1,7 @@
 //! Answers: those that are owed, in the order of their requests, and those on their way out.
 
 use super::credit::{Charge, Credit};
-use super::mail::{Answer, Effect, RequestNumber};
+use super::mail::{Answer, Effect, Fee, RequestNumber};
 use crate::kafka::Api;
 use crate::kafka::frame::CorrelationId;
 use crate::kafka::response;
@@ -15,7 +15,7 @@ use core::time::Duration;
 const MOST: usize = 64;
 
 /// An answer leaves in sends of at most so much, each of which has its own patience.
-const SEND: usize = 1 << 20;
+const SEND: usize = 128 << 10;
 
 #[derive(Debug)]
 pub(super) struct Answers {
@@ -45,8 +45,8 @@ struct Leaving {
     api: Api,
     /// Set on an answer's last send: what its request cost.
     charge: Option<Charge>,
-    /// Set on an answer's last send: what it took itself from the pool for answers.
-    paid: u64,
+    /// Set on an answer's last send, if the shard took anything for it.
+    fee: Option<Fee>,
 }
 
 impl Answers {
@@ -103,11 +103,11 @@ impl Answers {
                 }
                 Some(Answer::Body(body)) => {
                     let owed = self.owed.pop_front().expect("it is the front");
-                    self.leave(now, owed, (body, 0), ops, out);
+                    self.leave(now, owed, (body, None), ops, out);
                 }
-                Some(Answer::Paid(body, paid)) => {
+                Some(Answer::Paid(body, fee)) => {
                     let owed = self.owed.pop_front().expect("it is the front");
-                    self.leave(now, owed, (body, paid), ops, out);
+                    self.leave(now, owed, (body, Some(fee)), ops, out);
                 }
             }
         }
@@ -122,12 +122,18 @@ impl Answers {
         if let Some(charge) = leaving.charge {
             credit.refund(charge, out);
         }
-        credit.answer_left(leaving.paid, out);
+        if let Some(fee) = leaving.fee {
+            credit.answer_left(fee, out);
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
-        let at = self.since.after(self.patience);
-        (!self.leaving.is_empty()).then_some(Deadline { at, reason: "unread answer" })
+        Some(Deadline { at: self.stalled_since()?.after(self.patience), reason: "unread answer" })
+    }
+
+    /// Since when the client has not taken the next part of an answer.
+    pub(super) fn stalled_since(&self) -> Option<Instant> {
+        (!self.leaving.is_empty()).then_some(self.since)
     }
 
     /// What the requests cost that have started.
@@ -152,7 +158,7 @@ impl Answers {
         &mut self,
         now: Instant,
         owed: Owed,
-        (body, paid): (Rope, u64),
+        (body, fee): (Rope, Option<Fee>),
         ops: &mut OpIds,
         out: &mut Effects<Effect>,
     ) {
@@ -162,12 +168,12 @@ impl Answers {
         }
         for part in parts(&response::frame(api, version, correlation, body)) {
             let op = ops.issue();
-            self.leaving.push_back(Leaving { op, api, charge: None, paid: 0 });
+            self.leaving.push_back(Leaving { op, api, charge: None, fee: None });
             out.push(Effect::Send(op, part));
         }
         let last = self.leaving.back_mut().expect("a frame is never empty");
         last.charge = Some(charge);
-        last.paid = paid;
+        last.fee = fee;
     }
 }
 

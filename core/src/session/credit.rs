@@ -3,7 +3,7 @@
 //! The first credit that the shard grants is the *idle* credit: it stays with the connection and pays for small
 //! requests. What a request costs beyond what is free of it is wanted from a pool, and goes back there.
 
-use super::mail::Effect;
+use super::mail::{Effect, Fee};
 use crate::id::ConnId;
 use crate::machine::Effects;
 use crate::shard::{Mail, Pool};
@@ -74,11 +74,9 @@ impl Credit {
         self.give_back(charge.pool, charge.extra, out);
     }
 
-    /// An answer has left that took so much from the pool for answers.
-    pub(super) fn answer_left(&mut self, paid: u64, out: &mut Effects<Effect>) {
-        if paid > 0 {
-            out.push(Mail::CreditBack(self.conn, Pool::Answers, paid));
-        }
+    /// An answer has left for which the shard took this.
+    pub(super) fn answer_left(&mut self, fee: Fee, out: &mut Effects<Effect>) {
+        out.push(Mail::CreditBack(self.conn, fee.pool, fee.bytes));
     }
 
     /// The shard grants credit.

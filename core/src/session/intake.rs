@@ -13,6 +13,9 @@ use core::time::Duration;
 /// A half-received request must grow by so much, or be complete, in each period of patience.
 const PROGRESS: usize = 1 << 20;
 
+/// The same while others wait for what it holds, and the period is shorter.
+const HASTE: usize = 64 << 10;
+
 #[derive(Debug)]
 pub(super) struct Intake {
     framer: Framer,
@@ -22,8 +25,37 @@ pub(super) struct Intake {
     large_request: u32,
     state: State,
     patience: Duration,
-    /// Since when the client owes bytes, and how many times [`PROGRESS`] it had sent by then.
-    owing: Option<(Instant, usize)>,
+    owing: Option<Owing>,
+}
+
+/// The client owes bytes.
+#[derive(Clone, Copy, Debug)]
+struct Owing {
+    /// By steps of [`PROGRESS`].
+    patient: Pace,
+    /// By steps of [`HASTE`].
+    hurried: Pace,
+}
+
+/// How a request grows.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    step: usize,
+    steps: usize,
+    /// When the last step was made.
+    since: Instant,
+}
+
+impl Pace {
+    const fn begin(now: Instant, step: usize, received: usize) -> Self {
+        Self { step, steps: received / step, since: now }
+    }
+
+    fn note(&mut self, now: Instant, received: usize) {
+        if received / self.step > self.steps {
+            *self = Self::begin(now, self.step, received);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -122,13 +154,16 @@ impl Intake {
     pub(super) fn listen(&mut self, now: Instant) {
         let received = self.framer.assembled().unwrap_or(0) + self.framer.waiting();
         let half_received = received > 0 || matches!(self.state, State::Begun(_));
-        let steps = received / PROGRESS;
-        let progressed = self.owing.is_none_or(|(_, before)| steps > before);
         if !half_received {
             self.owing = None;
-        } else if progressed {
-            self.owing = Some((now, steps));
+            return;
         }
+        let owing = self.owing.get_or_insert(Owing {
+            patient: Pace::begin(now, PROGRESS, received),
+            hurried: Pace::begin(now, HASTE, received),
+        });
+        owing.patient.note(now, received);
+        owing.hurried.note(now, received);
     }
 
     /// The client is not listened to, and owes nothing meanwhile.
@@ -137,8 +172,13 @@ impl Intake {
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
-        let (since, _) = self.owing?;
+        let since = self.owing?.patient.since;
         Some(Deadline { at: since.after(self.patience), reason: "half-received request" })
+    }
+
+    /// Since when a request that is paid for has not grown.
+    pub(super) fn stalled_since(&self) -> Option<Instant> {
+        matches!(self.state, State::Begun(_)).then(|| Some(self.owing?.hurried.since)).flatten()
     }
 
     /// What the request costs that has not started yet.

@@ -56,6 +56,8 @@ pub enum Mail {
     },
     /// So many bytes of credit from that pool, in addition to what it has. The first, unasked, is what it may hold idle.
     Credit(crate::shard::Pool, u64),
+    /// Others wait for the credit that this connection holds: if its client has not gone on for a while, it ends.
+    Hurry,
     /// The broker stops.
     Halt,
 }
@@ -64,14 +66,22 @@ pub enum Mail {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestNumber(pub u64);
 
+/// What the shard has taken for an answer from one of its pools for answers, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fee {
+    /// From which.
+    pub pool: crate::shard::Pool,
+    /// How much.
+    pub bytes: u64,
+}
+
 /// What a handler answers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
     /// The response's body; the session puts length and header before it.
     Body(Rope),
-    /// The same, with what was taken for it from [`Pool::Answers`](crate::shard::Pool::Answers): that goes back when it
-    /// has left.
-    Paid(Rope, u64),
+    /// The same, with what was taken for it and from where: that goes back when it has left.
+    Paid(Rope, Fee),
     /// Nothing: `acks=0` and all went well.
     Nothing,
     /// Close the connection: `acks=0` and something failed, so the client must refresh its metadata.

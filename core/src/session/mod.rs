@@ -18,9 +18,10 @@
 //! - **bounds**: a request is paid for by credit as soon as its first bytes say how long it is, before room is made for
 //!   it, and until its answer has left. One request is received at a time, and while that can't start or be paid the
 //!   socket is not read. At most 64 produces are under way;
-//! - **patience**: while the client owes bytes of a request, or does not take an answer, each MiB may take
-//!   [`Limits::stalled_connection`]; then the connection is closed. Time in which the broker does not listen doesn't
-//!   count. A connection on which nothing is under way is closed after [`Limits::idle_connection`];
+//! - **patience**: while the client owes bytes of a request, or does not take an answer, each part of it may take
+//!   [`Limits::stalled_connection`]; then the connection is closed. While others wait for the credit that it holds, a
+//!   part may take [`Limits::crowded_patience`] only. Time in which the broker does not listen doesn't count. A
+//!   connection on which nothing is under way is closed after [`Limits::idle_connection`];
 //! - **credit**: an answer that has left gives back what its request cost beyond the idle credit. When the connection
 //!   is gone, [`shard::Mail::Closed`] frees all of it at the shard, at once, or as soon as the job that is out has come
 //!   back; answers and grants that come later are dropped.
@@ -69,6 +70,8 @@ pub struct Session {
     /// When something last came from the client or left for it.
     active: Instant,
     idle: Duration,
+    /// How long a client may hold up others.
+    hurry: Duration,
     ops: OpIds,
     credit: Credit,
     intake: Intake,
@@ -108,6 +111,7 @@ impl Session {
             last: RequestNumber::default(),
             active: Instant::default(),
             idle: limits.idle_connection,
+            hurry: limits.crowded_patience,
             ops: OpIds::default(),
             credit: Credit::new(conn),
             intake: Intake::new(limits),
@@ -132,7 +136,7 @@ impl Session {
         matches!(self.phase, Phase::Open | Phase::Halting)
     }
 
-    fn handle_mail(&mut self, mail: Mail, out: &mut Effects<Effect>) {
+    fn handle_mail(&mut self, now: Now, mail: Mail, out: &mut Effects<Effect>) {
         match mail {
             Mail::Answer { to, answer } => {
                 if self.is_serving() {
@@ -144,6 +148,7 @@ impl Session {
                     self.credit.granted(pool, bytes, out);
                 }
             }
+            Mail::Hurry => self.close_if_stalled(now, out),
             Mail::Halt => {
                 if self.phase == Phase::Open {
                     self.phase = Phase::Halting;
@@ -253,6 +258,15 @@ impl Session {
         }
     }
 
+    /// Others wait for what this connection holds. While its client goes on it keeps that.
+    fn close_if_stalled(&mut self, now: Now, out: &mut Effects<Effect>) {
+        let stalled = [self.intake.stalled_since(), self.answers.stalled_since()].into_iter().flatten().min();
+        if self.is_serving() && stalled.is_some_and(|since| since.after(self.hurry) <= now.mono) {
+            sometimes!(Mark::HeldUpOthers);
+            self.close(String::from("others wait for the memory that it holds, and the client does not go on"), out);
+        }
+    }
+
     fn close(&mut self, why: String, out: &mut Effects<Effect>) {
         assert!(self.is_serving(), "a connection is closed once");
         tracing::info!(conn = self.conn.0, %why, "closing a connection");
@@ -302,7 +316,7 @@ impl Machine for Session {
             }
             Input::Computed(op, outcome) => self.computed(op, outcome, out),
             Input::Closed => self.gone(out),
-            Input::Mail(mail) => self.handle_mail(mail, out),
+            Input::Mail(mail) => self.handle_mail(now, mail, out),
             Input::Tick => self.close_if_late(now, out),
         }
         if self.is_serving() {

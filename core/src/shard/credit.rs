@@ -1,13 +1,16 @@
 //! Credit: what bounds every inbox. Bytes are taken where work enters, and returned when its answer has left.
 //!
-//! Each pool grants in arrival order. A wish larger than its pool is admitted alone and takes the whole pool.
+//! Each pool grants in arrival order. A wish larger than its pool is admitted alone and takes the whole pool. When a wish
+//! has waited for [`Limits::crowded_after`], those who hold the pool's credit are told to hurry, and again and again until
+//! nobody waits: a client that does not go on then loses its connection, and with it what it holds.
 
 use super::Pool;
 use crate::id::ConnId;
 use crate::limits::Limits;
-use crate::machine::{Mark, sometimes};
-use alloc::collections::{BTreeMap, VecDeque};
+use crate::machine::{Deadline, Instant, Mark, sometimes};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 /// A grant to be mailed to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +20,9 @@ pub(super) struct Grant {
     pub(super) bytes: u64,
 }
 
+const POOLS: [Pool; 6] =
+    [Pool::Idle, Pool::Produce, Pool::LargeProduce, Pool::Control, Pool::Answers, Pool::ControlAnswers];
+
 #[derive(Debug)]
 pub(super) struct Credit {
     idle: Purse,
@@ -24,6 +30,8 @@ pub(super) struct Credit {
     large_produce: Purse,
     control: Purse,
     answers: Purse,
+    control_answers: Purse,
+    patience: Duration,
 }
 
 #[derive(Debug)]
@@ -32,7 +40,11 @@ struct Purse {
     free: u64,
     /// What each connection holds. One that asked for more than there is may owe more than the pool.
     held: BTreeMap<ConnId, u64>,
+    /// All of that together.
+    owed: u64,
     waiting: VecDeque<(ConnId, u64)>,
+    /// Since when the first wish is the first, or when the holders were last told to hurry.
+    since: Option<Instant>,
 }
 
 impl Credit {
@@ -43,36 +55,68 @@ impl Credit {
             large_produce: Purse::new(limits.large_produce_credit),
             control: Purse::new(limits.control_credit),
             answers: Purse::new(limits.answer_credit),
+            control_answers: Purse::new(limits.control_answer_credit),
+            patience: limits.crowded_after,
         }
     }
 
     /// A session wants so many bytes, at once or not at all.
-    pub(super) fn want(&mut self, conn: ConnId, pool: Pool, bytes: u64) -> Vec<Grant> {
+    pub(super) fn want(&mut self, now: Instant, conn: ConnId, pool: Pool, bytes: u64) -> Vec<Grant> {
         self.purse(pool).waiting.push_back((conn, bytes));
-        let grants = self.grant(pool);
+        let grants = self.grant(now, pool);
         sometimes!(Mark::CreditWaited, !self.purse(pool).waiting.is_empty());
         grants
     }
 
+    /// Takes bytes at once, if nobody waits and they are there.
+    pub(super) fn take(&mut self, conn: ConnId, pool: Pool, bytes: u64) -> bool {
+        let purse = self.purse(pool);
+        let fits = purse.waiting.is_empty() && bytes <= purse.free;
+        if fits {
+            purse.lend(conn, bytes);
+        }
+        fits
+    }
+
     /// A session gives bytes back.
-    pub(super) fn give_back(&mut self, conn: ConnId, pool: Pool, bytes: u64) -> Vec<Grant> {
+    pub(super) fn give_back(&mut self, now: Instant, conn: ConnId, pool: Pool, bytes: u64) -> Vec<Grant> {
         self.purse(pool).give_back(conn, bytes);
-        self.grant(pool)
+        self.grant(now, pool)
     }
 
     /// A session is gone: what it held is free again, and what it wished for is void.
-    pub(super) fn close(&mut self, conn: ConnId) -> Vec<Grant> {
+    pub(super) fn close(&mut self, now: Instant, conn: ConnId) -> Vec<Grant> {
         let mut grants = Vec::new();
-        for pool in [Pool::Idle, Pool::Produce, Pool::LargeProduce, Pool::Control, Pool::Answers] {
+        for pool in POOLS {
             let purse = self.purse(pool);
             purse.waiting.retain(|(waiting, _)| *waiting != conn);
             let held = purse.held.get(&conn).copied().unwrap_or(0);
             if held > 0 {
                 purse.give_back(conn, held);
             }
-            grants.extend(self.grant(pool));
+            grants.extend(self.grant(now, pool));
         }
         grants
+    }
+
+    /// Who holds what others have waited for too long.
+    pub(super) fn crowded(&mut self, now: Instant) -> BTreeSet<ConnId> {
+        let mut holders = BTreeSet::new();
+        for pool in POOLS {
+            let patience = self.patience;
+            let purse = self.purse(pool);
+            if purse.since.is_some_and(|since| since.after(patience) <= now) {
+                sometimes!(Mark::HoldersHurried);
+                purse.since = Some(now);
+                holders.extend(purse.held.keys());
+            }
+        }
+        holders
+    }
+
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        let since = self.purses().into_iter().filter_map(|purse| purse.since).min()?;
+        Some(Deadline { at: since.after(self.patience), reason: "hurry those who hold credit" })
     }
 
     /// How much one answer may take now: a part of what is free, so that however many clients ask and don't read, there
@@ -83,22 +127,25 @@ impl Credit {
 
     /// Whether all credit is back.
     pub(super) fn is_whole(&self) -> bool {
-        [&self.idle, &self.produce, &self.large_produce, &self.control, &self.answers]
-            .iter()
-            .all(|purse| purse.free == purse.total && purse.waiting.is_empty())
+        self.purses().iter().all(|purse| purse.free == purse.total && purse.waiting.is_empty())
     }
 
     pub(super) fn invariants(&self) {
-        for purse in [&self.idle, &self.produce, &self.large_produce, &self.control, &self.answers] {
+        for purse in self.purses() {
+            assert_eq!(purse.since.is_some(), !purse.waiting.is_empty(), "time runs exactly while somebody waits");
             let held: u64 = purse.held.values().sum();
             assert!(
-                purse.free == purse.total.saturating_sub(held),
+                held == purse.owed && purse.free == purse.total.saturating_sub(held),
                 "credit is neither made nor lost: {} held and {} free of {}",
                 held,
                 purse.free,
                 purse.total
             );
         }
+    }
+
+    fn purses(&self) -> [&Purse; POOLS.len()] {
+        [&self.idle, &self.produce, &self.large_produce, &self.control, &self.answers, &self.control_answers]
     }
 
     fn purse(&mut self, pool: Pool) -> &mut Purse {
@@ -108,21 +155,22 @@ impl Credit {
             Pool::LargeProduce => &mut self.large_produce,
             Pool::Control => &mut self.control,
             Pool::Answers => &mut self.answers,
+            Pool::ControlAnswers => &mut self.control_answers,
         }
     }
 
-    fn grant(&mut self, pool: Pool) -> Vec<Grant> {
-        let granted = self.purse(pool).grant();
+    fn grant(&mut self, now: Instant, pool: Pool) -> Vec<Grant> {
+        let granted = self.purse(pool).grant(now);
         granted.into_iter().map(|(conn, bytes)| Grant { conn, pool, bytes }).collect()
     }
 }
 
 impl Purse {
     fn new(total: u64) -> Self {
-        Self { total, free: total, held: BTreeMap::new(), waiting: VecDeque::new() }
+        Self { total, free: total, held: BTreeMap::new(), owed: 0, waiting: VecDeque::new(), since: None }
     }
 
-    fn grant(&mut self) -> Vec<(ConnId, u64)> {
+    fn grant(&mut self, now: Instant) -> Vec<(ConnId, u64)> {
         let mut granted = Vec::new();
         while let Some((conn, bytes)) = self.waiting.front().copied() {
             let fits = bytes <= self.free || (bytes > self.total && self.free == self.total);
@@ -131,11 +179,21 @@ impl Purse {
             }
             sometimes!(Mark::WishBeyondPool, bytes > self.total);
             self.waiting.pop_front();
-            self.free = self.free.saturating_sub(bytes);
-            *self.held.entry(conn).or_default() += bytes;
+            self.lend(conn, bytes);
             granted.push((conn, bytes));
         }
+        if self.waiting.is_empty() {
+            self.since = None;
+        } else if self.since.is_none() || !granted.is_empty() {
+            self.since = Some(now);
+        }
         granted
+    }
+
+    fn lend(&mut self, conn: ConnId, bytes: u64) {
+        *self.held.entry(conn).or_default() += bytes;
+        self.owed += bytes;
+        self.free = self.total.saturating_sub(self.owed);
     }
 
     fn give_back(&mut self, conn: ConnId, bytes: u64) {
@@ -144,8 +202,8 @@ impl Purse {
         if *held == 0 {
             self.held.remove(&conn);
         }
-        let owed: u64 = self.held.values().sum();
-        self.free = self.total.saturating_sub(owed);
+        self.owed -= bytes;
+        self.free = self.total.saturating_sub(self.owed);
     }
 }
 
@@ -155,6 +213,7 @@ mod tests {
 
     const A: ConnId = ConnId(1);
     const B: ConnId = ConnId(2);
+    const T0: Instant = Instant(0);
 
     fn credit() -> Credit {
         Credit::new(&Limits { produce_credit: 100, control_credit: 50, answer_credit: 100, ..Limits::default() })
@@ -163,10 +222,10 @@ mod tests {
     #[test]
     fn grants_in_arrival_order_even_if_a_later_wish_would_fit() {
         let mut credit = credit();
-        assert_eq!(credit.want(A, Pool::Produce, 80).len(), 1);
-        assert_eq!(credit.want(B, Pool::Produce, 30), []);
-        assert_eq!(credit.want(A, Pool::Produce, 10), []);
-        let granted: Vec<u64> = credit.give_back(A, Pool::Produce, 80).iter().map(|grant| grant.bytes).collect();
+        assert_eq!(credit.want(T0, A, Pool::Produce, 80).len(), 1);
+        assert_eq!(credit.want(T0, B, Pool::Produce, 30), []);
+        assert_eq!(credit.want(T0, A, Pool::Produce, 10), []);
+        let granted: Vec<u64> = credit.give_back(T0, A, Pool::Produce, 80).iter().map(|grant| grant.bytes).collect();
         assert_eq!(granted, [30, 10]);
         credit.invariants();
     }
@@ -174,46 +233,46 @@ mod tests {
     #[test]
     fn a_wish_larger_than_the_pool_is_admitted_alone() {
         let mut credit = credit();
-        credit.want(A, Pool::Produce, 1);
-        assert_eq!(credit.want(B, Pool::Produce, 500), []);
-        assert_eq!(credit.give_back(A, Pool::Produce, 1).len(), 1);
-        assert_eq!(credit.want(A, Pool::Produce, 1), []);
+        credit.want(T0, A, Pool::Produce, 1);
+        assert_eq!(credit.want(T0, B, Pool::Produce, 500), []);
+        assert_eq!(credit.give_back(T0, A, Pool::Produce, 1).len(), 1);
+        assert_eq!(credit.want(T0, A, Pool::Produce, 1), []);
         credit.invariants();
-        assert_eq!(credit.give_back(B, Pool::Produce, 500).len(), 1);
-        credit.give_back(A, Pool::Produce, 1);
+        assert_eq!(credit.give_back(T0, B, Pool::Produce, 500).len(), 1);
+        credit.give_back(T0, A, Pool::Produce, 1);
         assert!(credit.is_whole());
     }
 
     #[test]
     fn answers_that_did_not_leave_are_paid_back_with_their_connection() {
         let mut credit = credit();
-        assert_eq!(credit.want(A, Pool::Answers, 60).len(), 1);
-        assert_eq!(credit.want(B, Pool::Answers, 60), []);
-        assert_eq!(credit.close(A).len(), 1);
-        credit.give_back(B, Pool::Answers, 60);
+        assert_eq!(credit.want(T0, A, Pool::Answers, 60).len(), 1);
+        assert_eq!(credit.want(T0, B, Pool::Answers, 60), []);
+        assert_eq!(credit.close(T0, A).len(), 1);
+        credit.give_back(T0, B, Pool::Answers, 60);
         assert!(credit.is_whole());
     }
 
     #[test]
     fn a_wish_that_can_never_be_granted_dies_with_its_connection_and_holds_nobody_up_after() {
         let mut credit = credit();
-        credit.want(A, Pool::Control, 10);
-        assert_eq!(credit.want(B, Pool::Control, 1_000), []);
-        assert_eq!(credit.want(A, Pool::Control, 10), []);
-        assert_eq!(credit.want(A, Pool::Idle, 1).len(), 1, "idle credit is another purse");
-        assert_eq!(credit.close(B).len(), 1);
-        credit.close(A);
+        credit.want(T0, A, Pool::Control, 10);
+        assert_eq!(credit.want(T0, B, Pool::Control, 1_000), []);
+        assert_eq!(credit.want(T0, A, Pool::Control, 10), []);
+        assert_eq!(credit.want(T0, A, Pool::Idle, 1).len(), 1, "idle credit is another purse");
+        assert_eq!(credit.close(T0, B).len(), 1);
+        credit.close(T0, A);
         assert!(credit.is_whole());
     }
 
     #[test]
     fn a_wish_dies_with_its_connection() {
         let mut credit = credit();
-        credit.want(A, Pool::Control, 50);
-        credit.want(B, Pool::Control, 50);
-        credit.close(B);
-        assert_eq!(credit.give_back(A, Pool::Control, 40), []);
-        credit.close(A);
+        credit.want(T0, A, Pool::Control, 50);
+        credit.want(T0, B, Pool::Control, 50);
+        credit.close(T0, B);
+        assert_eq!(credit.give_back(T0, A, Pool::Control, 40), []);
+        credit.close(T0, A);
         assert!(credit.is_whole());
     }
 }

@@ -76,6 +76,14 @@ impl Got {
             Self::Failed(_) => 0,
         }
     }
+
+    /// What its records will hold in memory when they leave.
+    pub(super) fn cost(&self, copied: u32) -> u64 {
+        match self {
+            Self::Records { records, .. } => records.cost(copied),
+            Self::Failed(_) => 0,
+        }
+    }
 }
 
 /// What one partition of a fetch needs.

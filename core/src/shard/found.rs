@@ -45,23 +45,32 @@ impl Found {
         self.len
     }
 
-    /// The records as they leave, and how much they hold in memory besides their length. Pieces shorter than `copied`
-    /// are copied.
-    pub(super) fn leave(self, copied: u32) -> (Rope, u64) {
-        let is_copied = |piece: &Piece| piece.len < u64::from(copied) || piece.len.saturating_mul(PART) < piece.buffer;
-        let room: usize = self.pieces.iter().filter(|piece| is_copied(piece)).map(|piece| piece.len as usize).sum();
-        let (mut records, mut copies, mut extra) = (Rope::default(), BytesMut::with_capacity(room), 0);
+    /// What they will hold in memory when they leave.
+    pub(super) fn cost(&self, copied: u32) -> u64 {
+        self.pieces.iter().map(|piece| if piece.is_copied(copied) { piece.len } else { piece.buffer }).sum()
+    }
+
+    /// The records as they leave. Pieces shorter than `copied` are copied.
+    pub(super) fn leave(self, copied: u32) -> Rope {
+        let copies = self.pieces.iter().filter(|piece| piece.is_copied(copied));
+        let room: usize = copies.map(|piece| piece.len as usize).sum();
+        let (mut records, mut copies) = (Rope::default(), BytesMut::with_capacity(room));
         for piece in self.pieces {
-            if is_copied(&piece) {
+            if piece.is_copied(copied) {
                 piece.batches.iter().for_each(|batch| copies.extend_from_slice(batch));
             } else {
                 records.push(copies.split().freeze());
-                extra += piece.buffer - piece.len;
                 piece.batches.into_iter().for_each(|batch| records.push(batch));
             }
         }
         records.push(copies.freeze());
-        (records, extra)
+        records
+    }
+}
+
+impl Piece {
+    fn is_copied(&self, copied: u32) -> bool {
+        self.len < u64::from(copied) || self.len.saturating_mul(PART) < self.buffer
     }
 }
 
@@ -91,10 +100,11 @@ mod tests {
             found.push(1_000, batches);
         }
         assert_eq!(found.len(), expected.len() as u64);
-        let (records, extra) = found.leave(100);
+        let cost = found.cost(100);
+        let records = found.leave(100);
         assert_eq!(&records.to_bytes()[..], &expected[..]);
         // The third and the fifth are a quarter of their buffers or more, and long enough.
-        assert_eq!(extra, (1_000 - 409) + (1_000 - 250));
+        assert_eq!(cost, 90 + 200 + 1_000 + 249 + 1_000);
         let own = |piece: &Bytes| buffers.iter().any(|buffer| buffer.as_ptr_range().contains(&piece.as_ptr()));
         let sliced: Vec<usize> = records.pieces().iter().filter(|piece| own(piece)).map(Bytes::len).collect();
         assert_eq!(sliced, [300, 9, 100, 250]);
@@ -106,13 +116,14 @@ mod tests {
         let buffer = Bytes::from(vec![1; 1_000]);
         let mut small = Found::default();
         small.push(1_000, vec![buffer.slice(..10)]);
-        let (copy, extra) = small.leave(11);
+        let cost = small.cost(11);
+        let copy = small.leave(11);
         drop(buffer.slice(..));
-        assert_eq!((copy.len(), extra), (10, 0));
+        assert_eq!((copy.len(), cost), (10, 10));
         assert!(buffer.is_unique(), "the answer pins nothing");
         let mut whole = Found::default();
         whole.push(1_000, vec![buffer]);
-        assert_eq!(whole.leave(100).1, 0);
-        assert_eq!(Found::default().leave(100).0.len(), 0);
+        assert_eq!(whole.cost(100), 1_000);
+        assert_eq!(Found::default().leave(100).len(), 0);
     }
 }

@@ -41,10 +41,12 @@ pub enum Pool {
     LargeProduce,
     /// For all others.
     Control,
-    /// For records on their way out. Taken by the shard when a fetch has found them; the session gives back
+    /// For records on their way out. Taken by the shard before an answer is made of them; the session gives back
     /// [`session::Answer::Paid`](crate::session::Answer::Paid) when it has left, and what is out when a connection ends
     /// is free again with [`Mail::Closed`].
     Answers,
+    /// The same for other answers that may be large, however short their requests.
+    ControlAnswers,
 }
 
 /// What others tell the shard.

@@ -38,14 +38,14 @@ pub use mail::{Effect, Input, Mail, Pool};
 
 use crate::data_object::ObjectReader;
 use crate::id::{ConnId, CutNumber, NodeEpoch, NodeId, StreamId};
-use crate::kafka::{Request, RequestBody};
+use crate::kafka::{Request, RequestBody, encode};
 use crate::limits::Limits;
 use crate::log_cache::LogCache;
 use crate::machine::{Deadline, Effects, Machine, Now, OpIds, Rng, Rope};
 use crate::mail::Mail as To;
 use crate::metadata::{Command, Image};
 use crate::node::{self, Asker};
-use crate::session::{self, Answer, Numbered};
+use crate::session::{self, Answer, Fee, Numbered};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use api::{ProduceOutcome, Produced};
@@ -53,6 +53,8 @@ use appends::Appends;
 use credit::{Credit, Grant};
 use fetches::{Fetch, Fetches};
 use joins::{Asked, Joins};
+use kafka_protocol::messages::MetadataRequest;
+use kafka_protocol::protocol::Encodable;
 use partition::Partition;
 use topics::{TopicRequest, Topics};
 
@@ -88,13 +90,13 @@ struct Me {
     epoch: NodeEpoch,
 }
 
-/// What waits for credit for answers.
+/// What waits for credit for answers. None of it is an answer yet: one that is made is in memory already.
 #[derive(Debug)]
 enum Unpaid {
-    /// Records that were found, to leave.
-    Answer(Asked, Rope),
-    /// A fetch that has to read objects.
+    /// A fetch that has found records, or has to read objects.
     Fetch(Fetch),
+    /// A request whose answer may be large.
+    Metadata(Asked, MetadataRequest),
 }
 
 /// Whether records are taken.
@@ -180,16 +182,16 @@ impl Shard {
         match mail {
             Mail::Opened(conn) => {
                 let idle = u64::from(self.limits.idle_credit);
-                let grants = self.credit.want(conn, Pool::Idle, idle);
+                let grants = self.credit.want(now.mono, conn, Pool::Idle, idle);
                 self.take_grants(now, grants, out);
             }
             Mail::Request(conn, numbered) => self.handle_request(now, conn, numbered, out),
             Mail::CreditWanted(conn, pool, bytes) => {
-                let grants = self.credit.want(conn, pool, bytes);
+                let grants = self.credit.want(now.mono, conn, pool, bytes);
                 self.take_grants(now, grants, out);
             }
             Mail::CreditBack(conn, pool, bytes) => {
-                let grants = self.credit.give_back(conn, pool, bytes);
+                let grants = self.credit.give_back(now.mono, conn, pool, bytes);
                 self.take_grants(now, grants, out);
             }
             Mail::Closed(conn) => {
@@ -198,7 +200,7 @@ impl Shard {
                 }
                 self.forget_appends(conn, out);
                 self.unpaid.remove(&conn);
-                let grants = self.credit.close(conn);
+                let grants = self.credit.close(now.mono, conn);
                 self.take_grants(now, grants, out);
             }
             Mail::Granted(bytes) => {
@@ -216,7 +218,7 @@ impl Shard {
             }
             Mail::Answered(tag, answer) => {
                 if let Some(complete) = self.topics.answered(tag, &answer) {
-                    self.answer_topics(complete, out);
+                    self.answer_topics(now, complete, out);
                 }
             }
             Mail::Drain => self.drain(out),
@@ -239,9 +241,10 @@ impl Shard {
         }
     }
 
-    fn answer_topics(&mut self, ((asked, request), outcomes): topics::Complete, out: &mut Effects<Effect>) {
+    fn answer_topics(&mut self, now: Now, complete: topics::Complete, out: &mut Effects<Effect>) {
+        let ((asked, request), outcomes) = complete;
         match request {
-            TopicRequest::Metadata(request) => self.answer_metadata(asked, &request, out),
+            TopicRequest::Metadata(request) => self.answer_metadata(now, asked, request, out),
             TopicRequest::Create(request) => self.answer_create_topics(asked, &request, outcomes, out),
             TopicRequest::Grow(request) => self.answer_create_partitions(asked, &request, outcomes, out),
             TopicRequest::Trim(request) => self.answer_delete_records(asked, &request, outcomes, out),
@@ -276,6 +279,7 @@ impl Machine for Shard {
             self.topics.deadline(),
             self.fetches.deadline(),
             self.reader.deadline(),
+            self.credit.deadline(),
             self.cut_deadline(),
         ])
     }
@@ -303,46 +307,50 @@ impl Machine for Shard {
 impl Shard {
     fn handle_tick(&mut self, now: Now, out: &mut Effects<Effect>) {
         for complete in self.topics.expire(now.mono) {
-            self.answer_topics(complete, out);
+            self.answer_topics(now, complete, out);
         }
         self.expire_fetches(now, out);
         self.tick_reader(now, out);
+        self.hurry(now, out);
         self.cut_by_age(now, out);
     }
 
-    fn answer(&self, asked: Asked, response: &impl kafka_protocol::protocol::Encodable, out: &mut Effects<Effect>) {
-        let body = crate::kafka::encode(asked.version, response).expect("handlers fill only what the version has");
-        self.send_answer(asked, Answer::Body(body), out);
+    fn answer(&self, asked: Asked, response: &impl Encodable, out: &mut Effects<Effect>) {
+        self.send_answer(asked, Answer::Body(encoded(asked.version, response)), out);
     }
 
-    /// Answers with records that hold so many bytes, once there is credit for them.
-    fn answer_paid(&mut self, now: Now, asked: Asked, (body, bytes): (Rope, u64), out: &mut Effects<Effect>) {
-        self.want_answer_credit(now, asked.conn, bytes, Unpaid::Answer(asked, body), out);
-    }
-
-    fn want_answer_credit(&mut self, now: Now, conn: ConnId, bytes: u64, unpaid: Unpaid, out: &mut Effects<Effect>) {
+    fn want_answer_credit(&mut self, now: Now, conn: ConnId, fee: Fee, unpaid: Unpaid, out: &mut Effects<Effect>) {
         let other = self.unpaid.insert(conn, unpaid);
-        assert!(other.is_none(), "a connection's fetch starts when the answer before has left");
-        let grants = self.credit.want(conn, Pool::Answers, bytes);
+        assert!(other.is_none(), "a request whose answer may be large starts when the answer before has left");
+        let grants = self.credit.want(now.mono, conn, fee.pool, fee.bytes);
         self.take_grants(now, grants, out);
     }
 
     fn give_back_answer_credit(&mut self, now: Now, conn: ConnId, bytes: u64, out: &mut Effects<Effect>) {
         if bytes > 0 {
-            let grants = self.credit.give_back(conn, Pool::Answers, bytes);
+            let grants = self.credit.give_back(now.mono, conn, Pool::Answers, bytes);
             self.take_grants(now, grants, out);
+        }
+    }
+
+    fn hurry(&mut self, now: Now, out: &mut Effects<Effect>) {
+        for conn in self.credit.crowded(now.mono) {
+            out.push(to(To::Session(conn, session::Mail::Hurry)));
         }
     }
 
     fn take_grants(&mut self, now: Now, grants: Vec<Grant>, out: &mut Effects<Effect>) {
         for Grant { conn, pool, bytes } in grants {
-            if pool != Pool::Answers {
+            if !matches!(pool, Pool::Answers | Pool::ControlAnswers) {
                 out.push(to(To::Session(conn, session::Mail::Credit(pool, bytes))));
                 continue;
             }
             match self.unpaid.remove(&conn).expect("credit for an answer is wanted by one that waits") {
-                Unpaid::Answer(asked, body) => self.send_answer(asked, Answer::Paid(body, bytes), out),
                 Unpaid::Fetch(fetch) => self.try_fetch(now, Fetch { held: bytes, ..fetch }, out),
+                Unpaid::Metadata(asked, request) => {
+                    let body = self.metadata(asked.version, &request);
+                    self.send_answer(asked, Answer::Paid(body, Fee { pool, bytes }), out);
+                }
             }
         }
     }
@@ -350,6 +358,10 @@ impl Shard {
     fn send_answer(&self, asked: Asked, answer: Answer, out: &mut Effects<Effect>) {
         out.push(to(To::Session(asked.conn, session::Mail::Answer { to: asked.number, answer })));
     }
+}
+
+fn encoded(version: i16, response: &impl Encodable) -> Rope {
+    encode(version, response).expect("handlers fill only what the version has")
 }
 
 fn to(mail: To) -> Effect {

@@ -4,7 +4,7 @@ use super::joins::{Asked, Begun, Joins, Part};
 use super::{Effect, Shard};
 use crate::id::{Offset, StreamId, TopicId};
 use crate::kafka::ErrorCode;
-use crate::machine::{Deadline, Effects, Instant};
+use crate::machine::{Deadline, Effects, Instant, Now};
 use crate::metadata::{Answer, Command, NewTopic, Refusal};
 use crate::node::Asker;
 use alloc::borrow::Cow;
@@ -57,6 +57,7 @@ impl Shard {
     /// Begins a request with a step for each of its topics. It is answered when all of them are known, or at `due`.
     pub(super) fn begin_topics(
         &mut self,
+        now: Now,
         asked: Asked,
         request: TopicRequest,
         steps: Vec<TopicStep>,
@@ -65,7 +66,7 @@ impl Shard {
     ) {
         let known = |step: &TopicStep| if let TopicStep::Known(outcome) = step { Some(outcome.clone()) } else { None };
         match self.topics.begin(asked, request, steps.iter().map(known).collect(), due) {
-            Begun::Complete(complete) => self.answer_topics(complete, out),
+            Begun::Complete(complete) => self.answer_topics(now, complete, out),
             Begun::Open(join) => {
                 for (index, step) in steps.into_iter().enumerate() {
                     if let TopicStep::Command(command, success) = step {

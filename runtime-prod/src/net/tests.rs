@@ -64,7 +64,9 @@ impl Machine for Echo {
                 out.push(Effect::Mail(Mail::Shard(shard::Mail::CreditBack(self.conn, pool, bytes))));
             }
             Input::Mail(session::Mail::Credit(..)) => out.push(Effect::Resume),
-            Input::Mail(session::Mail::Halt) => out.push(Effect::Close("the broker stops".into())),
+            Input::Mail(session::Mail::Halt | session::Mail::Hurry) => {
+                out.push(Effect::Close("the broker stops".into()))
+            }
             Input::Mail(session::Mail::Answer { .. }) => self.send(&b"answer"[..], out),
             Input::Tick => {
                 self.due = None;

@@ -385,6 +385,42 @@ def large_produces_announced_and_never_sent(broker):
     announce(broker, PRODUCE, 5)
 
 
+def many_produces_that_stop_half_way(broker):
+    """They hold all that requests of their size may take, until others have waited for it a while."""
+    clients = []
+    for _ in range(40):
+        client = connect(broker)
+        client.sendall(struct.pack(">ihhi", 8 * MIB, PRODUCE, 3, 1) + bytes(1000))
+        clients.append(client)
+    with Client(broker.port, timeout=4 * PATIENCE) as client:
+        client.produce(TOPIC, 0, batch([bytes(500_000)]))
+    for client in clients:
+        client.close()
+
+
+def metadata_that_nobody_reads(broker):
+    """A short request whose answer is large, from many."""
+    for n in range(4):
+        create_topic(broker, f"wide-{n}", 5_000)
+    before = broker.memory()
+    clients = []
+    for _ in range(200):
+        client = connect(broker)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.sendall(frame(METADATA, 1, struct.pack(">i", -1)))
+        clients.append(client)
+    time.sleep(PATIENCE)
+    most = broker.memory("VmHWM")
+    print(f"  memory: {before / MIB:.0f} MiB before, at most {most / MIB:.0f} MiB with 200 times all topics")
+    begun = time.monotonic()
+    with Client(broker.port, timeout=4 * PATIENCE) as client:
+        check(len(client.metadata()[1]) >= 4, "somebody who reads is answered")
+    print(f"  a reader gets them in {time.monotonic() - begun:.2f} s")
+    for client in clients:
+        client.close()
+    check(most < MOST_MEMORY, f"the broker used {most >> 20} MiB")
+
+
 def large_fetches_announced_and_never_sent(broker):
     announce(broker, FETCH, 5)
 
@@ -464,7 +500,7 @@ ATTACKS = [api_versions_of_the_future, lengths_that_are_no_frame, counts_that_no
            cut_off_requests, one_byte_at_a_time, connections_opened_and_dropped, produces_without_reading_answers,
            many_topics_by_metadata, answers_that_nobody_reads,
            large_produces_announced_and_never_sent, one_large_request_of_an_api_with_small_ones,
-           large_fetches_announced_and_never_sent]
+           large_fetches_announced_and_never_sent, many_produces_that_stop_half_way, metadata_that_nobody_reads]
 
 
 def what_was_written_is_there_after_all_that(broker):

@@ -3,6 +3,7 @@
 use super::campaign::seed_of_commit;
 use crate::plan::Profile;
 use std::collections::VecDeque;
+use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::str::FromStr;
 use std::time::Duration;
@@ -57,6 +58,11 @@ impl Args {
         value.parse().map(Some).map_err(|_| UsageError(format!("'{value}' is no value for {option}")))
     }
 
+    /// `--jobs J`: how many threads.
+    pub(super) fn jobs(&mut self) -> Result<Option<usize>, UsageError> {
+        Ok(self.value::<NonZeroUsize>("--jobs")?.map(NonZeroUsize::get))
+    }
+
     pub(super) fn profile(&mut self) -> Result<Profile, UsageError> {
         let Some(name) = self.value::<String>("--profile")? else { return Ok(Profile::default()) };
         Profile::parse(&name).ok_or_else(|| UsageError(format!("there is no profile '{name}'")))
@@ -107,7 +113,7 @@ fn not_empty(text: &str, seeds: Range<u64>) -> Result<Range<u64>, UsageError> {
     Ok(seeds)
 }
 
-/// A span of time: `90s`, `20m`, `8h`.
+/// A span of time, not none at all: `90s`, `20m`, `8h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Period(pub(super) Duration);
 
@@ -123,7 +129,11 @@ impl FromStr for Period {
             _ => return Err(()),
         };
         let number: u64 = number.parse().map_err(drop)?;
-        number.checked_mul(seconds).map(|seconds| Self(Duration::from_secs(seconds))).ok_or(())
+        number
+            .checked_mul(seconds)
+            .filter(|seconds| *seconds > 0)
+            .map(|seconds| Self(Duration::from_secs(seconds)))
+            .ok_or(())
     }
 }
 
@@ -148,9 +158,18 @@ mod tests {
         assert_eq!(seeds("--for 2m").ok(), Some(0..u64::MAX));
         assert_eq!(seeds("--seeds-from 47b495b --seeds 3").ok(), Some(from..from + 3));
         assert_eq!(seeds("--seeds-from 47b495b --for 8h").ok(), Some(from..u64::MAX));
-        for wrong in ["", "--seeds-from 47b495b", "--seeds-from 47b495b --seeds 3..4", "--seeds 4..4", "--for 2"] {
+        for wrong in
+            ["", "--seeds-from 47b495b", "--seeds-from 47b495b --seeds 3..4", "--seeds 4..4", "--for 2", "--for 0s"]
+        {
             assert!(seeds(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn somebody_has_to_do_the_work() {
+        assert_eq!(args("--jobs 3").jobs().ok(), Some(Some(3)));
+        assert_eq!(args("").jobs().ok(), Some(None));
+        assert!(args("--jobs 0").jobs().is_err());
     }
 
     #[test]

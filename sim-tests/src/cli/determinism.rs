@@ -62,7 +62,7 @@ pub(super) fn main(mut args: Args) -> Result<ExitCode, UsageError> {
 pub(super) fn print_hashes(mut args: Args) -> Result<ExitCode, UsageError> {
     let seeds = args.seeds()?;
     let profile = args.profile()?;
-    let jobs = args.value("--jobs")?.unwrap_or(2).max(1);
+    let jobs = args.jobs()?.unwrap_or(2);
     let is_long = args.flag("--log");
     args.end()?;
     let mut out = io::BufWriter::new(io::stdout().lock());

@@ -16,6 +16,8 @@ pub(super) enum Verdict {
     Unsaved,
     /// A plant was not found as it should be.
     Missed,
+    /// A plan that no broker can run: its limits don't fit together.
+    Unfit,
     /// Something that must happen did not.
     Liveness,
     /// A machine, the world or the command itself panicked.
@@ -33,6 +35,7 @@ impl Verdict {
             Failure::PANIC => Self::Crash,
             // A run that stands still, turns in circles or takes too long fails as `liveness`, too.
             "liveness" | "quiescence" => Self::Liveness,
+            "plan-fits" => Self::Unfit,
             _ => Self::Safety,
         }
     }
@@ -45,6 +48,7 @@ impl Verdict {
             Self::Unreached => "unreached",
             Self::Unsaved => "unsaved",
             Self::Missed => "missed",
+            Self::Unfit => "unfit",
             Self::Liveness => "liveness",
             Self::Crash => "crash",
             Self::Different => "determinism",
@@ -60,6 +64,7 @@ impl Verdict {
             Self::Unreached,
             Self::Unsaved,
             Self::Missed,
+            Self::Unfit,
             Self::Liveness,
             Self::Crash,
             Self::Different,
@@ -68,11 +73,12 @@ impl Verdict {
         all.into_iter().find(|verdict| verdict.name() == name)
     }
 
-    /// The exit code. 2 is wrong usage.
+    /// The exit code.
     pub(super) fn code(self) -> ExitCode {
         ExitCode::from(match self {
             Self::Passed => 0,
             Self::Safety => 1,
+            Self::Unfit => 2,
             Self::Different => 3,
             Self::Liveness => 4,
             Self::Crash => 5,
@@ -103,6 +109,7 @@ mod tests {
         let of = |invariant| Verdict::of(&failure(invariant));
         assert_eq!(of("no-panic"), Verdict::Crash);
         assert_eq!([of("liveness"), of("quiescence")], [Verdict::Liveness; 2]);
+        assert_eq!(of("plan-fits"), Verdict::Unfit);
         assert_eq!(of("lost-write"), Verdict::Safety);
     }
 

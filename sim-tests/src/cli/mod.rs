@@ -78,7 +78,7 @@ PROFILES
 EXIT CODES
   0 all passed
   1 safety: something happened that must not
-  2 wrong usage
+  2 wrong usage, or a plan whose limits no broker accepts
   3 determinism: two runs of one seed differ
   4 liveness: something that must happen did not, or nothing did any more, or a limit was reached
   5 crash: a machine or the simulator panicked
@@ -86,7 +86,7 @@ EXIT CODES
   7 results could not be saved
   8 a plant was not found, not by its invariant, or does not apply
   130 ended by SIGINT or SIGTERM before its last seed; nothing had failed
-  Of several the worst is told: 1, then 3, 5, 4, 8, 7, 6, 130.
+  Of several the worst is told: 1, then 3, 5, 4, 2, 8, 7, 6, 130.
 ";
 
 /// Runs the command. Returns its exit code: also after a panic of its own, which is not taken for a failed seed.

@@ -21,7 +21,7 @@ pub(super) fn main(mut args: Args) -> Result<ExitCode, UsageError> {
     let profile = args.profile()?;
     let Period(time) = args.value("--for")?.unwrap_or(USUAL);
     let default_jobs = std::thread::available_parallelism().map_or(1, usize::from);
-    let jobs = args.value("--jobs")?.unwrap_or(default_jobs).max(1);
+    let jobs = args.jobs()?.unwrap_or(default_jobs);
     let out: Option<PathBuf> = args.value("--out")?;
     let what = args.peek().unwrap_or_default().to_owned();
     let given = plan(&mut args, profile)?.to_general();

@@ -19,6 +19,7 @@ use shard::Pool;
 use world::World;
 
 const PATIENCE: Duration = Duration::from_secs(60);
+const HURRY: Duration = Duration::from_secs(5);
 
 fn client(correlation: i32) -> Client {
     Client { correlation, id: Some("test") }
@@ -328,13 +329,13 @@ fn progress_and_our_own_pauses_extend_the_deadline() {
 }
 
 #[test]
-fn an_unread_answer_has_a_deadline_for_each_mib() {
+fn an_unread_answer_has_a_deadline_for_each_part() {
     let mut world = World::new();
     world.hold_sends = true;
     world.receive(&fetch(1));
     world.pass(Duration::from_secs(1000));
     assert_eq!(world.session.deadline(), None, "a fetch may wait for records");
-    world.answer(0, Answer::Body(Rope::from(vec![5; 5 << 19])));
+    world.answer(0, Answer::Body(Rope::from(vec![5; 5 << 16])));
     assert_eq!(world.unsent(), 3, "it leaves in parts");
     for _ in 0..2 {
         world.pass(Duration::from_secs(50));
@@ -343,6 +344,53 @@ fn an_unread_answer_has_a_deadline_for_each_mib() {
     }
     world.pass(Duration::from_secs(61));
     assert_eq!(world.why.as_deref(), Some("unread answer: the client does not go on"));
+    world.close();
+    world.assert_settled();
+}
+
+#[test]
+fn a_client_that_is_hurried_must_go_on_with_a_request() {
+    let large = produce(1, 3 << 20);
+    let mut world = World::new();
+    world.receive(&large[..4]);
+    world.hurry();
+    world.pass(HURRY);
+    world.hurry();
+    assert_eq!(world.why, None, "nothing is paid for yet");
+    let mut sent = 4;
+    for _ in 0..5 {
+        world.receive(&large[sent..sent + (64 << 10)]);
+        sent += 64 << 10;
+        world.pass(HURRY - Duration::from_millis(1));
+        world.hurry();
+        assert_eq!(world.why, None, "it goes on");
+    }
+    world.receive(&large[sent..sent + 1_000]);
+    world.pass(Duration::from_millis(1));
+    assert_eq!(world.why, None, "nobody waits for what it holds");
+    world.hurry();
+    assert!(world.why.as_deref().is_some_and(|why| why.contains("others wait")), "{:?}", world.why);
+    world.close();
+    world.assert_settled();
+}
+
+#[test]
+fn a_client_that_is_hurried_must_read_its_answer() {
+    let mut world = World::new();
+    world.hold_sends = true;
+    world.receive(&fetch(1));
+    world.pass(10 * HURRY);
+    world.hurry();
+    assert_eq!(world.why, None, "the broker is to answer");
+    world.answer(0, Answer::Body(Rope::from(vec![5; 5 << 16])));
+    world.pass(HURRY - Duration::from_millis(1));
+    world.release_send();
+    world.pass(HURRY - Duration::from_millis(1));
+    world.hurry();
+    assert_eq!(world.why, None, "it goes on");
+    world.pass(Duration::from_millis(1));
+    world.hurry();
+    assert!(world.why.as_deref().is_some_and(|why| why.contains("others wait")), "{:?}", world.why);
     world.close();
     world.assert_settled();
 }

@@ -10,7 +10,7 @@ pub(super) const IDLE: u64 = 1000;
 const CONN: ConnId = ConnId(5);
 
 pub(super) fn limits() -> Limits {
-    Limits { request: 8 << 20, stalled_connection: PATIENCE, ..Limits::default() }
+    Limits { request: 8 << 20, stalled_connection: PATIENCE, crowded_patience: HURRY, ..Limits::default() }
 }
 
 pub(super) struct World {
@@ -84,6 +84,11 @@ impl World {
         assert!(!core::mem::replace(&mut self.answered[at], true));
         let to = self.requests[at].number;
         self.input(Input::Mail(Mail::Answer { to, answer }));
+    }
+
+    /// Others wait for what it holds.
+    pub(super) fn hurry(&mut self) {
+        self.input(Input::Mail(Mail::Hurry));
     }
 
     pub(super) fn answer_all(&mut self, text: &'static str) {

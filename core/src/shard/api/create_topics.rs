@@ -34,7 +34,7 @@ impl Shard {
         });
         let steps = steps.collect();
         let due = now.mono.after(millis(request.timeout_ms));
-        self.begin_topics(asked, TopicRequest::Create(request), steps, due, out);
+        self.begin_topics(now, asked, TopicRequest::Create(request), steps, due, out);
     }
 
     pub(in crate::shard) fn answer_create_topics(

@@ -36,7 +36,7 @@ impl Shard {
         });
         let steps = steps.collect();
         let due = now.mono.after(millis(request.timeout_ms));
-        self.begin_topics(asked, TopicRequest::Delete(request, ids), steps, due, out);
+        self.begin_topics(now, asked, TopicRequest::Delete(request, ids), steps, due, out);
     }
 
     pub(in crate::shard) fn answer_delete_topics(

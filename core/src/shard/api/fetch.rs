@@ -4,12 +4,12 @@ use super::millis;
 use crate::data_object::{Outcome, Read, ReadError, ReadId, key};
 use crate::id::{Offset, StreamId, TopicId};
 use crate::kafka::{ErrorCode, FetchAnswer, FetchedPartition, FetchedTopic};
-use crate::machine::{Effects, Mark, Now, OpId, sometimes};
-use crate::session::Answer;
+use crate::machine::{Effects, Mark, Now, OpId, Rope, sometimes};
+use crate::session::{Answer, Fee};
 use crate::shard::fetches::{Ended, Fetch, Got, Step, WantedPartition, WantedTopic};
 use crate::shard::found::Found;
 use crate::shard::joins::Asked;
-use crate::shard::{Effect, Shard, Unpaid};
+use crate::shard::{Effect, Pool, Shard, Unpaid};
 use crate::store::StoreResult;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
@@ -121,7 +121,7 @@ impl Shard {
         let enough = fetch.min_bytes.min(fetch.allowed);
         let has_come = fetch.missing == Some(0) && found > 0;
         if found >= enough || has_come || failed || fetch.due <= now.mono || got.is_empty() {
-            self.answer_fetched(now, &fetch, got, out);
+            self.answer_fetched(now, fetch, got, out);
         } else {
             fetch.missing = Some(enough - found);
             let held = core::mem::take(&mut fetch.held);
@@ -156,7 +156,7 @@ impl Shard {
         if fetch.held == 0 {
             let bytes = fetch.allowed + u64::from(self.limits.batch) + fetch.overhead();
             let conn = fetch.asked.conn;
-            return self.want_answer_credit(now, conn, bytes, Unpaid::Fetch(fetch), out);
+            return self.want_answer_credit(now, conn, answer_fee(bytes), Unpaid::Fetch(fetch), out);
         }
         let mut outcome = Outcome::default();
         let reads: Vec<Read> = steps
@@ -220,11 +220,11 @@ impl Shard {
                 self.report_failed_read(finished.id, error);
             }
             match self.fetches.finish(finished.id, finished.result) {
-                Some(Ended::Complete(fetch, got)) => self.answer_fetched(now, &fetch, got, out),
+                Some(Ended::Complete(fetch, got)) => self.answer_fetched(now, fetch, got, out),
                 Some(Ended::Again(fetch)) if fetch.restarts <= RESTARTS => self.try_fetch(now, fetch, out),
                 Some(Ended::Again(fetch)) => {
                     let got = fetch.partitions().map(|_| Got::Failed(ErrorCode::KafkaStorageError)).collect();
-                    self.answer_fetched(now, &fetch, got, out);
+                    self.answer_fetched(now, fetch, got, out);
                 }
                 None => {}
             }
@@ -250,29 +250,29 @@ impl Shard {
         );
     }
 
-    fn answer_fetched(&mut self, now: Now, fetch: &Fetch, mut got: Vec<Got>, out: &mut Effects<Effect>) {
+    fn answer_fetched(&mut self, now: Now, mut fetch: Fetch, mut got: Vec<Got>, out: &mut Effects<Effect>) {
         drop_what_does_not_fit(&mut got, fetch.allowed);
-        let (mut got, mut extra) = (got.into_iter(), 0);
         let copied = self.limits.copied_records;
-        let mut fetched = |wanted: &WantedPartition, got: Got| fetched(wanted, got, copied, &mut extra);
-        let topics = fetch.topics.iter().map(|topic| FetchedTopic {
-            name: topic.name.clone(),
-            id: topic.id,
-            partitions: topic.partitions.iter().zip(got.by_ref()).map(|(wanted, got)| fetched(wanted, got)).collect(),
-        });
-        let answer = FetchAnswer { topics: topics.collect(), ..FetchAnswer::default() };
-        let body = answer.encode(fetch.asked.version).expect("names come from a request of the same version");
-        let bytes = body.len() as u64 + extra;
-        match fetch.held.checked_sub(bytes) {
-            Some(surplus) if fetch.held > 0 => {
-                self.send_answer(fetch.asked, Answer::Paid(body, bytes), out);
-                self.give_back_answer_credit(now, fetch.asked.conn, surplus, out);
+        let cost = fetch.overhead() + got.iter().map(|got| got.cost(copied)).sum::<u64>();
+        let conn = fetch.asked.conn;
+        let answer = if fetch.held >= cost {
+            self.give_back_answer_credit(now, conn, fetch.held - cost, out);
+            Answer::Paid(body(&fetch, got, copied), answer_fee(cost))
+        } else {
+            self.give_back_answer_credit(now, conn, fetch.held, out);
+            if cost <= u64::from(self.limits.idle_credit) {
+                Answer::Body(body(&fetch, got, copied))
+            } else if self.credit.take(conn, Pool::Answers, cost) {
+                Answer::Paid(body(&fetch, got, copied), answer_fee(cost))
+            } else {
+                // What was found is let go of, and found again when there is credit for as much.
+                sometimes!(Mark::FetchUnpaid);
+                fetch.allowed = got.iter().map(Got::bytes).sum::<u64>().max(u64::from(self.limits.batch));
+                fetch.held = 0;
+                return self.want_answer_credit(now, conn, answer_fee(cost), Unpaid::Fetch(fetch), out);
             }
-            _ => {
-                self.give_back_answer_credit(now, fetch.asked.conn, fetch.held, out);
-                self.answer_paid(now, fetch.asked, (body, bytes), out);
-            }
-        }
+        };
+        self.send_answer(fetch.asked, answer, out);
     }
 
     fn wanted_topic(&self, version: i16, topic: &FetchTopic) -> WantedTopic {
@@ -322,23 +322,40 @@ fn refuse_repeated(topics: &mut [WantedTopic]) {
     }
 }
 
-/// One partition of the answer. Adds to `extra` what its records hold besides their length.
-fn fetched(wanted: &WantedPartition, got: Got, copied: u32, extra: &mut u64) -> FetchedPartition {
+/// The body of the answer.
+fn body(fetch: &Fetch, got: Vec<Got>, copied: u32) -> Rope {
+    let mut got = got.into_iter();
+    let topics = fetch.topics.iter().map(|topic| FetchedTopic {
+        name: topic.name.clone(),
+        id: topic.id,
+        partitions: topic
+            .partitions
+            .iter()
+            .zip(got.by_ref())
+            .map(|(wanted, got)| fetched(wanted, got, copied))
+            .collect(),
+    });
+    let answer = FetchAnswer { topics: topics.collect(), ..FetchAnswer::default() };
+    answer.encode(fetch.asked.version).expect("names come from a request of the same version")
+}
+
+/// One partition of the answer.
+fn fetched(wanted: &WantedPartition, got: Got, copied: u32) -> FetchedPartition {
     match got {
-        Got::Records { high_watermark, start, records } => {
-            let (records, more) = records.leave(copied);
-            *extra += more;
-            FetchedPartition {
-                index: wanted.index,
-                high_watermark: Some(high_watermark),
-                last_stable_offset: Some(high_watermark),
-                log_start_offset: Some(start),
-                records,
-                ..FetchedPartition::default()
-            }
-        }
+        Got::Records { high_watermark, start, records } => FetchedPartition {
+            index: wanted.index,
+            high_watermark: Some(high_watermark),
+            last_stable_offset: Some(high_watermark),
+            log_start_offset: Some(start),
+            records: records.leave(copied),
+            ..FetchedPartition::default()
+        },
         Got::Failed(code) => FetchedPartition { index: wanted.index, error: Some(code), ..FetchedPartition::default() },
     }
+}
+
+fn answer_fee(bytes: u64) -> Fee {
+    Fee { pool: Pool::Answers, bytes }
 }
 
 fn bytes(wanted: i32) -> u64 {

@@ -4,11 +4,12 @@ use super::create_topics::create;
 use super::{broker_id, kafka_id, str_bytes};
 use crate::id::{PartitionIndex, TopicId};
 use crate::kafka::ErrorCode;
-use crate::machine::{Effects, Now};
+use crate::machine::{Effects, Now, Rope};
 use crate::metadata::{Image, NewTopic, StreamState, TopicImage, TopicName};
+use crate::session::{Answer, Fee};
 use crate::shard::joins::Asked;
 use crate::shard::topics::{TopicOutcome, TopicRequest, TopicStep};
-use crate::shard::{Effect, Shard};
+use crate::shard::{Effect, Pool, Shard, Unpaid, encoded};
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec;
@@ -22,6 +23,10 @@ use kafka_protocol::messages::{MetadataRequest, MetadataResponse};
 
 /// How long a client waits for topics that its request creates.
 const CREATION: Duration = Duration::from_secs(30);
+
+/// Topics that one request creates by asking for them, so that others wait for no more than these. For the rest the
+/// client hears that they don't exist, as it would from Kafka while they are being created, and asks again.
+const MOST_CREATED: usize = 500;
 
 /// Partitions of a topic that nobody created by name.
 const DEFAULT_PARTITIONS: u32 = 1;
@@ -37,21 +42,37 @@ impl Shard {
         deduplicate(&mut request);
         // Before version 4 there was no such field, and every request for a topic created it.
         let may_create = request.allow_auto_topic_creation || asked.version < 4;
+        let mut left = if may_create { MOST_CREATED } else { 0 };
         let steps = request.topics.iter().flatten().map(|topic| {
-            let missing = may_create.then(|| self.missing_topic(topic)).flatten();
+            let missing = (left > 0).then(|| self.missing_topic(topic)).flatten();
+            left -= usize::from(missing.is_some());
             missing.map_or(TopicStep::Known(TopicOutcome::Done), create)
         });
         let steps = steps.collect();
         let due = now.mono.after(CREATION);
-        self.begin_topics(asked, TopicRequest::Metadata(request), steps, due, out);
+        self.begin_topics(now, asked, TopicRequest::Metadata(request), steps, due, out);
     }
 
+    /// Answers, after paying for the answer unless that is small.
     pub(in crate::shard) fn answer_metadata(
         &mut self,
+        now: Now,
         asked: Asked,
-        request: &MetadataRequest,
+        request: MetadataRequest,
         out: &mut Effects<Effect>,
     ) {
+        let image = self.image.as_ref().expect("requests come after the image");
+        let bytes = size(image, asked.version, &request);
+        if bytes <= u64::from(self.limits.idle_credit) {
+            let body = self.metadata(asked.version, &request);
+            return self.send_answer(asked, Answer::Body(body), out);
+        }
+        let fee = Fee { pool: Pool::ControlAnswers, bytes };
+        self.want_answer_credit(now, asked.conn, fee, Unpaid::Metadata(asked, request), out);
+    }
+
+    /// The answer's body.
+    pub(in crate::shard) fn metadata(&self, version: i16, request: &MetadataRequest) -> Rope {
         let image = self.image.as_ref().expect("requests come after the image");
         let brokers = image.nodes.iter().map(|(id, node)| {
             MetadataResponseBroker::default()
@@ -59,12 +80,9 @@ impl Shard {
                 .with_host(str_bytes(&node.host))
                 .with_port(i32::from(node.port))
         });
-        let topics: Vec<MetadataResponseTopic> = match &request.topics {
-            // In version 0 an empty list meant all topics; since version 1 it means none, and null means all.
-            Some(named) if asked.version > 0 || !named.is_empty() => {
-                named.iter().map(|topic| requested(image, topic)).collect()
-            }
-            _ => image.topics.iter().map(|(id, topic)| known(image, *id, topic)).collect(),
+        let topics: Vec<MetadataResponseTopic> = match named(version, request) {
+            Some(named) => named.iter().map(|topic| requested(image, topic)).collect(),
+            None => image.topics.iter().map(|(id, topic)| known(image, *id, topic)).collect(),
         };
         let me = self.me.map_or(broker_id(crate::id::NodeId(0)), |me| broker_id(me.node));
         let response = MetadataResponse::default()
@@ -72,7 +90,7 @@ impl Shard {
             .with_cluster_id(Some(str_bytes(&format!("{}", image.cluster))))
             .with_controller_id(me)
             .with_topics(topics);
-        self.answer(asked, &response, out);
+        encoded(version, &response)
     }
 
     /// The topic to create for this line of a request, if it names one that is missing and may exist.
@@ -94,21 +112,45 @@ fn deduplicate(request: &mut MetadataRequest) {
     }
 }
 
+/// The topics that a request names; `None` if it wants all. In version 0 an empty list meant all topics; since version 1
+/// it means none, and null means all.
+fn named(version: i16, request: &MetadataRequest) -> Option<&[MetadataRequestTopic]> {
+    request.topics.as_deref().filter(|named| version > 0 || !named.is_empty())
+}
+
+/// At least the length of the answer's body.
+fn size(image: &Image, version: i16, request: &MetadataRequest) -> u64 {
+    let known = |topic: &TopicImage| 64 + topic.name.as_str().len() + 64 * topic.partitions.len();
+    let asked = |topic: &MetadataRequestTopic| 64 + found(image, topic).map_or(0, |(_, topic)| known(topic));
+    let text = |topic: &MetadataRequestTopic| topic.name.as_ref().map_or(0, |name| name.len());
+    let topics: usize = match named(version, request) {
+        Some(named) => named.iter().map(|topic| asked(topic) + text(topic)).sum(),
+        None => image.topics.values().map(known).sum(),
+    };
+    let brokers: usize = image.nodes.values().map(|node| 32 + node.host.len()).sum();
+    (128 + brokers + topics) as u64
+}
+
+/// The topic that is meant, if there is one.
+fn found<'a>(image: &'a Image, topic: &MetadataRequestTopic) -> Option<(TopicId, &'a TopicImage)> {
+    let id = match &topic.name {
+        Some(name) => *image.names.get(&TopicName::parse(name.as_str())?)?,
+        None => TopicId(*topic.topic_id.as_bytes()),
+    };
+    Some((id, image.topics.get(&id)?))
+}
+
 fn requested(image: &Image, topic: &MetadataRequestTopic) -> MetadataResponseTopic {
-    let Some(name) = &topic.name else {
-        let id = TopicId(*topic.topic_id.as_bytes());
-        return image.topics.get(&id).map_or_else(
-            || failed(ErrorCode::UnknownTopicId).with_topic_id(topic.topic_id).with_name(None),
-            |topic| known(image, id, topic),
-        );
-    };
-    let Some(parsed) = TopicName::parse(name.as_str()) else {
-        return failed(ErrorCode::InvalidTopicException).with_name(Some(name.clone()));
-    };
-    image.names.get(&parsed).and_then(|id| Some((*id, image.topics.get(id)?))).map_or_else(
-        || failed(ErrorCode::UnknownTopicOrPartition).with_name(Some(name.clone())),
-        |(id, topic)| known(image, id, topic),
-    )
+    if let Some((id, topic)) = found(image, topic) {
+        return known(image, id, topic);
+    }
+    match &topic.name {
+        None => failed(ErrorCode::UnknownTopicId).with_topic_id(topic.topic_id).with_name(None),
+        Some(name) if TopicName::parse(name.as_str()).is_none() => {
+            failed(ErrorCode::InvalidTopicException).with_name(Some(name.clone()))
+        }
+        Some(name) => failed(ErrorCode::UnknownTopicOrPartition).with_name(Some(name.clone())),
+    }
 }
 
 fn known(image: &Image, id: TopicId, topic: &TopicImage) -> MetadataResponseTopic {

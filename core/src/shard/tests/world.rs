@@ -31,6 +31,8 @@ pub(super) struct World {
     asked: u64,
     commands: VecDeque<(Asker, Command)>,
     pub(super) answers: Vec<(RequestNumber, Answer)>,
+    /// What else sessions were told.
+    pub(super) told: Vec<(ConnId, session::Mail)>,
 }
 
 impl World {
@@ -43,6 +45,7 @@ impl World {
             asked: 0,
             commands: VecDeque::new(),
             answers: Vec::new(),
+            told: Vec::new(),
         };
         world.apply(Command::Register { wal: None, host: "broker".into(), port: 9092 });
         world.apply(Command::NameWal { uuid: WalUuid([7; 16]) });
@@ -89,10 +92,14 @@ impl World {
     }
 
     pub(super) fn ask(&mut self, api: Api, version: i16, body: RequestBody) -> RequestNumber {
+        self.ask_as(CONN, api, version, body)
+    }
+
+    pub(super) fn ask_as(&mut self, conn: ConnId, api: Api, version: i16, body: RequestBody) -> RequestNumber {
         self.asked += 1;
         let number = RequestNumber(self.asked);
         let request = Request { api, version, frame: Payload::default(), body };
-        self.mail(Mail::Request(CONN, Numbered { number, request }));
+        self.mail(Mail::Request(conn, Numbered { number, request }));
         number
     }
 
@@ -142,9 +149,8 @@ impl World {
         self.shard.invariants();
         for effect in out.drain() {
             match effect {
-                Effect::Mail(To::Session(CONN, session::Mail::Answer { to, answer })) => {
-                    self.answers.push((to, answer))
-                }
+                Effect::Mail(To::Session(_, session::Mail::Answer { to, answer })) => self.answers.push((to, answer)),
+                Effect::Mail(To::Session(conn, mail)) => self.told.push((conn, mail)),
                 Effect::Mail(To::Node(node::Mail::Command(asker, command))) => {
                     self.commands.push_back((asker, command));
                 }

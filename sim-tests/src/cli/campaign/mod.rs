@@ -106,7 +106,7 @@ impl Campaign {
     fn parse(args: &mut Args) -> Result<Self, UsageError> {
         let profile = args.profile()?;
         let default_jobs = std::thread::available_parallelism().map_or(1, usize::from);
-        let jobs = args.value("--jobs")?.unwrap_or(default_jobs).max(1);
+        let jobs = args.jobs()?.unwrap_or(default_jobs);
         let lasts: Option<Period> = args.value("--for")?;
         let range = args.seeds_of_campaign(lasts)?;
         let shard = args.value("--shard")?.unwrap_or(Shard::WHOLE);
