@@ -61,10 +61,14 @@ impl Shard {
         }
     }
 
-    /// The log start offset of a stream.
+    /// The log start offset of a stream whose partition is open.
     pub(super) fn start_of(&self, stream: StreamId) -> Offset {
-        let image = self.image.as_ref().and_then(|image| image.streams.get(&stream));
-        image.map_or(Offset(0), |stream| stream.start)
+        self.known_start(stream).expect("every open partition has its stream")
+    }
+
+    /// The log start offset of a stream, unless it is deleted.
+    pub(super) fn known_start(&self, stream: StreamId) -> Option<Offset> {
+        Some(self.image.as_ref()?.streams.get(&stream)?.start)
     }
 
     fn follow_image(&mut self, now: Now, out: &mut Effects<Effect>) {
@@ -83,14 +87,16 @@ impl Shard {
         }
     }
 
-    /// Partitions of deleted topics: who waits for them hears that they are gone.
+    /// Partitions of deleted topics: who waits for them hears that they are gone, once all of them are. Whoever waits for
+    /// several looks at the others, too.
     fn close_partitions(&mut self, now: Now, out: &mut Effects<Effect>) {
         let Some(image) = &self.image else { return };
-        let gone: Vec<StreamId> =
-            self.partitions.keys().filter(|id| !image.streams.contains_key(id)).copied().collect();
-        for stream in gone {
-            let Some(partition) = self.partitions.remove(&stream) else { continue };
-            self.cache.drop_stream(stream);
+        let gone: Vec<(StreamId, Partition)> =
+            self.partitions.extract_if(.., |id, _| !image.streams.contains_key(id)).collect();
+        for (stream, _) in &gone {
+            self.cache.drop_stream(*stream);
+        }
+        for (stream, partition) in gone {
             for part in partition.abandon() {
                 sometimes!(Mark::DeletedInFlight);
                 let outcome = ProduceOutcome::Failed(ErrorCode::UnknownTopicOrPartition.into());

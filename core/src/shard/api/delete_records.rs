@@ -52,8 +52,8 @@ impl Shard {
                 let result = DeleteRecordsPartitionResult::default().with_partition_index(line.partition_index);
                 match outcome {
                     TopicOutcome::Trimmed(stream, start) => {
-                        // Another request may have moved it on meanwhile.
-                        let low = self.start_of(stream).max(start);
+                        // Another request may have moved it on meanwhile, or deleted the topic.
+                        let low = self.known_start(stream).map_or(start, |known| known.max(start));
                         result.with_low_watermark(i64::try_from(low.0).unwrap_or(i64::MAX))
                     }
                     TopicOutcome::Refused(code, _) => result.with_error_code(code.code()).with_low_watermark(NOWHERE),

@@ -1,14 +1,16 @@
 //! Fetches that wait: for how much, and what wakes them.
 
 use super::world::World;
-use crate::kafka::{Api, RequestBody};
+use crate::kafka::{Api, ErrorCode, RequestBody};
 use crate::limits::Limits;
+use crate::metadata::Command;
 use crate::session::RequestNumber;
 use alloc::boxed::Box;
 use alloc::vec;
+use alloc::vec::Vec;
 use core::time::Duration;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use kafka_protocol::messages::{FetchRequest, TopicName};
+use kafka_protocol::messages::{FetchRequest, FetchResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
 fn fetch(world: &mut World, min_bytes: i32, max_bytes: i32) -> RequestNumber {
@@ -65,6 +67,29 @@ fn limits_that_no_whole_batch_fills_do_not_make_it_wait_for_ever() {
     assert!(!is_answered(&world, number));
     world.write("orders", 0, &[1]);
     assert!(is_answered(&world, number), "enough has come, though the second batch does not fit");
+}
+
+#[test]
+fn a_fetch_of_several_partitions_of_a_topic_that_is_deleted_finds_none_of_them() {
+    let mut world = World::new(&Limits::default());
+    world.topic("orders", 3);
+    for partition in 0..3 {
+        world.write("orders", partition, &[1]);
+    }
+    let partition = |index| FetchPartition::default().with_partition(index).with_partition_max_bytes(1 << 20);
+    let topic = TopicName(StrBytes::from_static_str("orders"));
+    let topics = vec![FetchTopic::default().with_topic(topic).with_partitions((0..3).map(partition).collect())];
+    let request = FetchRequest::default()
+        .with_max_wait_ms(1_000)
+        .with_min_bytes(1 << 20)
+        .with_max_bytes(1 << 20)
+        .with_topics(topics);
+    let number = world.ask(Api::Fetch, 11, RequestBody::Fetch(Box::new(request)));
+    let id = world.id_of("orders");
+    world.command(Command::DeleteTopic { id });
+    let answer: FetchResponse = world.answer(number, 11);
+    let codes: Vec<i16> = answer.responses[0].partitions.iter().map(|partition| partition.error_code).collect();
+    assert_eq!(codes, [ErrorCode::NotLeaderOrFollower.code(); 3]);
 }
 
 #[test]
