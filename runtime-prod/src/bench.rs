@@ -7,7 +7,6 @@
 mod batch;
 mod broker;
 mod child;
-mod client;
 mod consume;
 mod cpu;
 mod disk;
@@ -21,6 +20,7 @@ mod workdir;
 
 pub use options::{Against, BrokerOptions, CoreOptions, DiskOptions, parse};
 
+use crate::failure::Failure;
 use std::fmt;
 use std::io;
 
@@ -55,10 +55,6 @@ pub enum Form {
     Json,
 }
 
-/// Why a benchmark came to nothing. Its text is for whoever started it.
-#[derive(Clone, Debug)]
-pub struct Failure(String);
-
 impl Bench {
     /// Runs it, and returns what is to be printed.
     ///
@@ -75,24 +71,6 @@ impl Bench {
             Form::Table => report.table(),
             Form::Json => report.json(),
         })
-    }
-}
-
-impl Failure {
-    fn new(what: impl fmt::Display) -> Self {
-        Self(what.to_string())
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::new(error)
     }
 }
 

@@ -7,28 +7,33 @@
 //!   uploader       Uploader ───────────────┤
 //!   controller     Controller ─────────────┤  store calls ──► store-N: the directory; s3: the bucket
 //!   node           Node ───────────────────┘──► Ready, Halt: to the main thread
+//!   http           pages about all of them
 //! ```
 
 use crate::clock::Clock;
 use crate::config::{Config, Endpoint};
 use crate::data_dir;
-use crate::disk::{self, Device, DiskQueue};
+use crate::disk::{self, Device, DiskQueue, Ended};
 use crate::exit::Code;
+use crate::http;
 use crate::lock::LockFile;
+use crate::monitor::metrics::{Asker, Operation};
+use crate::monitor::{Look, Monitor, Owners, Phase, Progress};
 use crate::net::{self, Net, Open, Rules, SessionOutbox, Sessions};
 use crate::owner::{self, Address, Outbox, Perform};
 use crate::signals::GiveUp;
 use crate::store::{self, Directory, Location, OpenError, S3, Submit, Workers};
 use karst_core::controller::{self, Controller};
-use karst_core::id::{ClusterId, ConnId, Incarnation};
+use karst_core::id::{ClusterId, ConnId, Incarnation, Lsn};
+use karst_core::kafka::Api;
 use karst_core::limits::Limits;
 use karst_core::machine::{Check, Effects, Now, OpId, Rng, Turn, TurnBudget};
 use karst_core::mail::{Halt, Mail};
 use karst_core::node::{self, Node};
-use karst_core::session::{self, Session};
+use karst_core::session::{self, Answer, RequestNumber, Session};
 use karst_core::shard::{self, Shard};
 use karst_core::store::probe::Unfit;
-use karst_core::store::{StoreCall, StoreResult};
+use karst_core::store::{StoreCall, StoreOp, StoreResult};
 use karst_core::upload::{self, Uploader};
 use karst_core::wal::{self, Wal};
 use rand::TryRngCore;
@@ -38,21 +43,16 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{info, warn};
-
-/// Threads for sockets.
-const IO_THREADS: usize = 2;
-
-/// Threads for the object directory.
-const STORE_THREADS: u32 = 4;
 
 /// A broker that runs. It ends with the process, and with the process only.
 #[derive(Debug)]
 pub struct Broker {
     net: Net,
     node: Address<node::Input>,
+    monitor: Arc<Monitor>,
     listening: SocketAddr,
     advertised: Endpoint,
     _lock: LockFile,
@@ -101,18 +101,22 @@ impl Broker {
     /// Says what could not be had.
     pub fn start(
         config: &Config,
-        limits: &Limits,
+        monitor: &Arc<Monitor>,
         give_up: &GiveUp,
         events: UnboundedSender<Event>,
     ) -> Result<Self, StartError> {
+        let limits = &config.limits;
         let lock = data_dir::claim(&config.data_dir)?;
-        let listener = net::bind(&config.listen).map_err(|error| StartError::new(Code::ADDRESS, error))?;
+        let listener = net::bind("--listen", &config.listen).map_err(|error| StartError::new(Code::ADDRESS, error))?;
         let listening = listener.local_addr().map_err(|error| StartError::new(Code::ADDRESS, error))?;
+        watch(config, monitor).map_err(|error| StartError::new(Code::ADDRESS, error))?;
         let advertised = config.advertised(listening).map_err(|error| StartError::new(Code::USAGE, error))?;
-        let device = open_wal(config, limits, give_up)?;
+        monitor.listens(listening, &advertised);
+        let device = open_wal(config, monitor, give_up)?;
         let wal = Wal::new(device.len(), limits).map_err(|error| StartError::new(Code::WAL_REFUSED, error))?;
         let rng = Rng::new(entropy().map_err(|error| StartError::new(Code::BUCKET, error))?);
-        let store = open_store(config, limits, &rng, give_up)?;
+        let store = open_store(config, monitor, &rng, give_up)?;
+        monitor.enter(Phase::Joining);
 
         let check = if config.check_invariants { Check::Invariants } else { Check::Nothing };
         let rules = Rules {
@@ -134,10 +138,10 @@ impl Broker {
             node: Node::new(identity, limits, rng.child("node")),
         };
         let (net, node) = machines
-            .start(rules, limits, listener, (device, store), events)
+            .start(rules, config, listener, (device, store), &Shell { monitor: monitor.clone(), events })
             .map_err(|error| StartError::new(Code::ADDRESS, error))?;
         node.send(node::Input::Start);
-        Ok(Self { net, node, listening, advertised, _lock: lock })
+        Ok(Self { net, node, monitor: monitor.clone(), listening, advertised, _lock: lock })
     }
 
     /// Where it listens.
@@ -160,6 +164,7 @@ impl Broker {
     /// Asks it to stop: no new connections or requests, then drain, upload, commit, mark the WAL clean. It ends with
     /// [`Event::Halt`].
     pub fn stop(&self) {
+        self.monitor.enter(Phase::Stopping);
         self.net.halt();
         self.node.send(node::Input::Stop);
     }
@@ -184,12 +189,13 @@ impl Machines {
     fn start(
         self,
         rules: Rules,
-        limits: &Limits,
+        config: &Config,
         listener: TcpListener,
         (device, store): (Device, Arc<dyn Submit>),
-        events: UnboundedSender<Event>,
+        Shell { monitor, events }: &Shell,
     ) -> io::Result<(Net, Address<node::Input>)> {
-        let sessions = Sessions::new(IO_THREADS);
+        let limits = &config.limits;
+        let sessions = Sessions::new(config.network_threads as usize);
         let ((shard, at_shard), (wal, at_wal)) = (owner::inbox(), owner::inbox());
         let ((uploader, at_uploader), (controller, at_controller)) = (owner::inbox(), owner::inbox());
         let (node, at_node) = owner::inbox();
@@ -201,25 +207,46 @@ impl Machines {
             controller: Outbox::new(controller.clone()),
             node: Outbox::new(node.clone()),
         };
-        let disk = device.start(limits.wal_depth, move |op, result| wal.send(wal::Input::Disk(op, result)));
-        let recovered = Arc::new(Recovered::default());
+        let recovered = Arc::new(Recovered::new(device.len()));
+        monitor.metrics.wal.length.set(device.len());
+        let device_monitor = monitor.clone();
+        let disk = device.start(limits.wal_depth, move |op, Ended { result, len, took }| {
+            device_monitor.metrics.wal.ended(len, took, &result);
+            wal.send(wal::Input::Disk(op, result));
+        });
+        let (look, looked) = Look::new({
+            let shard = shard.clone();
+            move || shard.wake()
+        });
+        monitor.started(Owners { sessions: sessions.clone(), shard: look });
         let Rules { turn, clock, .. } = rules;
 
-        let hands = WalHands { post: post.clone(), disk, recovered: recovered.clone() };
-        owner::spawn("wal", at_wal, self.wal, turn, clock, hands);
-        let hands = Hands::new(&post, &store, shard, shard::Input::Store);
-        owner::spawn("shard", at_shard, self.shard, turn, clock, hands);
-        let hands = Hands::new(&post, &store, uploader, upload::Input::Store);
-        owner::spawn("uploader", at_uploader, self.uploader, turn, clock, hands);
-        let hands = Hands::new(&post, &store, controller, controller::Input::Store);
-        owner::spawn("controller", at_controller, self.controller, turn, clock, hands);
-        let hands = Hands::new(&post, &store, node.clone(), node::Input::Store);
-        let hands = NodeHands { hands, events, recovered, cluster: ClusterId::default() };
-        owner::spawn("node", at_node, self.node, turn, clock, hands);
+        let watch = monitor.clone();
+        let hands = WalHands { post: post.clone(), disk, recovered: recovered.clone(), monitor: monitor.clone() };
+        owner::spawn("wal", at_wal, self.wal, turn, clock, hands, move |wal| watch.metrics.wal.at(wal.positions()));
+        let hands = Hands::new(&post, (&store, monitor), (shard, shard::Input::Store), Asker::Shard);
+        owner::spawn("shard", at_shard, self.shard, turn, clock, hands, move |shard| looked.at(shard));
+        let watch = monitor.clone();
+        let hands = Hands::new(&post, (&store, monitor), (uploader, upload::Input::Store), Asker::Uploader);
+        owner::spawn("uploader", at_uploader, self.uploader, turn, clock, hands, move |uploader| {
+            watch.metrics.uploads.waiting.set(uploader.uncommitted() as u64);
+            watch.metrics.uploads.waiting_bytes.set(uploader.uncommitted_bytes());
+        });
+        let hands = Hands::new(&post, (&store, monitor), (controller, controller::Input::Store), Asker::Controller);
+        owner::spawn("controller", at_controller, self.controller, turn, clock, hands, |_| {});
+        let hands = Hands::new(&post, (&store, monitor), (node.clone(), node::Input::Store), Asker::Node);
+        let hands = NodeHands { hands, events: events.clone(), recovered, cluster: ClusterId::default() };
+        owner::spawn("node", at_node, self.node, turn, clock, hands, |_| {});
 
         let net = Net::start(listener, sessions, rules, &OpenSession(limits.clone()), &post)?;
         Ok((net, node))
     }
+}
+
+/// Who hears how the broker is.
+struct Shell {
+    monitor: Arc<Monitor>,
+    events: UnboundedSender<Event>,
 }
 
 #[derive(Clone)]
@@ -232,6 +259,10 @@ impl Open for OpenSession {
         let mut session = Session::new(conn, &self.0);
         session.opened(now, out);
         session
+    }
+
+    fn under_way(session: &Session) -> impl DoubleEndedIterator<Item = (RequestNumber, Api)> {
+        session.under_way()
     }
 
     fn is_over(session: &Session) -> bool {
@@ -276,18 +307,44 @@ impl Perform<Mail> for Post {
 struct Hands<I> {
     post: Post,
     store: Arc<dyn Submit>,
+    monitor: Arc<Monitor>,
     owner: Address<I>,
     completed: fn(OpId, StoreResult) -> I,
+    asker: Asker,
 }
 
 impl<I: Send + 'static> Hands<I> {
-    fn new(post: &Post, store: &Arc<dyn Submit>, owner: Address<I>, completed: fn(OpId, StoreResult) -> I) -> Self {
-        Self { post: post.clone(), store: store.clone(), owner, completed }
+    fn new(
+        post: &Post,
+        (store, monitor): (&Arc<dyn Submit>, &Arc<Monitor>),
+        (owner, completed): (Address<I>, fn(OpId, StoreResult) -> I),
+        asker: Asker,
+    ) -> Self {
+        Self { post: post.clone(), store: store.clone(), monitor: monitor.clone(), owner, completed, asker }
     }
 
     fn call(&self, op: OpId, call: StoreCall) {
-        let (owner, completed) = (self.owner.clone(), self.completed);
-        self.store.submit(call, Box::new(move |result| owner.send(completed(op, result))));
+        let (owner, completed, monitor, asker) = (self.owner.clone(), self.completed, self.monitor.clone(), self.asker);
+        let (operation, begun) = (Operation::of(&call.op), Instant::now());
+        let sent = if let StoreOp::Put { body, .. } = &call.op { body.len() } else { 0 };
+        self.store.submit(
+            call,
+            Box::new(move |result| {
+                monitor.metrics.store.ended(asker, operation, sent, begun.elapsed(), &result);
+                owner.send(completed(op, result));
+            }),
+        );
+    }
+
+    fn mail(&mut self, mail: Mail) {
+        match &mail {
+            Mail::Session(_, session::Mail::Answer { answer: Answer::Paid(body, _), .. }) => {
+                self.monitor.metrics.records.fetched_bytes.add(body.len());
+            }
+            Mail::Node(node::Mail::CutCommitted(_)) => self.monitor.metrics.uploads.committed.add(1),
+            _ => {}
+        }
+        self.post.perform(mail);
     }
 }
 
@@ -297,7 +354,7 @@ macro_rules! mail_and_store {
         $(impl Perform<$machine::Effect> for Hands<$machine::Input> {
             fn perform(&mut self, effect: $machine::Effect) {
                 match effect {
-                    $machine::Effect::Mail(mail) => self.post.perform(mail),
+                    $machine::Effect::Mail(mail) => self.mail(mail),
                     $machine::Effect::Store(op, call) => self.call(op, call),
                 }
             }
@@ -320,6 +377,18 @@ struct NodeHands {
 }
 
 impl NodeHands {
+    /// What the node tells others says where in its life it is.
+    fn see(&mut self, mail: &Mail) {
+        let monitor = &self.hands.monitor;
+        match mail {
+            Mail::Shard(shard::Mail::Image(image)) => self.cluster = image.cluster,
+            Mail::Shard(shard::Mail::Serve { epoch, .. }) => monitor.serves(self.cluster, *epoch),
+            Mail::Wal(wal::Mail::Recover { from }) => monitor.enter(Phase::Recovering(self.recovered.begin(*from))),
+            Mail::Wal(wal::Mail::Format(_)) => monitor.enter(Phase::Opening),
+            _ => {}
+        }
+    }
+
     fn tell(&self, event: Event) {
         // Nobody hears it only when the process ends already.
         let _ = self.events.send(event);
@@ -330,10 +399,8 @@ impl Perform<node::Effect> for NodeHands {
     fn perform(&mut self, effect: node::Effect) {
         match effect {
             node::Effect::Mail(mail) => {
-                if let Mail::Shard(shard::Mail::Image(image)) = &mail {
-                    self.cluster = image.cluster;
-                }
-                self.hands.post.perform(mail);
+                self.see(&mail);
+                self.hands.mail(mail);
             }
             node::Effect::Store(op, call) => self.hands.call(op, call),
             node::Effect::Ready => {
@@ -354,14 +421,20 @@ struct WalHands {
     post: Post,
     disk: DiskQueue,
     recovered: Arc<Recovered>,
+    monitor: Arc<Monitor>,
 }
 
 impl Perform<wal::Effect> for WalHands {
     fn perform(&mut self, effect: wal::Effect) {
         match effect {
             wal::Effect::Mail(mail) => {
-                if let Mail::Node(node::Mail::WalRecovered(wal::Recovered::Part { records, .. })) = &mail {
-                    self.recovered.add(records);
+                match &mail {
+                    Mail::Shard(shard::Mail::Appended(batches)) => self.monitor.metrics.records.durable(batches),
+                    Mail::Node(node::Mail::WalFound(wal::Inspection::Ring(found))) => self.recovered.found(found.trim),
+                    Mail::Node(node::Mail::WalRecovered(wal::Recovered::Part { records, upto, .. })) => {
+                        self.monitor.progress(self.recovered.add(records, *upto));
+                    }
+                    _ => {}
                 }
                 self.post.perform(mail);
             }
@@ -375,18 +448,38 @@ impl Perform<wal::Effect> for WalHands {
 }
 
 /// What was read back from the WAL.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Recovered {
     records: AtomicU64,
     bytes: AtomicU64,
+    /// Where that begins, as an LSN.
+    from: AtomicU64,
+    /// How much there can be.
+    ring: u64,
 }
 
 impl Recovered {
-    fn add(&self, batches: &[wal::Appended]) {
+    const fn new(ring: u64) -> Self {
+        Self { records: AtomicU64::new(0), bytes: AtomicU64::new(0), from: AtomicU64::new(0), ring }
+    }
+
+    /// The ring knows that everything below was committed.
+    fn found(&self, trim: Lsn) {
+        self.from.fetch_max(trim.0, Ordering::Relaxed);
+    }
+
+    /// The metadata knows that, too.
+    fn begin(&self, from: Lsn) -> Progress {
+        self.found(from);
+        Progress { done: 0, of: self.ring }
+    }
+
+    fn add(&self, batches: &[wal::Appended], upto: Lsn) -> Progress {
         let records: u64 = batches.iter().map(|batch| batch.end.0.saturating_sub(batch.base.0)).sum();
         let bytes: usize = batches.iter().map(|batch| batch.batch.len()).sum();
         self.records.fetch_add(records, Ordering::Relaxed);
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        Progress { done: upto.0.saturating_sub(self.from.load(Ordering::Relaxed)), of: self.ring }
     }
 
     fn total(&self) -> (u64, u64) {
@@ -394,13 +487,25 @@ impl Recovered {
     }
 }
 
-fn open_wal(config: &Config, limits: &Limits, give_up: &GiveUp) -> Result<Device, StartError> {
+/// Lets others watch from now on, while all else is still to be done.
+fn watch(config: &Config, monitor: &Arc<Monitor>) -> Result<(), String> {
+    let Some(address) = &config.http else { return Ok(()) };
+    let listener = net::bind("--http", address).map_err(|error| error.to_string())?;
+    let at = listener.local_addr().map_err(|error| error.to_string())?;
+    http::start(listener, monitor.clone()).map_err(|error| format!("no HTTP listener: {error}"))?;
+    info!("metrics, health and status: http://{at}/");
+    Ok(())
+}
+
+fn open_wal(config: &Config, monitor: &Monitor, give_up: &GiveUp) -> Result<Device, StartError> {
     let len = config.wal_size.unwrap_or(crate::config::WAL_SIZE);
     if !config.wal().exists() {
         // Before a file is made that would be in the way of a better try.
-        Wal::new(len, limits).map_err(|error| StartError::new(Code::USAGE, error))?;
+        Wal::new(len, &config.limits).map_err(|error| StartError::new(Code::USAGE, error))?;
+        monitor.enter(Phase::PreparingWal(Progress { done: 0, of: len }));
     }
-    let device = Device::open(&config.wal(), len, give_up).map_err(|error| {
+    let tell = |progress| monitor.progress(progress);
+    let device = Device::open(&config.wal(), len, give_up, &tell).map_err(|error| {
         let code = match error {
             disk::OpenError::Held(_) => Code::IN_USE,
             disk::OpenError::NoSpace(_) => Code::BUCKET,
@@ -420,9 +525,10 @@ fn open_wal(config: &Config, limits: &Limits, give_up: &GiveUp) -> Result<Device
     Ok(device)
 }
 
-fn open_store(config: &Config, limits: &Limits, rng: &Rng, give_up: &GiveUp) -> Result<Arc<dyn Submit>, StartError> {
+fn open_store(config: &Config, monitor: &Monitor, rng: &Rng, give_up: &GiveUp) -> Result<Arc<dyn Submit>, StartError> {
     if let Some(location) = &config.bucket {
-        return Ok(Arc::new(open_bucket(location, limits, rng.child("probe"), give_up)?));
+        monitor.enter(Phase::ProbingStore);
+        return Ok(Arc::new(open_bucket(location, config, rng.child("probe"), give_up)?));
     }
     // What a directory does is known; only others' stores are probed.
     let directory = Directory::open(&config.objects()).map_err(|error| {
@@ -432,12 +538,12 @@ fn open_store(config: &Config, limits: &Limits, rng: &Rng, give_up: &GiveUp) -> 
         };
         StartError::new(code, error)
     })?;
-    Ok(Arc::new(Workers::start(directory, STORE_THREADS)))
+    Ok(Arc::new(Workers::start(directory, config.store_threads)))
 }
 
-fn open_bucket(location: &Location, limits: &Limits, rng: Rng, give_up: &GiveUp) -> Result<S3, StartError> {
-    let bucket = S3::open(location).map_err(|error| StartError::new(Code::USAGE, error))?;
-    let report = store::probe(&bucket, limits, rng, give_up).map_err(|unfit| {
+fn open_bucket(location: &Location, config: &Config, rng: Rng, give_up: &GiveUp) -> Result<S3, StartError> {
+    let bucket = S3::open(location, &config.credentials).map_err(|error| StartError::new(Code::USAGE, error))?;
+    let report = store::probe(&bucket, &config.limits, rng, give_up).map_err(|unfit| {
         let code = match unfit {
             Unfit::Flawed(_) => Code::STORE_UNFIT,
             Unfit::Refused(..) | Unfit::Unreachable(_) => Code::BUCKET,

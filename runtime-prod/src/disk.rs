@@ -12,6 +12,7 @@ mod io;
 
 use crate::exit::PanicGuard;
 use crate::lock::{LockError, lock};
+use crate::monitor::Progress;
 use crate::signals::GiveUp;
 use karst_core::disk::{DiskOp, DiskResult, SECTOR};
 use karst_core::machine::OpId;
@@ -22,6 +23,7 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tracing::warn;
 
 /// An open device. No other process has it.
@@ -55,11 +57,11 @@ impl fmt::Display for OpenError {
 impl Device {
     /// Opens the file at `path`, creating it with `len` zeros if nothing is there, and locks it for as long as the
     /// device lives. A file that exists keeps its length. `len` is rounded up to whole sectors. Creating it takes a
-    /// while, in which it can be given up.
+    /// while, in which it tells how far it is and can be given up.
     ///
     /// # Errors
     /// Says what is wrong with it and what to do.
-    pub fn open(path: &Path, len: u64, give_up: &GiveUp) -> Result<Self, OpenError> {
+    pub fn open(path: &Path, len: u64, give_up: &GiveUp, tell: &dyn Fn(Progress)) -> Result<Self, OpenError> {
         match std::fs::metadata(path) {
             Ok(found) if !found.is_file() => {
                 return Err(OpenError::Unusable(format!(
@@ -69,7 +71,7 @@ impl Device {
             }
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                create::prewritten(path, len.next_multiple_of(SECTOR), give_up)?;
+                create::prewritten(path, len.next_multiple_of(SECTOR), give_up, tell)?;
             }
             Err(error) => return Err(unusable(path, "found", &error)),
         }
@@ -106,12 +108,12 @@ impl Device {
         self.len == 0
     }
 
-    /// Starts `depth` workers, which tell `complete` how each operation ended. They end when the handle is dropped and
+    /// Starts `depth` workers, which tell `complete` how each operation ended and how long it took. They end when the handle is dropped and
     /// everything submitted is done.
     ///
     /// # Panics
     /// When the operating system has no thread left.
-    pub fn start(self, depth: u32, complete: impl Fn(OpId, DiskResult) + Send + Sync + 'static) -> DiskQueue {
+    pub fn start(self, depth: u32, complete: impl Fn(OpId, Ended) + Send + Sync + 'static) -> DiskQueue {
         let shared = Arc::new(Shared { queue: Mutex::new(Queue::default()), arrived: Condvar::new() });
         let device = Arc::new((self, complete));
         for worker in 0..depth.max(1) {
@@ -122,13 +124,26 @@ impl Device {
                     let _guard = PanicGuard::new("a WAL worker");
                     while let Some((id, op)) = shared.next() {
                         let (device, complete) = &*device;
-                        complete(id, io::perform(&device.file, device.len, op));
+                        let (begun, len) = (Instant::now(), written(&op));
+                        let result = io::perform(&device.file, device.len, op);
+                        complete(id, Ended { result, len, took: begun.elapsed() });
                     }
                 })
                 .expect("without its workers there is no WAL");
         }
         DiskQueue(shared)
     }
+}
+
+/// An operation that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// How.
+    pub result: DiskResult,
+    /// Bytes that were to be written.
+    pub len: usize,
+    /// From when a worker began with it.
+    pub took: Duration,
 }
 
 /// Where operations are submitted.
@@ -174,6 +189,13 @@ impl Shared {
             }
             queue = self.arrived.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+}
+
+fn written(op: &DiskOp) -> usize {
+    match op {
+        DiskOp::Write { data, .. } => data.len(),
+        DiskOp::Read { .. } => 0,
     }
 }
 

@@ -10,9 +10,9 @@ pub struct Code(pub u8);
 impl Code {
     /// Stopped as asked; everything is uploaded and the WAL is marked clean.
     pub const CLEAN: Self = Self(0);
-    /// A benchmark could not be carried out.
-    pub const BENCH: Self = Self(1);
-    /// The command line makes no sense.
+    /// A command other than to be a broker could not be carried out.
+    pub const FAILED: Self = Self(1);
+    /// The command line, the environment or the configuration file makes no sense.
     pub const USAGE: Self = Self(2);
     /// Another broker uses the data directory.
     pub const IN_USE: Self = Self(64);
@@ -38,10 +38,10 @@ impl Code {
     /// The table for `--help`.
     pub const TABLE: &str = "\
     0   stopped as asked, everything uploaded
-    1   a benchmark could not be carried out
-    2   bad command line
+    1   a command (bench, status, topics) could not be carried out
+    2   bad command line, environment or configuration file
     64  another broker uses the data directory
-    65  the listen address is taken or cannot be bound
+    65  an address to listen on, for Kafka or HTTP, is taken or cannot be bound
     66  the WAL is refused: not this node's, damaged, or unreadable
     67  a write to the WAL failed
     68  the object store is unusable, lost, full, or cannot be reached at start

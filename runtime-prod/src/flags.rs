@@ -32,6 +32,16 @@ impl<I: Iterator<Item = OsString>> Flags<I> {
         Ok(Some(self.flag.clone()))
     }
 
+    /// Whether the one that was returned last is this.
+    pub(crate) fn is(&self, flag: &str) -> bool {
+        self.flag == flag
+    }
+
+    /// The value of the one that was returned last, if it was given together with it.
+    pub(crate) fn given(&mut self) -> Option<String> {
+        self.given.take()
+    }
+
     /// The value of the one that was returned last.
     pub(crate) fn value(&mut self) -> Result<String, UsageError> {
         let value = match self.given.take() {
@@ -42,13 +52,15 @@ impl<I: Iterator<Item = OsString>> Flags<I> {
         value.ok_or_else(|| UsageError(format!("{} needs a value", self.flag)))
     }
 
-    /// The one that was returned last means nothing.
-    pub(crate) fn unknown(&self) -> UsageError {
-        UsageError(if self.flag.starts_with('-') {
+    /// The one that was returned last means nothing; perhaps something near to it does.
+    pub(crate) fn unknown<'a>(&self, near: impl FnOnce(&str) -> Option<&'a str>) -> UsageError {
+        let what = if self.flag.starts_with('-') {
             format!("there is no option {}", self.flag)
         } else {
             format!("there is no command {:?}", self.flag)
-        })
+        };
+        let hint = near(&self.flag).map_or_else(String::new, |near| format!(": did you mean {near}?"));
+        UsageError(what + &hint)
     }
 }
 

@@ -4,15 +4,23 @@
 //! that they ask for. What must be right for data to survive is in the core, where the simulated world tests it.
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod bench;
 pub mod broker;
+mod client;
 pub mod clock;
+pub mod command;
 pub mod config;
 mod data_dir;
 pub mod disk;
 pub mod exit;
+pub mod failure;
 mod flags;
+pub mod http;
+mod json;
 pub mod lock;
+pub mod log;
+pub mod monitor;
 pub mod net;
 pub mod owner;
 pub mod signals;

@@ -1,31 +1,46 @@
 //! `karst`, the broker: its command line, its signals, and how it ends.
 #![forbid(unsafe_code)]
 
+use karst::admin::Told;
 use karst::bench::Bench;
 use karst::broker::{Broker, Event, Report, StartError};
-use karst::config::{self, Command, Config};
+use karst::command::{self, Command};
+use karst::config::{self, Config, LogFormat};
 use karst::exit::{self, Code, PanicGuard};
+use karst::log;
+use karst::monitor::{Monitor, Phase};
 use karst::signals::{GiveUp, Signals};
-use karst_core::limits::Limits;
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tracing::info;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
 /// What clients get to read their last answers before the process ends.
 const PARTING: Duration = Duration::from_millis(500);
 
+/// What takes long is told so often.
+const REMINDER: Duration = Duration::from_secs(5);
+
 fn main() {
     let _guard = PanicGuard::new("the main thread");
-    let code = match config::parse(std::env::args_os().skip(1)) {
+    let code = match command::parse(std::env::args_os().skip(1), std::env::vars_os()) {
         Ok(Command::Run(config)) => run(&config),
+        Ok(Command::Reference) => print(config::reference()),
+        Ok(Command::Effective(loaded)) => print(config::effective(&loaded)),
+        Ok(Command::Admin(admin)) => match admin.run() {
+            Ok(Told::Well(told)) => print(told),
+            Ok(Told::Unwell(told)) => {
+                print(told);
+                Code::FAILED
+            }
+            Err(failure) => complain(Code::FAILED, failure),
+        },
         Ok(Command::Bench(bench)) => measure(&bench),
-        Ok(Command::Help) => print(config::help()),
+        Ok(Command::Help) => print(command::help()),
         Ok(Command::Version) => print(concat!("karst ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(error) => complain(Code::USAGE, format_args!("{error}\nTry 'karst --help'.")),
     };
@@ -34,7 +49,7 @@ fn main() {
 
 fn run(config: &Config) -> Code {
     let begun = Instant::now();
-    log(config.log.clone());
+    log::start(config.log.clone(), config.log_format);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return complain(Code::PANIC, error),
@@ -48,41 +63,45 @@ fn run(config: &Config) -> Code {
 }
 
 fn measure(bench: &Bench) -> Code {
-    log(Targets::new().with_default(LevelFilter::WARN));
+    log::start(Targets::new().with_default(LevelFilter::WARN), LogFormat::Human);
     match bench.run() {
         Ok(result) => print(result),
-        Err(failure) => complain(Code::BENCH, failure),
+        Err(failure) => complain(Code::FAILED, failure),
     }
 }
 
-fn log(what: Targets) {
-    let to = tracing_subscriber::fmt::layer().with_ansi(io::stderr().is_terminal()).with_writer(io::stderr);
-    // It would tell standard error, by a macro that panics: the broker outlives whoever read its log.
-    let to = to.log_internal_errors(false);
-    tracing_subscriber::registry().with(to).with(what).init();
-}
-
 async fn serve(config: &Config, mut signals: Signals, begun: Instant) -> Code {
+    let monitor = Arc::new(Monitor::new(config.node));
     let (tell, events) = mpsc::unbounded_channel();
     let give_up = GiveUp::default();
     let broker = tokio::select! {
         biased;
         () = impatience(&mut signals, &give_up) => return Code::IMPATIENT,
-        started = start(config.clone(), give_up.clone(), tell) => match started {
+        () = monitor.tell(REMINDER) => unreachable!("it tells for ever"),
+        started = start(config.clone(), monitor.clone(), give_up.clone(), tell) => match started {
             Ok(broker) => broker,
             Err(error) => return complain(error.code, error.what),
         },
     };
-    supervise(&broker, events, signals, give_up.is_asked(), begun).await
+    tokio::select! {
+        biased;
+        () = monitor.tell(REMINDER) => unreachable!("it tells for ever"),
+        code = supervise(&broker, &monitor, (events, signals), give_up.is_asked(), begun) => code,
+    }
 }
 
 /// Starts the broker on a thread of its own, so that signals are heard meanwhile.
-async fn start(config: Config, give_up: GiveUp, tell: mpsc::UnboundedSender<Event>) -> Result<Broker, StartError> {
+async fn start(
+    config: Config,
+    monitor: Arc<Monitor>,
+    give_up: GiveUp,
+    tell: mpsc::UnboundedSender<Event>,
+) -> Result<Broker, StartError> {
     let (done, started) = oneshot::channel();
     let begin = move || {
         let _guard = PanicGuard::new("the start");
         // Nobody waits for it only when a second signal ends the process.
-        let _ = done.send(Broker::start(&config, &Limits::default(), &give_up, tell));
+        let _ = done.send(Broker::start(&config, &monitor, &give_up, tell));
     };
     std::thread::Builder::new().name("start".into()).spawn(begin).expect("without a thread there is no broker");
     started.await.expect("the thread answers, or its guard ends the process")
@@ -99,8 +118,8 @@ async fn impatience(signals: &mut Signals, give_up: &GiveUp) {
 /// Passes on what the broker says and what the operator asks, until one of them ends it.
 async fn supervise(
     broker: &Broker,
-    mut events: mpsc::UnboundedReceiver<Event>,
-    mut signals: Signals,
+    monitor: &Monitor,
+    (mut events, mut signals): (mpsc::UnboundedReceiver<Event>, Signals),
     mut stopping: bool,
     begun: Instant,
 ) -> Code {
@@ -115,9 +134,12 @@ async fn supervise(
                 Some(Event::Ready(_)) if stopping => {}
                 Some(Event::Ready(report)) => {
                     broker.admit();
+                    monitor.enter(Phase::Serving);
                     announce(broker, &report, begun);
                 }
                 Some(Event::Halt(halt)) => {
+                    // By itself, perhaps.
+                    monitor.enter(Phase::Stopping);
                     broker.part(PARTING);
                     let (code, what) = exit::explain(&halt);
                     return if code == Code::CLEAN { said(code, &what) } else { complain(code, what) };

@@ -14,14 +14,17 @@ mod complaint;
 mod connection;
 mod io_thread;
 mod outgoing;
+mod requests;
 
 use crate::clock::Clock;
+use crate::monitor::metrics::IoMetrics;
 use crate::owner::Perform;
 use io_thread::{IoMail, IoMailbox, IoThread};
 use karst_core::id::ConnId;
+use karst_core::kafka::Api;
 use karst_core::machine::{Effects, Machine, Now, Turn};
 use karst_core::mail::Mail;
-use karst_core::session;
+use karst_core::session::{self, RequestNumber};
 use std::fmt;
 use std::io;
 use std::net::{TcpListener, ToSocketAddrs};
@@ -36,6 +39,9 @@ pub trait Open: Clone + Send + 'static {
 
     /// The session of `conn`; what it wants done at once goes to `out`.
     fn open(&self, conn: ConnId, now: Now, out: &mut Effects<session::Effect>) -> Self::Session;
+
+    /// The requests of a session that are under way, in order, with their numbers.
+    fn under_way(session: &Self::Session) -> impl DoubleEndedIterator<Item = (RequestNumber, Api)>;
 
     /// Whether a session whose connection is gone needs to hear nothing more.
     fn is_over(session: &Self::Session) -> bool;
@@ -92,27 +98,27 @@ impl fmt::Display for BindError {
     }
 }
 
-/// Takes a listen address, `HOST:PORT`, at once and for nobody else. Nothing is accepted yet.
+/// Takes a listen address, `HOST:PORT`, which was given by `flag`, at once and for nobody else. Nothing is accepted yet.
 ///
 /// # Errors
 /// Says what is wrong with it and what to do.
-pub fn bind(address: &str) -> Result<TcpListener, BindError> {
+pub fn bind(flag: &str, address: &str) -> Result<TcpListener, BindError> {
     let resolved = address.to_socket_addrs().map_err(|error| {
         BindError(format!(
-            "the listen address {address} cannot be resolved ({error}): use HOST:PORT with a host that is known here"
+            "the {flag} address {address} cannot be resolved ({error}): use HOST:PORT with a host that is known here"
         ))
     })?;
     TcpListener::bind(&*resolved.collect::<Vec<_>>()).map_err(|error| {
         BindError(match error.kind() {
             io::ErrorKind::AddrInUse => format!(
-                "the listen address {address} is in use: is another broker running? Stop it or choose another --listen"
+                "the {flag} address {address} is in use: is another broker running? Stop it or choose another {flag}"
             ),
             io::ErrorKind::PermissionDenied => {
-                format!("no permission to listen on {address}: ports below 1024 are reserved, choose another --listen")
+                format!("no permission to listen on {address}: ports below 1024 are reserved, choose another {flag}")
             }
             io::ErrorKind::AddrNotAvailable => format!(
-                "cannot listen on {address}: no network interface here has that address. Choose another --listen, such as \
-                 0.0.0.0:9092, and say by --advertise under which name clients reach this host"
+                "cannot listen on {address}: no network interface here has that address. Choose another {flag}, such as \
+                 0.0.0.0 with the same port, and say by --advertise under which name Kafka clients reach this host"
             ),
             _ => format!("cannot listen on {address}: {error}"),
         })
@@ -130,6 +136,11 @@ impl Sessions {
     #[must_use]
     pub fn outbox(&self) -> SessionOutbox {
         SessionOutbox { to: self.clone(), waiting: self.0.iter().map(|_| Vec::new()).collect() }
+    }
+
+    /// What each thread counts.
+    pub(crate) fn metrics(&self) -> impl Iterator<Item = &IoMetrics> {
+        self.0.iter().map(|mailbox| &*mailbox.metrics)
     }
 
     /// Connections right now.

@@ -37,6 +37,8 @@ struct Shared<I> {
 struct Queue<I> {
     inputs: Vec<I>,
     reader_sleeps: bool,
+    /// A turn is wanted, although there may be nothing to do.
+    woken: bool,
 }
 
 /// Does what a machine wants done. Nothing in here may wait for the world.
@@ -52,15 +54,15 @@ pub trait Perform<E> {
 #[must_use]
 pub fn inbox<I>() -> (Address<I>, Receiver<I>) {
     let shared = Arc::new(Shared {
-        queue: Mutex::new(Queue { inputs: Vec::new(), reader_sleeps: false }),
+        queue: Mutex::new(Queue { inputs: Vec::new(), reader_sleeps: false, woken: false }),
         arrived: Condvar::new(),
         senders: AtomicUsize::new(1),
     });
     (Address(shared.clone()), Receiver(shared))
 }
 
-/// Starts an owner: a thread that drives `machine` until every [`Address`] of `inbox` is gone. A panic in it ends the
-/// process.
+/// Starts an owner: a thread that drives `machine` until every [`Address`] of `inbox` is gone. After each turn `look` may
+/// look at the machine, quickly. A panic in it ends the process.
 ///
 /// # Panics
 /// When the operating system has no thread left.
@@ -71,6 +73,7 @@ pub fn spawn<M, P>(
     turn: Turn,
     clock: Clock,
     perform: P,
+    look: impl FnMut(&M) + Send + 'static,
 ) -> JoinHandle<()>
 where
     M: Machine + Send + 'static,
@@ -81,7 +84,7 @@ where
         .name(name.into())
         .spawn(move || {
             let _guard = PanicGuard::new(name);
-            drive(&inbox, machine, turn, clock, perform);
+            drive(&inbox, machine, turn, clock, perform, look);
         })
         .expect("without a thread for each owner there is no broker")
 }
@@ -92,6 +95,7 @@ fn drive<M: Machine>(
     turn: Turn,
     clock: Clock,
     mut perform: impl Perform<M::Effect>,
+    mut look: impl FnMut(&M),
 ) {
     let mut swapped = Vec::new();
     let mut inbox = Inbox::default();
@@ -102,6 +106,7 @@ fn drive<M: Machine>(
         turn.run(&mut machine, clock.now(), &mut inbox, &mut effects, |_| {});
         effects.drain().for_each(|effect| perform.perform(effect));
         perform.flush();
+        look(&machine);
         if inbox.is_empty() && !receiver.wait(machine.deadline(), clock) {
             return;
         }
@@ -113,6 +118,13 @@ impl<I> Address<I> {
     pub fn send(&self, input: I) {
         let mut queue = self.0.lock();
         queue.inputs.push(input);
+        self.0.announce(queue);
+    }
+
+    /// Has its owner take a turn, so that it is looked at.
+    pub fn wake(&self) {
+        let mut queue = self.0.lock();
+        queue.woken = true;
         self.0.announce(queue);
     }
 
@@ -140,7 +152,7 @@ impl<I> Receiver<I> {
         let until = deadline.and_then(|due| clock.when(due.at));
         let mut queue = self.0.lock();
         loop {
-            if !queue.inputs.is_empty() {
+            if std::mem::take(&mut queue.woken) || !queue.inputs.is_empty() {
                 return true;
             }
             if self.0.senders.load(Ordering::Acquire) == 0 {

@@ -33,7 +33,15 @@ impl Drop for Scratch {
 
 fn karst(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_karst"));
-    command.arg("--data-dir").arg(data).args(["--listen", "127.0.0.1:0", "--wal-size", "16MiB", "--check-invariants"]);
+    command.arg("--data-dir").arg(data).args([
+        "--listen",
+        "127.0.0.1:0",
+        "--wal-size",
+        "16MiB",
+        "--check-invariants",
+        "--http",
+        "off",
+    ]);
     command
 }
 
@@ -180,10 +188,15 @@ fn what_is_taken_is_refused_by_name() {
     assert!(said.contains(&format!("in use by another broker (process {})", broker.child.id())), "{said}");
 
     let mut other = Command::new(env!("CARGO_BIN_EXE_karst"));
-    other.arg("--data-dir").arg(dir.join("other")).args(["--listen", &broker.after("listening on ")]);
+    other.arg("--data-dir").arg(dir.join("other")).args(["--listen", &broker.after("listening on "), "--http", "off"]);
     let (code, said) = refused(&mut other);
     assert_eq!(code, Some(65), "{said}");
-    assert!(said.contains("is in use"), "{said}");
+    assert!(said.contains("the --listen address") && said.contains("is in use"), "{said}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let (code, said) = refused(karst(&dir.join("other")).args(["--http", &address]));
+    assert_eq!(code, Some(65), "{said}");
+    assert!(said.contains("the --http address") && said.contains("choose another --http"), "{said}");
     assert!(!dir.join("other/wal").exists(), "the conflict is found before the WAL is made");
 }
 
@@ -221,7 +234,14 @@ fn a_wal_that_is_not_one_is_refused() {
 fn a_wal_that_is_too_small_is_refused_before_it_is_made() {
     let dir = Scratch::new();
     let mut small = Command::new(env!("CARGO_BIN_EXE_karst"));
-    small.arg("--data-dir").arg(dir.join("data")).args(["--listen", "127.0.0.1:0", "--wal-size", "64KiB"]);
+    small.arg("--data-dir").arg(dir.join("data")).args([
+        "--listen",
+        "127.0.0.1:0",
+        "--http",
+        "off",
+        "--wal-size",
+        "64KiB",
+    ]);
     let (code, said) = refused(&mut small);
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("enlarge the WAL"), "{said}");

@@ -42,6 +42,7 @@ pub(super) struct Owed {
 #[derive(Debug)]
 struct Leaving {
     op: OpId,
+    number: RequestNumber,
     api: Api,
     /// Set on an answer's last send: what its request cost.
     charge: Option<Charge>,
@@ -57,6 +58,12 @@ impl Answers {
     /// Whether every answer has left.
     pub(super) fn is_idle(&self) -> bool {
         self.owed.is_empty() && self.leaving.is_empty()
+    }
+
+    /// Requests whose answers have not left, in order; one whose answer leaves in parts is named for each.
+    pub(super) fn under_way(&self) -> impl DoubleEndedIterator<Item = (RequestNumber, Api)> {
+        let leaving = self.leaving.iter().map(|leaving| (leaving.number, leaving.api));
+        leaving.chain(self.owed.iter().map(|owed| (owed.number, owed.api)))
     }
 
     /// Whether a request of this API may start: a produce with other produces under way, any other only alone. That
@@ -162,13 +169,13 @@ impl Answers {
         ops: &mut OpIds,
         out: &mut Effects<Effect>,
     ) {
-        let Owed { api, version, correlation, charge, .. } = owed;
+        let Owed { number, api, version, correlation, charge, .. } = owed;
         if self.leaving.is_empty() {
             self.since = now;
         }
         for part in parts(&response::frame(api, version, correlation, body)) {
             let op = ops.issue();
-            self.leaving.push_back(Leaving { op, api, charge: None, fee: None });
+            self.leaving.push_back(Leaving { op, number, api, charge: None, fee: None });
             out.push(Effect::Send(op, part));
         }
         let last = self.leaving.back_mut().expect("a frame is never empty");

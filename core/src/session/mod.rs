@@ -132,6 +132,12 @@ impl Session {
         self.phase == Phase::Over
     }
 
+    /// The requests that have started and whose answers have not left, in order: for who measures how long that takes.
+    /// One whose answer leaves in parts is named for each.
+    pub fn under_way(&self) -> impl DoubleEndedIterator<Item = (RequestNumber, Api)> {
+        self.answers.under_way()
+    }
+
     fn is_serving(&self) -> bool {
         matches!(self.phase, Phase::Open | Phase::Halting)
     }

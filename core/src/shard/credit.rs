@@ -23,6 +23,19 @@ pub(super) struct Grant {
 const POOLS: [Pool; 6] =
     [Pool::Idle, Pool::Produce, Pool::LargeProduce, Pool::Control, Pool::Answers, Pool::ControlAnswers];
 
+/// How a pool of credit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolState {
+    /// Which one.
+    pub pool: Pool,
+    /// Bytes in all.
+    pub total: u64,
+    /// Bytes that nobody holds.
+    pub free: u64,
+    /// Wishes that wait.
+    pub waiting: usize,
+}
+
 #[derive(Debug)]
 pub(super) struct Credit {
     idle: Purse,
@@ -128,6 +141,15 @@ impl Credit {
     /// Whether all credit is back.
     pub(super) fn is_whole(&self) -> bool {
         self.purses().iter().all(|purse| purse.free == purse.total && purse.waiting.is_empty())
+    }
+
+    pub(super) fn states(&self) -> impl Iterator<Item = PoolState> {
+        POOLS.into_iter().zip(self.purses()).map(|(pool, Purse { total, free, waiting, .. })| PoolState {
+            pool,
+            total: *total,
+            free: *free,
+            waiting: waiting.len(),
+        })
     }
 
     pub(super) fn invariants(&self) {

@@ -34,6 +34,7 @@ mod topics;
 #[cfg(test)]
 mod tests;
 
+pub use credit::PoolState;
 pub use mail::{Effect, Input, Mail, Pool};
 
 use crate::data_object::ObjectReader;
@@ -176,6 +177,23 @@ impl Shard {
     #[must_use]
     pub fn credit_is_whole(&self) -> bool {
         self.credit.is_whole()
+    }
+
+    /// What the log cache holds.
+    #[must_use]
+    pub const fn cache_bytes(&self) -> crate::log_cache::Bytes {
+        self.cache.bytes()
+    }
+
+    /// How much of each pool of credit there is, is free, and is waited for.
+    pub fn credit(&self) -> impl Iterator<Item = PoolState> {
+        self.credit.states()
+    }
+
+    /// Streams that are open here: the partitions that this broker leads.
+    #[must_use]
+    pub fn open_streams(&self) -> usize {
+        self.partitions.len()
     }
 
     fn handle_mail(&mut self, now: Now, mail: Mail, out: &mut Effects<Effect>) {

@@ -178,6 +178,12 @@ impl Uploader {
         self.bytes
     }
 
+    /// Cuts that are not committed.
+    #[must_use]
+    pub fn uncommitted(&self) -> usize {
+        self.jobs.len()
+    }
+
     fn accept(&mut self, cut: Cut) {
         if let Some((epoch, number)) = self.last_cut {
             let follows = if epoch == cut.epoch { cut.number == number.next() } else { cut.epoch > epoch };

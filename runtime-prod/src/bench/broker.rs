@@ -1,7 +1,6 @@
 //! A broker from a client's side.
 
 use super::child::Broker;
-use super::client::{Client, topic_name};
 use super::consume::{self, Range};
 use super::cpu::{Reading, Usage};
 use super::disk::RawDisk;
@@ -9,7 +8,9 @@ use super::produce::{self, Enough, Sustained};
 use super::report::{Report, Unit};
 use super::stats::{Latencies, megabytes};
 use super::workdir::WorkDir;
-use super::{Against, BrokerOptions, Failure, progress};
+use super::{Against, BrokerOptions, progress};
+use crate::client::{Client, topic_name};
+use crate::failure::Failure;
 use kafka_protocol::messages::TopicName;
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! A broker in a process of its own, for the length of a benchmark.
 
-use super::{Failure, progress};
+use super::progress;
+use crate::failure::Failure;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
@@ -22,7 +23,7 @@ impl Broker {
         let mut child = Command::new(std::env::current_exe()?)
             .arg("--data-dir")
             .arg(dir)
-            .args(["--listen", "127.0.0.1:0"])
+            .args(["--listen", "127.0.0.1:0", "--http", "off"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -1,7 +1,7 @@
 //! Consumers.
 
-use super::Failure;
-use super::client::{Client, check};
+use crate::client::{Client, check};
+use crate::failure::Failure;
 use bytes::Bytes;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::{FetchRequest, TopicName};

@@ -1,6 +1,6 @@
 //! Processor time, as the kernel counts it.
 
-use super::Failure;
+use crate::failure::Failure;
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::fs::read_to_string;

@@ -1,11 +1,12 @@
 //! The core by itself: what its machines cost for one batch, from a request's bytes to its answer's.
 
-use super::client::{Frame, topic_name};
 use super::cpu::this_thread;
 use super::null_world::{NullWorld, Shares};
 use super::report::{Report, Unit};
 use super::stats::megabytes;
-use super::{CoreOptions, Failure, batch, produce, progress};
+use super::{CoreOptions, batch, produce, progress};
+use crate::client::{Frame, topic_name};
+use crate::failure::Failure;
 use bytes::Bytes;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};

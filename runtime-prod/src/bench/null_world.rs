@@ -7,7 +7,7 @@
 //! ```
 //! The disk forgets what is written; the store keeps the metadata and forgets data objects. No time passes.
 
-use super::Failure;
+use crate::failure::Failure;
 use bytes::Bytes;
 use karst_core::controller::{self, Controller};
 use karst_core::data_object;

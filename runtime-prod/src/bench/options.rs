@@ -1,7 +1,7 @@
 //! The command line of `karst bench`.
 
 use super::{Bench, Form, Subject};
-use crate::config::{UsageError, endpoint, not_empty};
+use crate::config::{UsageError, value};
 use crate::flags::Flags;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -120,15 +120,19 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Bench, UsageEr
             "--help" | "-h" => return Ok(explain()),
             "--json" => all.form = Form::Json,
             "--seconds" => all.during = Duration::from_secs(number(&flag, &flags.value()?, 3600)?.into()),
-            flag if !known.contains(&flag) => return Err(flags.unknown()),
+            flag if !known.contains(&flag) => return Err(flags.unknown(|_| None)),
             "--record-size" => all.record = number(&flag, &flags.value()?, LARGEST_RECORD)? as usize,
             "--connections" => all.connections = number(&flag, &flags.value()?, 1000)? as usize,
             "--connect" => {
                 let address = flags.value()?;
-                endpoint(&flag, &address)?;
+                value::endpoint(&address).map_err(|what| UsageError(format!("{flag} {address:?} {what}")))?;
                 all.against = Against::Running(address);
             }
-            _ => all.dir = not_empty(&flag, flags.value()?)?.into(),
+            _ => {
+                let dir = flags.value()?;
+                value::not_empty(&dir).map_err(|what| UsageError(format!("{flag} {what}")))?;
+                all.dir = dir.into();
+            }
         }
     }
     let All { dir, against, during, record, connections, form } = all;

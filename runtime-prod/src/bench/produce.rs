@@ -1,9 +1,10 @@
 //! Producers.
 
-use super::client::{Client, Frame, check};
+use super::batch;
 use super::disk::{self, RawDisk};
 use super::stats::Latencies;
-use super::{Failure, batch};
+use crate::client::{Client, Frame, check};
+use crate::failure::Failure;
 use bytes::Bytes;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TopicName};

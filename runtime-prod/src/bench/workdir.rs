@@ -1,6 +1,6 @@
 //! A directory for one benchmark, removed afterwards.
 
-use super::Failure;
+use crate::failure::Failure;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug)]

@@ -2,23 +2,21 @@
 
 use super::io::aligned_buffer;
 use super::{OpenError, open_direct, unusable};
+use crate::monitor::Progress;
 use crate::signals::GiveUp;
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-use tracing::info;
 
 const CHUNK: usize = 4 << 20;
-const REPORT: Duration = Duration::from_secs(1);
 
 /// Makes a file of `len` zeros, all of them allocated and durable, under a temporary name first: whoever finds the file
 /// finds it whole. A leftover of an earlier attempt is overwritten, and an attempt that ends early leaves nothing.
-pub(super) fn prewritten(path: &Path, len: u64, give_up: &GiveUp) -> Result<(), OpenError> {
+pub(super) fn prewritten(path: &Path, len: u64, give_up: &GiveUp, tell: &dyn Fn(Progress)) -> Result<(), OpenError> {
     let aside = aside(path);
-    let made = write_zeros(&aside, len, give_up).and_then(|()| {
+    let made = write_zeros(&aside, len, give_up, tell).and_then(|()| {
         std::fs::rename(&aside, path)?;
         sync_parent(path)
     });
@@ -48,11 +46,10 @@ pub(super) fn aside(path: &Path) -> PathBuf {
 }
 
 /// Past the page cache where that is possible: several times faster, and nobody wants to read zeros back.
-fn write_zeros(aside: &Path, len: u64, give_up: &GiveUp) -> io::Result<()> {
+fn write_zeros(aside: &Path, len: u64, give_up: &GiveUp, tell: &dyn Fn(Progress)) -> io::Result<()> {
     let mut file = open_direct(aside, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?;
     reserve(&file, len)?;
     let zeros = aligned_buffer(CHUNK);
-    let mut reported = Instant::now();
     let mut written = 0;
     while written < len {
         if give_up.is_asked() {
@@ -61,10 +58,7 @@ fn write_zeros(aside: &Path, len: u64, give_up: &GiveUp) -> io::Result<()> {
         let next = zeros.len().min(usize::try_from(len - written).unwrap_or(CHUNK));
         file.write_all(&zeros[..next])?;
         written += next as u64;
-        if reported.elapsed() > REPORT {
-            reported = Instant::now();
-            info!(percent = written * 100 / len, bytes = len, "preparing the WAL");
-        }
+        tell(Progress { done: written, of: len });
     }
     file.sync_all()
 }

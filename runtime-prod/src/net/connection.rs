@@ -7,7 +7,9 @@
 
 use super::io_thread::{LocalMailbox, Shared};
 use super::outgoing::{Outgoing, SLICES};
+use super::requests::Requests;
 use crate::exit::PanicGuard;
+use crate::monitor::metrics::IoMetrics;
 use crate::owner::Perform;
 use bytes::{Bytes, BytesMut};
 use karst_core::id::ConnId;
@@ -100,15 +102,25 @@ where
         }
     }
 
-    /// Until the connection is gone and the session says that it is over.
-    pub(super) async fn run(mut self, is_over: impl Fn(&M) -> bool) {
+    /// Until the connection is gone and the session says that it is over. After each turn `time` may look at what is
+    /// under way in the session.
+    pub(super) async fn run(
+        mut self,
+        is_over: impl Fn(&M) -> bool,
+        time: impl Fn(&M, &mut Requests, Mono, &IoMetrics),
+    ) {
+        let mut requests = Requests::default();
         self.perform();
         while self.state != State::Gone || !self.inbox.is_empty() || !is_over(&self.session) {
             if self.inbox.is_empty() {
                 poll_fn(|cx| self.poll(cx)).await;
             }
-            let Self { session, inbox, effects, shared, .. } = &mut self;
-            shared.rules.turn.run(session, shared.rules.clock.now(), inbox, effects, |_| {});
+            let Self { session, inbox, effects, shared, state, .. } = &mut self;
+            let now = shared.rules.clock.now();
+            shared.rules.turn.run(session, now, inbox, effects, |_| {});
+            if *state != State::Gone {
+                time(session, &mut requests, now.mono, &shared.metrics);
+            }
             self.perform();
         }
     }
@@ -191,6 +203,7 @@ where
                 },
             };
             let inbox = &mut self.inbox;
+            self.shared.metrics.sent.add(taken);
             self.outgoing.advance(taken, |op| inbox.push(Input::Sent(op)));
         }
         if matches!(self.state, State::Closing { .. }) {
@@ -226,6 +239,7 @@ where
             debug!(conn = self.id.0, peer = %self.peer, "the client closed its connection");
             self.gone();
         } else {
+            self.shared.metrics.received.add(received.len());
             self.inbox.push(Input::Received(received.into()));
         }
     }

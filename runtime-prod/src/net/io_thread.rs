@@ -1,8 +1,10 @@
 //! One IO thread: its mailbox, and the connections on it.
 
 use super::connection::Connection;
+use super::requests::Requests;
 use super::{Gate, Open, Rules, Sessions, acceptor};
 use crate::exit::PanicGuard;
+use crate::monitor::metrics::IoMetrics;
 use crate::owner::Perform;
 use bytes::BytesMut;
 use karst_core::id::ConnId;
@@ -18,7 +20,7 @@ use std::num::NonZero;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Waker};
 use tokio::sync::{Notify, watch};
 use tokio::task::{LocalSet, spawn_local};
@@ -43,6 +45,8 @@ pub(super) struct IoMailbox {
     queue: Mutex<Vec<IoMail>>,
     arrived: Notify,
     connections: AtomicUsize,
+    /// What the thread counts.
+    pub(super) metrics: Arc<IoMetrics>,
 }
 
 impl IoMailbox {
@@ -75,6 +79,7 @@ impl IoMailbox {
 /// What the connections of one thread share.
 pub(super) struct Shared<P> {
     pub(super) rules: Rules,
+    pub(super) metrics: Arc<IoMetrics>,
     pub(super) post: RefCell<P>,
     /// What the next read goes into; whoever reads takes what it filled.
     pub(super) buffer: RefCell<BytesMut>,
@@ -142,8 +147,9 @@ impl<O: Open, P: Perform<Mail> + Send + 'static> IoThread<O, P> {
     /// Hands mail to the connections, and makes new ones, until told to end.
     async fn distribute(self) {
         let Self { number, sessions, rules, open, post } = self;
-        let shared = Rc::new(Shared { rules, post: RefCell::new(post), buffer: RefCell::default() });
         let mailbox = sessions.0[number].clone();
+        let metrics = mailbox.metrics.clone();
+        let shared = Rc::new(Shared { rules, metrics, post: RefCell::new(post), buffer: RefCell::default() });
         let local = Rc::new(Local { open, shared, sessions, number, table: RefCell::default(), opened: Cell::new(0) });
         let mut arrived = Vec::new();
         loop {
@@ -185,6 +191,7 @@ impl<O: Open, P: Perform<Mail> + 'static> Local<O, P> {
             Ok(stream) => stream,
             Err(error) => return debug!(%error, "a new connection is gone"),
         };
+        self.shared.metrics.opened.add(1);
         let conn = ConnId(self.number as u64 + self.opened.get() * self.sessions.0.len() as u64);
         self.opened.set(self.opened.get() + 1);
         let mailbox = Rc::new(LocalMailbox::default());
@@ -193,7 +200,10 @@ impl<O: Open, P: Perform<Mail> + 'static> Local<O, P> {
         let session = self.open.open(conn, self.shared.rules.clock.now(), &mut effects);
         let connection = Connection::new(conn, stream, session, effects, mailbox, self.shared.clone());
         spawn_local(guarded(async move {
-            connection.run(O::is_over).await;
+            let time = |session: &O::Session, requests: &mut Requests, now, metrics: &IoMetrics| {
+                requests.follow(now, || O::under_way(session), metrics);
+            };
+            connection.run(O::is_over, time).await;
             self.table.borrow_mut().remove(&conn);
             drop(leave);
         }));
@@ -201,7 +211,7 @@ impl<O: Open, P: Perform<Mail> + 'static> Local<O, P> {
 }
 
 /// Counts a connection out.
-struct Leave(std::sync::Arc<IoMailbox>);
+struct Leave(Arc<IoMailbox>);
 
 impl Drop for Leave {
     fn drop(&mut self) {

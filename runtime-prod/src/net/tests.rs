@@ -115,6 +115,10 @@ impl Open for Opens {
         Echo { conn, ops: OpIds::default(), unsent: VecDeque::new(), due: None, closed: false, owed: false }
     }
 
+    fn under_way(_: &Echo) -> impl DoubleEndedIterator<Item = (RequestNumber, Api)> {
+        std::iter::empty()
+    }
+
     fn is_over(session: &Echo) -> bool {
         session.closed && !session.owed
     }
@@ -139,7 +143,7 @@ struct Server {
 
 impl Server {
     fn start(connections: usize) -> Self {
-        let listener = bind("127.0.0.1:0").expect("a free port");
+        let listener = bind("--listen", "127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
         let (tell, shard) = mpsc::channel();
         let turn = Turn::new(TurnBudget { inputs: 4, effects: 8 }, Check::Invariants);
@@ -363,12 +367,12 @@ fn clients_wait_until_they_are_admitted() {
 #[test]
 fn an_address_has_one_listener() {
     let server = Server::open(10);
-    let refused = bind(&server.address.to_string()).expect_err("taken");
+    let refused = bind("--listen", &server.address.to_string()).expect_err("taken");
     assert!(refused.to_string().contains("is in use"), "{refused}");
-    assert!(bind("nowhere").expect_err("no port").to_string().contains("HOST:PORT"));
+    assert!(bind("--listen", "nowhere").expect_err("no port").to_string().contains("HOST:PORT"));
     server.net.refuse();
     let until = Instant::now() + Duration::from_secs(10);
-    while bind(&server.address.to_string()).is_err() {
+    while bind("--listen", &server.address.to_string()).is_err() {
         assert!(Instant::now() < until, "the address is never given back");
         std::thread::sleep(Duration::from_millis(1));
     }

@@ -67,7 +67,7 @@ impl Perform<Effect> for Tell {
 fn start(machine: Echo) -> (Address<Input>, mpsc::Receiver<Effect>, JoinHandle<()>) {
     let (tell, told) = mpsc::channel();
     let (address, receiver) = inbox();
-    let thread = spawn("echo", receiver, machine, TURN, Clock::start(), Tell(tell));
+    let thread = spawn("echo", receiver, machine, TURN, Clock::start(), Tell(tell), |_| {});
     (address, told, thread)
 }
 
@@ -163,7 +163,7 @@ fn child_with_a_panicking_owner() {
     let (address, receiver) = inbox();
     let (tell, _told) = mpsc::channel();
     let machine = Echo { handled: 13_000_000_006, ..Echo::default() };
-    let thread = spawn("doomed", receiver, machine, TURN, Clock::start(), Tell(tell));
+    let thread = spawn("doomed", receiver, machine, TURN, Clock::start(), Tell(tell), |_| {});
     address.send(Input::Number(1));
     let _ = thread.join();
     std::thread::sleep(Duration::from_secs(60));

@@ -21,6 +21,7 @@ mod verdict;
 pub use location::Location;
 
 use super::{Completion, Submit};
+use crate::config::Credentials;
 use crate::exit::PanicGuard;
 use complaints::Complaints;
 use karst_core::store::StoreCall;
@@ -49,14 +50,14 @@ impl S3 {
     ///
     /// # Panics
     /// When the operating system has no thread left.
-    pub fn open(location: &Location) -> Result<Self, String> {
+    pub fn open(location: &Location, credentials: &Credentials) -> Result<Self, String> {
         let (asked, calls) = unbounded_channel();
         let (tell, opened) = channel();
         let complaints = Arc::new(Complaints::default());
-        let (location, noted) = (location.clone(), complaints.clone());
+        let (location, credentials, noted) = (location.clone(), credentials.clone(), complaints.clone());
         let serve = move || {
             let _guard = PanicGuard::new("the S3 client");
-            serve(&location, noted, calls, &tell);
+            serve((&location, &credentials), noted, calls, &tell);
         };
         std::thread::Builder::new().name("s3".into()).spawn(serve).expect("without its thread there is no store");
         opened.recv().expect("the thread answers, or its guard ends the process")?;
@@ -87,7 +88,7 @@ impl Submit for S3 {
 }
 
 fn serve(
-    location: &Location,
+    (location, credentials): (&Location, &Credentials),
     complaints: Arc<Complaints>,
     calls: UnboundedReceiver<Asked>,
     opened: &Sender<Result<(), String>>,
@@ -101,7 +102,7 @@ fn serve(
         Err(error) => return tell(Err(format!("no runtime for the object store: {error}"))),
     };
     runtime.block_on(async {
-        match connect::connect(location).await {
+        match connect::connect(location, credentials).await {
             Ok(client) => {
                 tell(Ok(()));
                 make_requests(Requests { client, bucket: location.bucket.clone(), complaints }, calls).await;

@@ -108,7 +108,7 @@ def kcat(*arguments, data=None, timeout=60):
 class Broker:
     """A `karst` process and its data directory. May be started again after it ended."""
 
-    def __init__(self, data=None, wal_size="64MiB", port=None, arguments=()):
+    def __init__(self, data=None, wal_size="64MiB", port=None, arguments=(), http="off", environment=None):
         self.directories = [directory("log")]
         if data is None:
             self.directories.append(directory())
@@ -116,6 +116,8 @@ class Broker:
         self.port = port or free_port()
         self.wal_size = wal_size
         self.arguments = list(arguments)
+        self.http = http
+        self.environment = environment or {}
         self.log_path = self.directories[0] / "karst.log"
         self.process = None
         self.log_start = 0
@@ -137,6 +139,8 @@ class Broker:
 
     def command(self, *more):
         command = [str(BINARY), "--data-dir", str(self.data), "--listen", self.address]
+        if self.http:
+            command += ["--http", self.http]
         if self.wal_size:
             command += ["--wal-size", self.wal_size]
         if OBJECT_STORE:
@@ -147,10 +151,13 @@ class Broker:
         """Starts the process without waiting for it."""
         check(BINARY.exists(), f"{BINARY} is missing: cargo build --release --bin karst")
         check(self.process is None or self.process.poll() is not None, "the broker runs already")
+        # What is meant for the scripts is not meant for the broker.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("KARST_")}
         with open(self.log_path, "ab") as log:
             self.log_start = log.tell()
             self.process = subprocess.Popen(
-                self.command(*more), stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_die_with_parent
+                self.command(*more), stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_die_with_parent,
+                env=inherited | self.environment
             )
         if self not in _brokers:
             _brokers.append(self)

@@ -1,8 +1,10 @@
 //! A client with the usual credential chain, and without the SDK's own ideas of trying again.
 
 use super::location::Location;
+use crate::config::Credentials;
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials as Given;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
     Builder, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient, StalledStreamProtectionConfig,
@@ -16,8 +18,8 @@ const NOWHERE: &str = "us-east-1";
 ///
 /// # Errors
 /// When the region is unknown.
-pub(super) async fn connect(location: &Location) -> Result<Client, String> {
-    let shared = load(location).await;
+pub(super) async fn connect(location: &Location, credentials: &Credentials) -> Result<Client, String> {
+    let shared = load(location, credentials).await;
     if shared.region().is_none() {
         return Err(format!(
             "no region is known for {location}: add region=REGION to --object-store, or set AWS_REGION"
@@ -44,13 +46,18 @@ pub(super) fn http() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
 }
 
-async fn load(location: &Location) -> SdkConfig {
+async fn load(location: &Location, credentials: &Credentials) -> SdkConfig {
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http());
     if let Some(region) = region(location, |name| std::env::var(name).ok()) {
         loader = loader.region(Region::new(region));
     }
     if let Some(endpoint) = &location.endpoint {
         loader = loader.endpoint_url(endpoint);
+    }
+    if let Credentials { access_key: Some(id), secret_key: Some(key), token } = credentials {
+        let token = token.as_ref().map(|token| token.reveal().into());
+        loader =
+            loader.credentials_provider(Given::new(id.reveal(), key.reveal(), token, None, "karst's configuration"));
     }
     loader.load().await
 }
@@ -68,7 +75,7 @@ mod tests {
     #[test]
     fn the_region_is_the_one_that_is_named_first() {
         let at = |value, named: &[&str]| {
-            let location = Location::parse("--object-store", value).expect(value);
+            let location = Location::parse(value).expect(value);
             region(&location, |name| named.contains(&name).then(|| format!("by {name}")))
         };
         assert_eq!(at("s3://abc?region=x", &["AWS_REGION"]).as_deref(), Some("x"));

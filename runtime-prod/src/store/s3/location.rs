@@ -1,7 +1,5 @@
 //! Where a bucket is: `s3://BUCKET?region=REGION&endpoint=URL&path-style=true`.
 
-use crate::config::UsageError;
-
 /// A bucket, as the operator names it. What is left out comes from the environment, as for every AWS program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Location {
@@ -18,14 +16,21 @@ pub struct Location {
 const SCHEME: &str = "s3://";
 
 impl Location {
-    /// Reads what was given with `flag`.
+    /// Reads an URL.
     ///
     /// # Errors
-    /// Says what is wrong with it.
-    pub fn parse(flag: &str, value: &str) -> Result<Self, UsageError> {
-        let bad = |what: String| {
-            UsageError(format!("{flag} {value:?}: {what}; say s3://BUCKET?region=REGION&endpoint=URL&path-style=true"))
-        };
+    /// Says what is wrong with it, to be put behind the name of what it was given for. What may be a secret is not shown.
+    pub fn parse(value: &str) -> Result<Self, String> {
+        if value.contains('@') {
+            return Err(
+                "has an '@', and is not shown since there may be a secret before it: an object store is named \
+                        without credentials"
+                    .into(),
+            );
+        }
+        let shown = value.split('?').next().unwrap_or_default();
+        let bad =
+            |what: String| format!("{shown:?}: {what}; say s3://BUCKET?region=REGION&endpoint=URL&path-style=true");
         let rest = value.strip_prefix(SCHEME).ok_or_else(|| bad("it does not begin with s3://".into()))?;
         let (bucket, query) = rest.split_once('?').unwrap_or((rest, ""));
         let bucket = bucket.strip_suffix('/').unwrap_or(bucket);
@@ -52,6 +57,17 @@ impl Location {
         // Few servers but AWS's own have a host name per bucket.
         let path_style = path_style.map_or(endpoint.is_some(), |given| given == "true");
         Ok(Self { bucket: bucket.into(), region, endpoint, path_style })
+    }
+}
+
+impl Location {
+    /// As it would be given.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let region = self.region.iter().map(|region| format!("region={region}"));
+        let endpoint = self.endpoint.iter().map(|endpoint| format!("endpoint={endpoint}"));
+        let settings: Vec<String> = region.chain(endpoint).chain([format!("path-style={}", self.path_style)]).collect();
+        format!("{SCHEME}{}?{}", self.bucket, settings.join("&"))
     }
 }
 
@@ -91,7 +107,7 @@ mod tests {
 
     #[test]
     fn what_is_left_out_has_a_default() {
-        let at = |value| Location::parse("--object-store", value).expect(value);
+        let at = |value| Location::parse(value).expect(value);
         let bare = Location { bucket: "b.1-x".into(), region: None, endpoint: None, path_style: false };
         assert_eq!(at("s3://b.1-x"), bare);
         assert_eq!(at("s3://b.1-x/?"), bare);
@@ -101,6 +117,9 @@ mod tests {
         assert!(!full.path_style);
         assert!(at("s3://abc?endpoint=https://minio.example").path_style, "as most servers need it");
         assert_eq!(full.to_string(), "s3://abc at http://127.0.0.1:9000");
+        for location in [full, bare] {
+            assert_eq!(Location::parse(&location.url()), Ok(location));
+        }
     }
 
     #[test]
@@ -111,7 +130,7 @@ mod tests {
             ("s3://", "not a bucket's name"),
             ("s3://ab", "not a bucket's name"),
             ("s3://Abc", "not a bucket's name"),
-            ("s3://key:secret@abc", "not a bucket's name"),
+            ("s3://key:secret@abc", "has an '@'"),
             ("s3://abc/karst", "a whole bucket"),
             ("s3://abc?regoin=x", "no setting \"regoin\""),
             ("s3://abc?region=", "\"\" is no value for region"),
@@ -119,11 +138,13 @@ mod tests {
             ("s3://abc?path-style", "has no value"),
             ("s3://abc?path-style=yes", "no value for path-style"),
             ("s3://abc?endpoint=127.0.0.1:9000", "no value for endpoint"),
-            ("s3://abc?endpoint=http://u:p@h", "no value for endpoint"),
+            ("s3://abc?endpoint=http://u:secret@h", "has an '@'"),
+            ("s3://abc?secret-key=secret", "no setting \"secret-key\""),
             ("s3://abc?endpoint=http://", "no value for endpoint"),
         ] {
-            let error = Location::parse("--object-store", value).expect_err(value);
-            assert!(error.to_string().contains(named), "{value}: {error}");
+            let error = Location::parse(value).expect_err(value);
+            assert!(error.contains(named), "{value}: {error}");
+            assert!(!error.replace("secret-key", "").replace("a secret before", "").contains("secret"), "{error}");
         }
     }
 }

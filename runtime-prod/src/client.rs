@@ -1,6 +1,7 @@
-//! As little of a Kafka client as measures a broker: one blocking connection, and frames made in advance.
+//! As little of a Kafka client as measures a broker and asks it questions: one blocking connection, and frames made in
+//! advance.
 
-use super::Failure;
+use crate::failure::Failure;
 use bytes::{Buf, Bytes};
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
@@ -26,7 +27,7 @@ const CORRELATION: std::ops::Range<usize> = 8..12;
 
 /// One connection.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(crate) struct Client {
     stream: BufReader<TcpStream>,
     sent: i32,
     received: i32,
@@ -34,18 +35,18 @@ pub(super) struct Client {
 
 /// A request, written once and sent any number of times.
 #[derive(Debug)]
-pub(super) struct Frame<R> {
+pub(crate) struct Frame<R> {
     version: i16,
     bytes: Vec<u8>,
     request: PhantomData<R>,
 }
 
 impl<R: Request> Frame<R> {
-    pub(super) fn new(version: i16, request: &R) -> Result<Self, Failure> {
+    pub(crate) fn new(version: i16, request: &R) -> Result<Self, Failure> {
         let header = RequestHeader::default()
             .with_request_api_key(R::KEY)
             .with_request_api_version(version)
-            .with_client_id(Some(StrBytes::from_static_str("karst-bench")));
+            .with_client_id(Some(StrBytes::from_static_str("karst")));
         let mut bytes = vec![0; 4];
         header.encode(&mut bytes, R::header_version(version)).map_err(Failure::new)?;
         request.encode(&mut bytes, version).map_err(Failure::new)?;
@@ -55,13 +56,13 @@ impl<R: Request> Frame<R> {
     }
 
     /// All of it, its length first.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }
 
 impl Client {
-    pub(super) fn connect(address: &str) -> Result<Self, Failure> {
+    pub(crate) fn connect(address: &str) -> Result<Self, Failure> {
         let stream = TcpStream::connect(address)
             .map_err(|error| Failure::new(format_args!("cannot connect to {address}: {error}")))?;
         stream.set_nodelay(true)?;
@@ -71,21 +72,21 @@ impl Client {
     }
 
     /// Sends a request and waits for its answer.
-    pub(super) fn ask<R: Request>(&mut self, version: i16, request: &R) -> Result<R::Response, Failure> {
+    pub(crate) fn ask<R: Request>(&mut self, version: i16, request: &R) -> Result<R::Response, Failure> {
         let mut frame = Frame::new(version, request)?;
         self.send(&mut frame)?;
         self.receive::<R>(version)
     }
 
     /// Sends a frame without waiting.
-    pub(super) fn send<R>(&mut self, frame: &mut Frame<R>) -> Result<(), Failure> {
+    pub(crate) fn send<R>(&mut self, frame: &mut Frame<R>) -> Result<(), Failure> {
         frame.bytes[CORRELATION].copy_from_slice(&self.sent.to_be_bytes());
         self.sent = self.sent.wrapping_add(1);
         Ok(self.stream.get_mut().write_all(&frame.bytes)?)
     }
 
     /// Waits for the next answer, which must be to this kind of request.
-    pub(super) fn receive<R: Request>(&mut self, version: i16) -> Result<R::Response, Failure> {
+    pub(crate) fn receive<R: Request>(&mut self, version: i16) -> Result<R::Response, Failure> {
         let mut answer = self.receive_frame()?;
         if answer.remaining() < 5 || answer.get_i32() != self.received {
             return Err(Failure::new("the broker answered out of order"));
@@ -98,12 +99,12 @@ impl Client {
     }
 
     /// The answer to a frame that was sent.
-    pub(super) fn receive_for<R: Request>(&mut self, frame: &Frame<R>) -> Result<R::Response, Failure> {
+    pub(crate) fn receive_for<R: Request>(&mut self, frame: &Frame<R>) -> Result<R::Response, Failure> {
         self.receive::<R>(frame.version)
     }
 
     /// Makes a topic and waits until all its partitions have a leader.
-    pub(super) fn create_topic(&mut self, name: &TopicName, partitions: usize) -> Result<(), Failure> {
+    pub(crate) fn create_topic(&mut self, name: &TopicName, partitions: usize) -> Result<(), Failure> {
         const VERSION: i16 = 5;
         let topic = CreatableTopic::default()
             .with_name(name.clone())
@@ -131,7 +132,7 @@ impl Client {
         Err(Failure::new("a new topic's partitions have no leader"))
     }
 
-    pub(super) fn delete_topics(&mut self, names: &[TopicName]) -> Result<(), Failure> {
+    pub(crate) fn delete_topics(&mut self, names: &[TopicName]) -> Result<(), Failure> {
         const VERSION: i16 = 5;
         let request = DeleteTopicsRequest::default().with_topic_names(names.to_vec()).with_timeout_ms(30_000);
         let response = self.ask(VERSION, &request)?;
@@ -152,14 +153,16 @@ impl Client {
 }
 
 /// A name as Kafka's messages have it.
-pub(super) fn topic_name(name: String) -> TopicName {
+pub(crate) fn topic_name(name: String) -> TopicName {
     TopicName(StrBytes::from_string(name))
 }
 
 /// Whether the broker did as it was asked.
-pub(super) fn check(what: &str, error: i16) -> Result<(), Failure> {
+pub(crate) fn check(what: &str, error: i16) -> Result<(), Failure> {
     if error == ErrorCode::None.code() {
         return Ok(());
     }
-    Err(Failure::new(format_args!("the broker refused to {what}: Kafka's error {error}")))
+    let named = ErrorCode::ALL.iter().find(|known| known.code() == error);
+    let name = named.map_or_else(String::new, |known| format!(" ({})", known.name()));
+    Err(Failure::new(format_args!("the broker refused to {what}: Kafka's error {error}{name}")))
 }

@@ -1,0 +1,189 @@
+//! Questions to a running broker, and orders, for people without other tools.
+
+mod status;
+mod topics;
+
+use crate::config::{Config, UsageError, value};
+use crate::failure::Failure;
+use crate::flags::Flags;
+use std::ffi::OsString;
+
+/// The text of `karst status --help` and `karst topics --help`.
+const HELP: &str = "\
+karst status [--http HOST:PORT] [--json]
+  How a broker is: its phase, and what is in its write-ahead log, memory and bucket. Exit code 1 if it does not serve.
+  --http HOST:PORT        where it tells that [127.0.0.1:9644]
+  --json                  as JSON
+
+karst topics list
+karst topics describe [NAME...]       partitions with leader, first offset and end; without names, of all topics
+karst topics create NAME... [--partitions N]
+karst topics delete NAME...           with all records, at once and for good
+  --broker HOST:PORT      which broker, by Kafka's protocol [127.0.0.1:9092]
+  --partitions N          of each new topic [1]
+";
+
+/// Something that is asked of a running broker.
+#[derive(Clone, Debug)]
+pub enum Admin {
+    /// What can be asked.
+    Help,
+    /// How it is.
+    Status {
+        /// Where its HTTP listener is.
+        http: String,
+        /// As JSON, and not as lines for people.
+        json: bool,
+    },
+    /// About topics.
+    Topics {
+        /// Where it listens for Kafka clients.
+        broker: String,
+        /// What about them.
+        order: TopicOrder,
+    },
+}
+
+/// What may be done with topics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopicOrder {
+    /// Tell their names.
+    List,
+    /// Tell about the partitions of these, or of all where none is named.
+    Describe(Vec<String>),
+    /// Make them.
+    Create {
+        /// Their names.
+        names: Vec<String>,
+        /// How many partitions each gets.
+        partitions: u32,
+    },
+    /// Remove them.
+    Delete(Vec<String>),
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// What was asked for.
+    Well(String),
+    /// The same, of a broker that does not serve.
+    Unwell(String),
+}
+
+impl Admin {
+    /// Asks.
+    ///
+    /// # Errors
+    /// Says what could not be done.
+    pub fn run(&self) -> Result<Told, Failure> {
+        match self {
+            Self::Help => Ok(Told::Well(HELP.into())),
+            Self::Status { http, json } => status::ask(http, *json),
+            Self::Topics { broker, order } => topics::order(broker, order).map(Told::Well),
+        }
+    }
+}
+
+/// Reads what follows `karst status` or `karst topics`.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub(crate) fn parse(word: &str, arguments: impl Iterator<Item = OsString>) -> Result<Admin, UsageError> {
+    let flags = Flags::new(arguments);
+    if word == "status" { parse_status(flags) } else { parse_topics(flags) }
+}
+
+fn parse_status(mut flags: Flags<impl Iterator<Item = OsString>>) -> Result<Admin, UsageError> {
+    let mut http = Config::default().http.unwrap_or_default();
+    let mut json = false;
+    while let Some(flag) = flags.advance()? {
+        match flag.as_str() {
+            "--help" | "-h" => return Ok(Admin::Help),
+            "--json" => json = true,
+            "--http" => http = address(&flag, flags.value()?)?,
+            _ => return Err(flags.unknown(|_| None)),
+        }
+    }
+    Ok(Admin::Status { http, json })
+}
+
+fn parse_topics(mut flags: Flags<impl Iterator<Item = OsString>>) -> Result<Admin, UsageError> {
+    let (mut words, mut broker, mut partitions) = (Vec::new(), Config::default().listen, None);
+    while let Some(flag) = flags.advance()? {
+        match flag.as_str() {
+            "--help" | "-h" => return Ok(Admin::Help),
+            "--broker" => broker = address(&flag, flags.value()?)?,
+            "--partitions" => {
+                let text = flags.value()?;
+                let read = value::number(&text).and_then(|count| value::within(count, (1, 100_000), ""));
+                partitions = Some(read.map_err(|what| UsageError(format!("{flag} {text:?} {what}")))? as u32);
+            }
+            flag if flag.starts_with('-') => return Err(flags.unknown(|_| None)),
+            _ => words.push(flag),
+        }
+    }
+    let mut words = words.into_iter();
+    let Some(order) = words.next() else { return Ok(Admin::Help) };
+    let names: Vec<String> = words.collect();
+    let usage = |what: &str| Err(UsageError(format!("karst topics {order}: {what}; see karst topics --help")));
+    let order = match (order.as_str(), names.is_empty(), partitions) {
+        ("list", true, None) => TopicOrder::List,
+        ("list", ..) => return usage("takes no names and no --partitions"),
+        ("describe", _, None) => TopicOrder::Describe(names),
+        ("create", false, partitions) => TopicOrder::Create { names, partitions: partitions.unwrap_or(1) },
+        ("delete", false, None) => TopicOrder::Delete(names),
+        ("create" | "delete", true, _) => return usage("which topic?"),
+        ("describe" | "delete", ..) => return usage("takes no --partitions"),
+        _ => return usage("there are list, describe, create and delete"),
+    };
+    Ok(Admin::Topics { broker, order })
+}
+
+fn address(flag: &str, value: String) -> Result<String, UsageError> {
+    value::reachable(&value).map_err(|what| UsageError(format!("{flag} {value:?} {what}")))?;
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Admin, String> {
+        let mut words = line.split_whitespace().map(OsString::from);
+        let word = words.next().expect("a command").into_string().expect("UTF-8");
+        parse(&word, words).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn orders_are_understood() {
+        match read("topics create a b --partitions 3 --broker h:1").expect("legal") {
+            Admin::Topics { broker, order } => {
+                assert_eq!(broker, "h:1");
+                assert_eq!(order, TopicOrder::Create { names: vec!["a".into(), "b".into()], partitions: 3 });
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(read("topics list"), Ok(Admin::Topics { order: TopicOrder::List, .. })));
+        assert!(matches!(read("topics"), Ok(Admin::Help)));
+        assert!(matches!(read("status --json"), Ok(Admin::Status { json: true, .. })));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (line, named) in [
+            ("topics create", "which topic?"),
+            ("topics delete", "which topic?"),
+            ("topics list a", "takes no names"),
+            ("topics describe a --partitions 2", "takes no --partitions"),
+            ("topics drop a", "there are list, describe, create and delete"),
+            ("topics create a --partitions 0", "out of range"),
+            ("topics list --brokr h:1", "no option --brokr"),
+            ("status --http off", "not HOST:PORT"),
+            ("status now", "no command \"now\""),
+        ] {
+            let error = read(line).expect_err(line);
+            assert!(error.contains(named), "{line}: {error}");
+        }
+    }
+}

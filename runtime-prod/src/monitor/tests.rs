@@ -1,0 +1,123 @@
+use super::histogram::Histogram;
+use super::metrics::{Asker, Operation};
+use super::*;
+use karst_core::limits::Limits;
+use karst_core::machine::Rng;
+use karst_core::shard::Shard;
+use karst_core::store::{StoreDone, StoreError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+fn body(monitor: &Monitor, path: &str) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(page(monitor, path)).expect("a page").body
+}
+
+/// Of a broker whose shard takes a turn whenever it is woken.
+fn monitor() -> Monitor {
+    let monitor = Monitor::new(NodeId(1));
+    let shard = Shard::new(&Limits::default(), Rng::new(1));
+    let looked = Arc::new(OnceLock::new());
+    let wake = looked.clone();
+    let (look, side) = Look::new(move || {
+        let (side, shard): &(view::Looked, Shard) = wake.get().expect("set before anybody asks");
+        side.at(shard);
+    });
+    assert!(looked.set((side, shard)).is_ok());
+    monitor.started(Owners { sessions: Sessions::new(2), shard: look });
+    monitor
+}
+
+/// Name, labels and value of a sample.
+fn sample(line: &str) -> (&str, &str, f64) {
+    let (series, value) = line.rsplit_once(' ').expect("a value");
+    let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+    (name, labels, value.parse().expect("a number"))
+}
+
+#[test]
+fn every_family_is_told_once_and_every_sample_belongs_to_the_family_before_it() {
+    let monitor = monitor();
+    monitor.metrics.store.ended(Asker::Node, Operation::Get, 0, Duration::from_millis(3), &Err(StoreError::Denied));
+    let text = body(&monitor, "/metrics");
+    let (mut families, mut series) = (BTreeMap::new(), BTreeSet::new());
+    let mut current = "";
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            current = rest.split(' ').next().expect("a name");
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').expect("a kind");
+            assert_eq!(name, current, "type follows help");
+            assert!(families.insert(name, kind).is_none(), "{name} is told twice");
+            assert_eq!(name.ends_with("_total"), kind == "counter", "{name}");
+        } else {
+            let (name, labels, _) = sample(line);
+            let family = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix));
+            let family = family.filter(|family| families.get(family) == Some(&"histogram")).unwrap_or(name);
+            assert_eq!(family, current, "{line}");
+            assert!(series.insert((name, labels)), "{line} is told twice");
+        }
+    }
+    for name in [
+        "karst_request_duration_seconds",
+        "karst_produced_bytes_total",
+        "karst_wal_used_bytes",
+        "karst_cache_bytes",
+        "karst_uploads_waiting",
+        "karst_store_requests_total",
+        "karst_credit_free_bytes",
+        "karst_partitions",
+        "process_resident_memory_bytes",
+    ] {
+        assert!(families.contains_key(name), "{name}");
+    }
+    let denied = "karst_store_requests_total{asker=\"node\",operation=\"get\",outcome=\"denied\"} 1\n";
+    assert!(text.contains(denied), "{text}");
+}
+
+#[test]
+fn a_status_tells_phase_progress_and_failures() {
+    let monitor = monitor();
+    monitor.enter(Phase::Recovering(Progress { done: 0, of: 1000 }));
+    monitor.progress(Progress { done: 250, of: 1000 });
+    monitor.metrics.store.ended(Asker::Uploader, Operation::Put, 7, Duration::ZERO, &Err(StoreError::Corrupt));
+    let json = body(&monitor, "/status");
+    for part in [
+        "\"phase\":\"recovering\"",
+        "recovering the WAL: 250 of at most 1000 bytes (25 %)",
+        "\"ready\":false",
+        "\"progress\":{\"done_bytes\":250,\"of_bytes\":1000,\"percent\":25}",
+        "\"latest_failure\":{\"seconds_ago\":0,\"asker\":\"uploader\",\"operation\":\"put\"",
+        "\"topics\":0",
+    ] {
+        assert!(json.contains(part), "{part} in {json}");
+    }
+    monitor.enter(Phase::Serving);
+    monitor.progress(Progress { done: 1000, of: 1000 });
+    let json = body(&monitor, "/status");
+    assert!(json.contains("\"phase\":\"serving\"") && json.contains("\"ready\":true"), "late progress: {json}");
+    assert!(!json.contains("progress"), "{json}");
+    assert!(body(&monitor, "/status.txt").contains("ago, a put: "), "for people");
+}
+
+#[test]
+fn an_owner_that_hangs_is_noticed() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (look, _side) = Look::new(|| {});
+    assert!(runtime.block_on(look.now(Duration::from_millis(20))).is_none());
+    let healthy = |monitor: &Monitor| runtime.block_on(page(monitor, "/healthz")).expect("a page").code;
+    assert_eq!(healthy(&Monitor::new(NodeId(1))), 200, "it starts");
+    assert_eq!(healthy(&monitor()), 200);
+}
+
+#[test]
+fn a_store_that_takes_and_gives_is_counted_in_bytes() {
+    let monitor = Monitor::new(NodeId(1));
+    let store = &monitor.metrics.store;
+    let etag = karst_core::store::ETag("x".into());
+    store.ended(Asker::Node, Operation::Put, 7, Duration::ZERO, &Ok(StoreDone::Put { etag: etag.clone() }));
+    let got = StoreDone::Got { body: vec![0; 5].into(), etag, total: 9 };
+    store.ended(Asker::Node, Operation::Get, 0, Duration::ZERO, &Ok(got));
+    assert_eq!((store.sent.get(), store.received.get()), (7, 5));
+    assert_eq!(Histogram::sum(store.answered.iter()).count(), 2);
+}

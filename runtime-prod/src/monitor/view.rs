@@ -1,0 +1,103 @@
+//! Looks at machines, between two of their turns and on their own threads, when somebody asks.
+
+use karst_core::log_cache::Bytes;
+use karst_core::shard::{Pool, Shard};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// What the shard knows that others want to know.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ShardView {
+    pub(crate) topics: usize,
+    pub(crate) partitions: usize,
+    pub(crate) objects: usize,
+    pub(crate) cache: Bytes,
+    pub(crate) credit: Vec<PoolView>,
+}
+
+/// A pool of credit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PoolView {
+    pub(crate) name: &'static str,
+    pub(crate) total: u64,
+    pub(crate) free: u64,
+    pub(crate) waiting: usize,
+}
+
+impl ShardView {
+    fn of(shard: &Shard) -> Self {
+        let pools = shard.credit().map(|pool| PoolView {
+            name: name(pool.pool),
+            total: pool.total,
+            free: pool.free,
+            waiting: pool.waiting,
+        });
+        Self {
+            topics: shard.image().map_or(0, |image| image.topics.len()),
+            partitions: shard.open_streams(),
+            objects: shard.image().map_or(0, |image| image.objects.len()),
+            cache: shard.cache_bytes(),
+            credit: pools.collect(),
+        }
+    }
+}
+
+const fn name(pool: Pool) -> &'static str {
+    match pool {
+        Pool::Idle => "idle",
+        Pool::Produce => "produce",
+        Pool::LargeProduce => "produce_large",
+        Pool::Control => "control",
+        Pool::Answers => "answer",
+    }
+}
+
+/// Asks the shard for a look at it.
+pub(crate) struct Look {
+    shared: Arc<Shared>,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+/// The shard's side of it.
+pub(crate) struct Looked(Arc<Shared>);
+
+struct Shared {
+    asked: AtomicBool,
+    latest: watch::Sender<ShardView>,
+}
+
+impl Look {
+    /// Both sides; `wake` has the shard take a turn.
+    pub(crate) fn new(wake: impl Fn() + Send + Sync + 'static) -> (Self, Looked) {
+        let shared = Arc::new(Shared { asked: AtomicBool::new(false), latest: watch::Sender::default() });
+        (Self { shared: shared.clone(), wake: Box::new(wake) }, Looked(shared))
+    }
+
+    /// How it is now, or `None` if it takes no turn for so long.
+    pub(crate) async fn now(&self, patience: Duration) -> Option<ShardView> {
+        let mut latest = self.shared.latest.subscribe();
+        self.shared.asked.store(true, Ordering::Release);
+        (self.wake)();
+        timeout(patience, latest.changed()).await.ok()?.ok()?;
+        Some(latest.borrow().clone())
+    }
+}
+
+impl Looked {
+    /// Between two turns.
+    pub(crate) fn at(&self, shard: &Shard) {
+        if self.0.asked.load(Ordering::Relaxed) && self.0.asked.swap(false, Ordering::AcqRel) {
+            self.0.latest.send_replace(ShardView::of(shard));
+        }
+    }
+}
+
+impl fmt::Debug for Look {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Look").finish_non_exhaustive()
+    }
+}
