@@ -72,7 +72,7 @@ pub struct Config {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credentials {
     /// Names the other one.
-    pub access_key: Option<Secret>,
+    pub access_key: Option<String>,
     /// The key itself.
     pub secret_key: Option<Secret>,
     /// With keys that end after a while.

@@ -1,7 +1,7 @@
 //! How the process ends: one code per cause, so that a supervisor can tell them apart.
 
+use crate::log;
 use karst_core::mail::Halt;
-use std::io::Write;
 
 /// The process's exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,13 +121,11 @@ impl PanicGuard {
 impl Drop for PanicGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // Not by a macro that would panic again where nobody reads standard error.
-            let _ = writeln!(
-                std::io::stderr(),
-                "karst: internal error in {}: the broker stops here. Acknowledged records are safe; please report the \
-                 message above.",
+            log::error(&format!(
+                "internal error in {}: the broker stops here. Acknowledged records are safe; please report the message \
+                 above.",
                 self.owner
-            );
+            ));
             Code::PANIC.exit();
         }
     }

@@ -3,7 +3,8 @@
 use crate::config::LogFormat;
 use crate::json::Object;
 use std::fmt::{self, Debug};
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -15,8 +16,15 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
+/// Whether every line is JSON, also those that are not of `tracing`.
+static JSON: AtomicBool = AtomicBool::new(false);
+
 /// Begins to log.
 pub fn start(what: Targets, format: LogFormat) {
+    JSON.store(format == LogFormat::Json, Ordering::Relaxed);
+    if format == LogFormat::Json {
+        std::panic::set_hook(Box::new(|panic| error(&panic.to_string())));
+    }
     let registry = tracing_subscriber::registry();
     // Errors of its own it would tell by a macro that panics: the broker outlives whoever read its log.
     let to = tracing_subscriber::fmt::layer().with_writer(io::stderr).log_internal_errors(false);
@@ -25,6 +33,27 @@ pub fn start(what: Targets, format: LogFormat) {
         LogFormat::Json => to.with_ansi(false).event_format(Json).boxed(),
     };
     registry.with(to).with(what).init();
+}
+
+/// Tells why the process ends, whatever the filter says.
+pub fn error(what: &str) {
+    let line = if JSON.load(Ordering::Relaxed) {
+        let mut line = begin("ERROR", "karst");
+        line.text("message", what);
+        line.end()
+    } else {
+        format!("karst: {what}")
+    };
+    // Not by a macro that would panic where nobody reads standard error.
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+fn begin(level: &str, target: &str) -> Object {
+    let mut line = Object::default();
+    line.text("timestamp", &timestamp(SystemTime::now()));
+    line.text("level", level);
+    line.text("target", target);
+    line
 }
 
 /// One event as one line: `{"timestamp": ..., "level": ..., "target": ..., "message": ..., FIELDS}`.
@@ -36,10 +65,7 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let mut line = Object::default();
-        line.text("timestamp", &timestamp(SystemTime::now()));
-        line.text("level", event.metadata().level().as_str());
-        line.text("target", event.metadata().target());
+        let mut line = begin(event.metadata().level().as_str(), event.metadata().target());
         event.record(&mut Fields(&mut line));
         writeln!(to, "{}", line.end())
     }

@@ -182,6 +182,6 @@ fn print(text: impl Display) -> Code {
 }
 
 fn complain(code: Code, what: impl Display) -> Code {
-    let _ = writeln!(io::stderr(), "karst: {what}");
+    log::error(&what.to_string());
     code
 }

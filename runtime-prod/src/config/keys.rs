@@ -114,7 +114,11 @@ pub static KEYS: &[Key] = &[
         name: "s3.access.key.id",
         about: "With s3.secret.access.key: the credentials for the bucket, where they should not come from where AWS \
                 programs look for them.",
-        place: Place::Hidden(|of| &mut of.credentials.access_key),
+        place: Place::Text(
+            "ID",
+            |to, text| set(&mut to.credentials.access_key, value::identifier(text).map(Some)),
+            |of| of.credentials.access_key.clone().unwrap_or_default(),
+        ),
     },
     Key {
         name: "s3.secret.access.key",

@@ -69,14 +69,15 @@ pub(crate) fn not_empty(value: &str) -> Result<&str, String> {
     if value.is_empty() { Err("needs a value".into()) } else { Ok(value) }
 }
 
-/// Something that nobody is shown.
-pub(crate) fn secret(value: &str) -> Result<Option<Secret>, String> {
+/// Letters, digits and other visible characters, without spaces.
+pub(crate) fn identifier(value: &str) -> Result<String, String> {
     let is_legal = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());
-    if is_legal {
-        Ok(Some(Secret::new(value)))
-    } else {
-        Err("is empty, or has spaces or other strange characters".into())
-    }
+    if is_legal { Ok(value.into()) } else { Err("is empty, or has spaces or other strange characters".into()) }
+}
+
+/// The same, which nobody is shown.
+pub(crate) fn secret(value: &str) -> Result<Option<Secret>, String> {
+    identifier(value).map(|value| Some(Secret::new(&value)))
 }
 
 /// Levels, alone or of a module. A bare word that is no level would be a module of which everything is logged, and of

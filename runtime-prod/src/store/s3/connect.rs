@@ -56,8 +56,7 @@ async fn load(location: &Location, credentials: &Credentials) -> SdkConfig {
     }
     if let Credentials { access_key: Some(id), secret_key: Some(key), token } = credentials {
         let token = token.as_ref().map(|token| token.reveal().into());
-        loader =
-            loader.credentials_provider(Given::new(id.reveal(), key.reveal(), token, None, "karst's configuration"));
+        loader = loader.credentials_provider(Given::new(id, key.reveal(), token, None, "karst's configuration"));
     }
     loader.load().await
 }
