@@ -1,5 +1,6 @@
 //! Questions to a running broker, and orders, for people without other tools.
 
+mod groups;
 mod status;
 mod topics;
 
@@ -8,7 +9,7 @@ use crate::failure::Failure;
 use crate::flags::Flags;
 use std::ffi::OsString;
 
-/// The text of `karst status --help` and `karst topics --help`.
+/// The text of `karst status --help`, `karst topics --help` and `karst groups --help`.
 const HELP: &str = "\
 karst status [--http HOST:PORT] [--json]
   How a broker is: its phase, and what is in its write-ahead log, memory and bucket. Exit code 1 if it does not serve.
@@ -19,6 +20,9 @@ karst topics list
 karst topics describe [NAME...]       partitions with leader, first offset and end; without names, of all topics
 karst topics create NAME... [--partitions N]
 karst topics delete NAME...           with all records, at once and for good
+karst groups list                     with state
+karst groups describe [NAME...]       members with what they are assigned; committed offsets, ends and lag
+
   --broker HOST:PORT      which broker, by Kafka's protocol [127.0.0.1:9092]
   --partitions N          of each new topic [1]
 ";
@@ -42,6 +46,22 @@ pub enum Admin {
         /// What about them.
         order: TopicOrder,
     },
+    /// About consumer groups.
+    Groups {
+        /// Where it listens for Kafka clients.
+        broker: String,
+        /// What about them.
+        order: GroupOrder,
+    },
+}
+
+/// What may be asked about consumer groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupOrder {
+    /// Their names and states.
+    List,
+    /// Members, offsets and lag of these, or of all where none is named.
+    Describe(Vec<String>),
 }
 
 /// What may be done with topics.
@@ -80,18 +100,23 @@ impl Admin {
         match self {
             Self::Help => Ok(Told::Well(HELP.into())),
             Self::Status { http, json } => status::ask(http, *json),
+            Self::Groups { broker, order } => groups::order(broker, order).map(Told::Well),
             Self::Topics { broker, order } => topics::order(broker, order).map(Told::Well),
         }
     }
 }
 
-/// Reads what follows `karst status` or `karst topics`.
+/// Reads what follows `karst status`, `karst topics` or `karst groups`.
 ///
 /// # Errors
 /// Says what is wrong with it.
 pub(crate) fn parse(word: &str, arguments: impl Iterator<Item = OsString>) -> Result<Admin, UsageError> {
     let flags = Flags::new(arguments);
-    if word == "status" { parse_status(flags) } else { parse_topics(flags) }
+    match word {
+        "status" => parse_status(flags),
+        "groups" => parse_groups(flags),
+        _ => parse_topics(flags),
+    }
 }
 
 fn parse_status(mut flags: Flags<impl Iterator<Item = OsString>>) -> Result<Admin, UsageError> {
@@ -140,6 +165,26 @@ fn parse_topics(mut flags: Flags<impl Iterator<Item = OsString>>) -> Result<Admi
     Ok(Admin::Topics { broker, order })
 }
 
+fn parse_groups(mut flags: Flags<impl Iterator<Item = OsString>>) -> Result<Admin, UsageError> {
+    let (mut words, mut broker) = (Vec::new(), Config::default().listen);
+    while let Some(flag) = flags.advance()? {
+        match flag.as_str() {
+            "--help" | "-h" => return Ok(Admin::Help),
+            "--broker" => broker = address(&flag, flags.value()?)?,
+            flag if flag.starts_with('-') => return Err(flags.unknown(|_| None)),
+            _ => words.push(flag),
+        }
+    }
+    let order = match words.split_first() {
+        None => return Ok(Admin::Help),
+        Some((word, [])) if word == "list" => GroupOrder::List,
+        Some((word, names)) if word == "describe" => GroupOrder::Describe(names.to_vec()),
+        Some((word, _)) if word == "list" => return Err(UsageError("karst groups list takes no names".into())),
+        Some(_) => return Err(UsageError("karst groups: there are list and describe".into())),
+    };
+    Ok(Admin::Groups { broker, order })
+}
+
 fn address(flag: &str, value: String) -> Result<String, UsageError> {
     value::reachable(&value).map_err(|what| UsageError(format!("{flag} {value:?} {what}")))?;
     Ok(value)
@@ -165,6 +210,13 @@ mod tests {
             other => panic!("{other:?}"),
         }
         assert!(matches!(read("topics list"), Ok(Admin::Topics { order: TopicOrder::List, .. })));
+        let groups = |line| match read(line) {
+            Ok(Admin::Groups { order, .. }) => order,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(groups("groups list"), GroupOrder::List);
+        assert_eq!(groups("groups describe a --broker h:1"), GroupOrder::Describe(vec!["a".into()]));
+        assert!(matches!(read("groups"), Ok(Admin::Help)));
         assert!(matches!(read("topics"), Ok(Admin::Help)));
         assert!(matches!(read("status --json"), Ok(Admin::Status { json: true, .. })));
     }
@@ -179,6 +231,8 @@ mod tests {
             ("topics drop a", "there are list, describe, create and delete"),
             ("topics create a --partitions 0", "out of range"),
             ("topics list --brokr h:1", "no option --brokr"),
+            ("groups list a", "takes no names"),
+            ("groups drop", "there are list and describe"),
             ("status --http off", "not HOST:PORT"),
             ("status now", "no command \"now\""),
         ] {

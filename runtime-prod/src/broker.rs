@@ -385,6 +385,8 @@ impl NodeHands {
             Mail::Shard(shard::Mail::Serve { epoch, .. }) => monitor.serves(self.cluster, *epoch),
             Mail::Wal(wal::Mail::Recover { from }) => monitor.enter(Phase::Recovering(self.recovered.begin(*from))),
             Mail::Wal(wal::Mail::Format(_)) => monitor.enter(Phase::Opening),
+            // As asked, or since the WAL failed.
+            Mail::Shard(shard::Mail::Drain) => monitor.enter(Phase::Stopping),
             _ => {}
         }
     }

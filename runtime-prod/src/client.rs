@@ -5,7 +5,9 @@ use crate::failure::Failure;
 use bytes::{Buf, Bytes};
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
-use kafka_protocol::messages::{CreateTopicsRequest, DeleteTopicsRequest, MetadataRequest, RequestHeader, TopicName};
+use kafka_protocol::messages::{
+    ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, MetadataRequest, RequestHeader, TopicName,
+};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use karst_core::kafka::ErrorCode;
 use std::io::{BufReader, Read, Write};
@@ -76,6 +78,14 @@ impl Client {
         let mut frame = Frame::new(version, request)?;
         self.send(&mut frame)?;
         self.receive::<R>(version)
+    }
+
+    /// Whether the broker answers that version of the API with this number.
+    pub(crate) fn serves(&mut self, key: i16, version: i16) -> Result<bool, Failure> {
+        let response = self.ask(0, &ApiVersionsRequest::default())?;
+        check("tell its versions", response.error_code)?;
+        let served = response.api_keys.iter().find(|api| api.api_key == key);
+        Ok(served.is_some_and(|api| (api.min_version..=api.max_version).contains(&version)))
     }
 
     /// Sends a frame without waiting.

@@ -46,7 +46,7 @@ pub fn parse(
 }
 
 /// Everything but being a broker.
-const COMMANDS: [&str; 4] = ["bench", "config", "status", "topics"];
+const COMMANDS: [&str; 5] = ["bench", "config", "groups", "status", "topics"];
 
 fn run(mut flags: Flags<impl Iterator<Item = OsString>>, mut layers: Layers) -> Result<Command, UsageError> {
     while let Some(flag) = flags.advance()? {
@@ -118,6 +118,7 @@ Usage: karst [OPTIONS]                                     be a broker
        karst config [--effective] [OPTIONS]                tell all settings, or those that would hold
        karst status [--http HOST:PORT] [--json]            ask a broker how it is
        karst topics list|describe|create|delete [OPTIONS]  see karst topics --help
+       karst groups list|describe [OPTIONS]                consumer groups, and how far behind they are
        karst bench disk|broker|core [OPTIONS]              measure; see karst bench --help
 
 Options, most used first; 'karst config' explains all of them, with units and ranges:

@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
-use kafka_protocol::messages::metadata_response::{MetadataResponsePartition, MetadataResponseTopic};
+use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::{
     BrokerId, CreateTopicsRequest, DeleteTopicsRequest, ListOffsetsRequest, MetadataRequest, TopicName,
 };
@@ -18,7 +18,7 @@ const TIMEOUT_MS: i32 = 30_000;
 
 /// In a request for offsets: the first one, and the one after the last.
 const EARLIEST: i64 = -2;
-const LATEST: i64 = -1;
+pub(super) const LATEST: i64 = -1;
 
 pub(super) fn order(broker: &str, order: &TopicOrder) -> Result<String, Failure> {
     let mut client = Client::connect(broker)?;
@@ -45,10 +45,10 @@ fn describe(client: &mut Client, names: &[String]) -> Result<String, Failure> {
         check(&format!("describe topic {name:?}"), topic.error_code)?;
         let _ = writeln!(out, "{name}: {} partitions", topic.partitions.len());
         let of = topic.name.clone().unwrap_or_default();
-        let starts = offsets(client, &of, &topic.partitions, EARLIEST)?;
-        let ends = offsets(client, &of, &topic.partitions, LATEST)?;
         let mut partitions: Vec<i32> = topic.partitions.iter().map(|partition| partition.partition_index).collect();
         partitions.sort_unstable();
+        let starts = offsets(client, &of, &partitions, EARLIEST)?;
+        let ends = offsets(client, &of, &partitions, LATEST)?;
         let leaders: BTreeMap<i32, i32> =
             topic.partitions.iter().map(|partition| (partition.partition_index, partition.leader_id.0)).collect();
         for index in partitions {
@@ -112,16 +112,14 @@ fn topics(client: &mut Client, names: &[String]) -> Result<Vec<MetadataResponseT
 }
 
 /// An offset of each partition that has one to tell.
-fn offsets(
+pub(super) fn offsets(
     client: &mut Client,
     topic: &TopicName,
-    partitions: &[MetadataResponsePartition],
+    partitions: &[i32],
     which: i64,
 ) -> Result<BTreeMap<i32, i64>, Failure> {
     const VERSION: i16 = 5;
-    let wanted = |partition: &MetadataResponsePartition| {
-        ListOffsetsPartition::default().with_partition_index(partition.partition_index).with_timestamp(which)
-    };
+    let wanted = |index: &i32| ListOffsetsPartition::default().with_partition_index(*index).with_timestamp(which);
     let wanted =
         ListOffsetsTopic::default().with_name(topic.clone()).with_partitions(partitions.iter().map(wanted).collect());
     let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![wanted]);

@@ -6,7 +6,8 @@ use karst_core::machine::Rng;
 use karst_core::shard::Shard;
 use karst_core::store::{StoreDone, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use tracing_subscriber::layer::SubscriberExt;
 
 fn body(monitor: &Monitor, path: &str) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -98,6 +99,50 @@ fn a_status_tells_phase_progress_and_failures() {
     assert!(json.contains("\"phase\":\"serving\"") && json.contains("\"ready\":true"), "late progress: {json}");
     assert!(!json.contains("progress"), "{json}");
     assert!(body(&monitor, "/status.txt").contains("ago, a put: "), "for people");
+}
+
+/// What is logged by this thread meanwhile.
+fn logged(meanwhile: impl Future<Output = ()>) -> String {
+    #[derive(Clone, Default)]
+    struct Shelf(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Shelf {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("one thread").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let shelf = Shelf::default();
+    let writer = shelf.clone();
+    let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || writer.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || runtime.block_on(meanwhile));
+    let bytes = shelf.0.lock().expect("one thread").clone();
+    String::from_utf8(bytes).expect("UTF-8")
+}
+
+#[test]
+fn what_takes_long_is_told_now_and_then_until_it_serves() {
+    let monitor = monitor();
+    let tell = |length| {
+        logged(async {
+            tokio::select! {
+                () = monitor.tell(Duration::from_millis(20)) => {}
+                () = tokio::time::sleep(Duration::from_millis(length)) => {}
+            }
+        })
+    };
+    monitor.enter(Phase::Recovering(Progress { done: 1, of: 4 }));
+    assert_eq!(tell(5), "", "not at once");
+    let told = tell(200);
+    let lines = told.lines().count();
+    assert!((2..=10).contains(&lines), "{lines} lines: {told}");
+    assert!(told.contains("recovering the WAL: 1 of at most 4 bytes (25 %)"), "{told}");
+    monitor.enter(Phase::Serving);
+    assert_eq!(tell(100), "");
 }
 
 #[test]
