@@ -338,7 +338,9 @@ impl<I: Send + 'static> Hands<I> {
 
     fn mail(&mut self, mail: Mail) {
         match &mail {
-            Mail::Session(_, session::Mail::Answer { answer: Answer::Paid(body, _), .. }) => {
+            Mail::Session(_, session::Mail::Answer { answer: Answer::Paid(body, fee), .. })
+                if fee.pool == shard::Pool::Answers =>
+            {
                 self.monitor.metrics.records.fetched_bytes.add(body.len());
             }
             Mail::Node(node::Mail::CutCommitted(_)) => self.monitor.metrics.uploads.committed.add(1),

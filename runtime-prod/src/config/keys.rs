@@ -232,8 +232,23 @@ pub static KEYS: &[Key] = &[
     },
     Key {
         name: "credit.answer.bytes",
-        about: "Memory for answers with records until they have left.",
+        about: "Memory for answers with records, until they have left.",
         place: Place::Large(Unit::Bytes, (64 * KIB, TIB), |of| &mut of.limits.answer_credit),
+    },
+    Key {
+        name: "credit.answer.control.bytes",
+        about: "Memory for other answers until they have left, if they are larger than credit.idle.bytes.",
+        place: Place::Large(Unit::Bytes, (64 * KIB, TIB), |of| &mut of.limits.control_answer_credit),
+    },
+    Key {
+        name: "credit.crowded.ms",
+        about: "When credit has been waited for so long, those who hold it are told to hurry.",
+        place: Place::Time((10, HOUR), |of| &mut of.limits.crowded_after),
+    },
+    Key {
+        name: "credit.hurry.ms",
+        about: "A client that is told to hurry and has not gone on for so long loses its connection.",
+        place: Place::Time((10, HOUR), |of| &mut of.limits.crowded_patience),
     },
     Key {
         name: "wal.size",

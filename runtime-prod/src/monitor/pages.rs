@@ -188,7 +188,7 @@ fn status_text(monitor: &Monitor, view: Option<&ShardView>) -> String {
 }
 
 fn mib(bytes: u64) -> String {
-    format!("{}.{} MiB", bytes >> 20, (bytes & 0xf_ffff) * 10 >> 20)
+    format!("{}.{} MiB", bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20)
 }
 
 fn metrics(monitor: &Monitor, view: Option<&ShardView>) -> String {

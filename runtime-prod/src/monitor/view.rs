@@ -53,6 +53,7 @@ const fn name(pool: Pool) -> &'static str {
         Pool::LargeProduce => "produce_large",
         Pool::Control => "control",
         Pool::Answers => "answer",
+        Pool::ControlAnswers => "answer_control",
     }
 }
 

@@ -52,21 +52,21 @@ mod tests {
     fn each_request_is_counted_once_when_it_is_gone() {
         let (mut requests, metrics) = (Requests::default(), IoMetrics::default());
         let (produce, fetch) = (Api::Produce, Api::Fetch);
-        let steps: [(&[(u64, Api)], (u64, u64)); 8] = [
-            (&[], (0, 0)),
-            (&[(1, produce), (2, produce)], (0, 0)),
-            (&[(1, produce), (2, produce), (3, produce)], (0, 0)),
-            (&[(3, produce)], (2, 0)),
-            (&[], (3, 0)),
-            // In parts, and others without a number in between.
-            (&[(5, fetch), (5, fetch), (5, fetch)], (3, 0)),
-            (&[(5, fetch)], (3, 0)),
-            (&[(6, produce)], (3, 1)),
-        ];
-        for (at, (under_way, expected)) in (0_u64..).zip(steps) {
+        let mut now = Instant(0);
+        let mut follow = |under_way: &[(u64, Api)]| {
+            now = Instant(now.0 + 1_000_000);
             let named = || under_way.iter().map(|(number, api)| (RequestNumber(*number), *api));
-            requests.follow(Instant(at * 1_000_000), named, &metrics);
-            assert_eq!(counts(&metrics), expected, "step {at}");
-        }
+            requests.follow(now, named, &metrics);
+            counts(&metrics)
+        };
+        assert_eq!(follow(&[]), (0, 0));
+        assert_eq!(follow(&[(1, produce), (2, produce)]), (0, 0));
+        assert_eq!(follow(&[(1, produce), (2, produce), (3, produce)]), (0, 0));
+        assert_eq!(follow(&[(3, produce)]), (2, 0));
+        assert_eq!(follow(&[]), (3, 0));
+        // An answer that leaves in parts.
+        assert_eq!(follow(&[(5, fetch), (5, fetch), (5, fetch)]), (3, 0));
+        assert_eq!(follow(&[(5, fetch)]), (3, 0));
+        assert_eq!(follow(&[(6, produce)]), (3, 1));
     }
 }

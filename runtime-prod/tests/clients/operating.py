@@ -250,7 +250,7 @@ def metrics_tell_what_happened():
     check(only(grown, "karst_store_sent_bytes_total") >= 3000 * 8, "bytes to the store")
     check(only(after, "karst_objects") > 0, "objects")
     equal(only(after, "process_resident_memory_bytes") > MIB, True, "memory is told")
-    for pool in ("idle", "produce", "produce_large", "control", "answer"):
+    for pool in ("idle", "produce", "produce_large", "control", "answer", "answer_control"):
         total, free = (only(after, f"karst_credit_{what}", pool=pool) for what in ("bytes", "free_bytes"))
         check(0 < free <= total, f"credit {pool}: {free} of {total}")
     acks_zero(broker)
