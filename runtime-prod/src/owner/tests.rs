@@ -168,3 +168,23 @@ fn child_with_a_panicking_owner() {
     let _ = thread.join();
     std::thread::sleep(Duration::from_secs(60));
 }
+
+#[test]
+fn an_idle_owner_that_is_woken_is_looked_at() {
+    let (address, receiver) = inbox();
+    let (tell, _told) = mpsc::channel();
+    let (looked, looks) = mpsc::channel();
+    let look = move |echo: &Echo| {
+        let _ = looked.send(echo.handled);
+    };
+    let thread = spawn("idle", receiver, Echo::default(), TURN, Clock::start(), Tell(tell), look);
+    let next = || looks.recv_timeout(Duration::from_secs(10)).expect("a look");
+    assert_eq!(next(), 0, "after the first turn");
+    assert!(looks.recv_timeout(Duration::from_millis(50)).is_err(), "it sleeps");
+    address.wake();
+    assert_eq!(next(), 0, "it had nothing to do");
+    address.send(Input::Number(7));
+    assert_eq!(next(), 1);
+    drop(address);
+    thread.join().expect("it ends");
+}
