@@ -50,10 +50,16 @@ fn describe(client: &mut Client, names: &[String]) -> Result<String, Failure> {
 
 fn describe_one(client: &mut Client, group: &DescribedGroup, out: &mut String) -> Result<(), Failure> {
     let name = group.group_id.as_str();
+    // Of a group that is not there Kafka says that it is dead.
+    if group.group_state.as_str() == "Dead" {
+        return Err(Failure::new(format_args!("there is no group {name:?}")));
+    }
     let _ = writeln!(out, "{name}: {}, {} members", group.group_state.as_str(), group.members.len());
     for member in &group.members {
-        let (id, client_id, host) = (member.member_id.as_str(), member.client_id.as_str(), member.client_host.as_str());
-        let _ = writeln!(out, "  member {id} (client {client_id} at {host}){}", assigned(member));
+        let host = member.client_host.trim_start_matches('/');
+        let host = if host.is_empty() { String::new() } else { format!(" at {host}") };
+        let (id, client) = (member.member_id.as_str(), member.client_id.as_str());
+        let _ = writeln!(out, "  member {id} (client {client}{host}){}", assigned(member));
     }
     for topic in committed(client, name)? {
         let partitions: Vec<i32> = topic.partitions.iter().map(|partition| partition.partition_index).collect();

@@ -15,8 +15,11 @@ import subprocess
 import threading
 import time
 
-from broker import BINARY, Broker, check, directory, equal, free_port, run, short, wait_until
-from kafka import create_topic, produce_all, read
+from confluent_kafka import TopicPartition
+
+from broker import BINARY, Broker, Skipped, check, directory, equal, free_port, run, short, wait_until
+from kafka import consumer, create_topic, produce_all, read
+from wire import CREATE_TOPICS, Client, batch, create_topics_body
 
 USAGE, FAILED, ADDRESS = 2, 1, 65
 MIB = 1 << 20
@@ -476,6 +479,61 @@ def commands_for_people():
     check("cannot connect" in gone.stderr, gone.stderr)
 
 
+def groups_for_people():
+    broker = Broker()
+    broker.start()
+    on = ["--broker", broker.address]
+    told = karst("groups", "list", *on)
+    if told.returncode:
+        check("no consumer groups" in told.stderr, told.stderr)
+        raise Skipped("this broker has no consumer groups")
+    equal(told.stdout, "", "no groups")
+    create_topic(broker, "read")
+    produce_all(broker, "read", [(0, None, b"x", None)] * 10)
+    consumer(broker, **{"group.id": "readers"}).commit(offsets=[TopicPartition("read", 0, 4)], asynchronous=False)
+    equal(karst("groups", "list", *on).stdout.split()[0], "readers", "groups")
+    told = karst("groups", "describe", "readers", *on).stdout
+    check("read partition 0 committed 4 end 10 lag 6" in re.sub(" +", " ", told), told)
+    gone = karst("groups", "describe", "nobody", *on)
+    equal(gone.returncode, FAILED, "exit code for a group that is not there")
+    broker.stop_clean()
+
+
+def every_setting_at_its_ends():
+    """At both ends of its range a setting holds, or is refused together with what it does not fit to: never a panic."""
+    keys = re.findall(r"^# \[[^;]*from (\S+) to (\S+); \w+; (--[a-z0-9-]+)\]$", karst("config").stdout, re.M)
+    check(len(keys) > 25, f"only {len(keys)} settings have a range")
+    served = 0
+    for least, most, flag in keys:
+        for value in (least, most):
+            if flag == "--wal-size" and value == most:
+                continue
+            broker = Broker(arguments=[flag, value], wal_size=None if flag == "--wal-size" else "32MiB")
+            broker.launch()
+            wait_until(lambda: "ready:" in broker.log() or broker.process.poll() is not None, 30, f"{flag} {value}")
+            if broker.alive():
+                use(broker)
+                check(broker.alive(), f"with {flag} {value} it died:\n{broker.log_tail()}")
+                served += 1
+            else:
+                equal(broker.process.returncode, USAGE, f"exit code with {flag} {value}:\n{broker.log_tail()}")
+            check("panic" not in broker.log(), f"{flag} {value}:\n{broker.log_tail()}")
+            broker.kill()
+    print(f"  {len(keys)} settings at both ends: {served} brokers served")
+
+
+def use(broker):
+    """A topic and a few records, if that is possible with such settings."""
+    try:
+        with Client(broker.port, timeout=3) as client:
+            client.ask(CREATE_TOPICS, 2, create_topics_body("used", 1))
+            client.metadata(["used"])
+            client.produce("used", 0, batch([b"value"]))
+            client.fetch("used", 0, 0)
+    except (OSError, AssertionError):
+        pass
+
+
 run(settings_from_everywhere, the_reference_is_a_file, mistakes_are_named, secrets_are_not_told,
     metrics_tell_what_happened, scrapes_under_load_never_go_back, readiness_from_start_to_end, hostile_http,
-    the_http_port, logs_for_people_and_machines, commands_for_people)
+    the_http_port, logs_for_people_and_machines, commands_for_people, groups_for_people, every_setting_at_its_ends)
