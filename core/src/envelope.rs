@@ -38,6 +38,8 @@ pub enum Kind {
     IndexBlock = 7,
     /// The footer of a data object.
     Footer = 8,
+    /// A state block of a data object.
+    State = 9,
 }
 
 /// Why bytes are not what they should be.

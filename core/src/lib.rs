@@ -42,6 +42,7 @@ pub mod machine;
 pub mod mail;
 pub mod metadata;
 pub mod node;
+pub mod producers;
 pub mod session;
 pub mod shard;
 pub mod store;

@@ -68,6 +68,12 @@ pub struct Limits {
     pub log_cache: u64,
     /// Object ids per lease.
     pub lease: u32,
+    /// Producer ids per lease.
+    pub producer_lease: u32,
+    /// Idempotent producers that are remembered per partition.
+    pub producers: u32,
+    /// State blocks that together say what is known of a partition's producers: as many are read when it is opened.
+    pub producer_states: u32,
     /// The head's inline entries become a segment beyond this.
     pub head_inline: u32,
     /// Segments become a snapshot beyond this.
@@ -117,6 +123,9 @@ impl Default for Limits {
             data_block: 512 * KIB,
             log_cache: 128 * u64::from(MIB),
             lease: 64,
+            producer_lease: 1_000,
+            producers: 10_000,
+            producer_states: 16,
             head_inline: 64 * KIB,
             segments: 16,
             deleted_retention: Duration::from_secs(60),
@@ -177,6 +186,13 @@ impl Limits {
         let idle = self.idle_credit;
         if idle == 0 || self.wal_depth == 0 || self.uploads == 0 || self.lease == 0 {
             return Err("idle credit, WAL depth, uploads and lease must be above zero".into());
+        }
+        if self.producer_lease == 0 || self.producer_states == 0 {
+            return Err("the lease of producer ids and the number of state blocks must be above zero".into());
+        }
+        let most = crate::data_object::PRODUCERS / 2;
+        if self.producers == 0 || self.producers as usize > most {
+            return Err(format!("a partition may remember 1 to {most} producers, not {}", self.producers));
         }
         Ok(())
     }

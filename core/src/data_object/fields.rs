@@ -1,7 +1,8 @@
 //! Room for what later versions add to a block.
 
 use crate::envelope::{DecodeError, Fields};
-use bytes::Bytes;
+use alloc::vec::Vec;
+use bytes::{BufMut, Bytes};
 
 /// A tag with this bit is refused by a reader that does not know it.
 pub(super) const MUST_UNDERSTAND: u16 = 0x8000;
@@ -21,4 +22,11 @@ pub(super) fn skip(room: Bytes) -> Result<(), DecodeError> {
         }
     }
     Ok(())
+}
+
+/// One field.
+pub(super) fn put(tag: u16, value: &[u8], out: &mut Vec<u8>) {
+    out.put_u16(tag);
+    out.put_u32(u32::try_from(value.len()).expect("fields are far below 4 GiB"));
+    out.put_slice(value);
 }

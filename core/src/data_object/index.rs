@@ -58,11 +58,17 @@ pub struct Plan {
 pub struct Index(Vec<BlockEntry>);
 
 impl Index {
-    pub(super) fn encode(object: ObjectId, entries: &[BlockEntry]) -> Vec<u8> {
-        let mut body = Vec::with_capacity(16 + entries.len() * ENTRY);
+    /// `states` is what the field about state blocks holds.
+    pub(super) fn encode(object: ObjectId, entries: &[BlockEntry], states: &[u8]) -> Vec<u8> {
+        let mut room = Vec::new();
+        if !states.is_empty() {
+            fields::put(STATES, states, &mut room);
+        }
+        let mut body = Vec::with_capacity(16 + room.len() + entries.len() * ENTRY);
         body.put_u64(object.0);
         body.put_u32(u32::try_from(entries.len()).expect("an object has far fewer blocks"));
-        body.put_u32(0);
+        body.put_u32(u32::try_from(room.len()).expect("an object has far fewer state blocks"));
+        body.put_slice(&room);
         for entry in entries {
             body.put_u64(entry.stream.0);
             body.put_u64(entry.start.0);
@@ -138,6 +144,9 @@ impl Index {
         Some(Plan { at: first.at, len, blocks: blocks[..wanted].to_vec() })
     }
 }
+
+/// The field that names the state blocks.
+const STATES: u16 = 0x0003;
 
 /// Length of an entry.
 const ENTRY: usize = 52;

@@ -48,6 +48,28 @@
 //! Position and length are those of the block's envelope within the object, in bytes. The CRC is the one in the block's
 //! envelope. The blocks of one stream ascend by offset and never overlap.
 //!
+//! # State block
+//! What is known of a stream's idempotent producers, for the streams whose producers wrote. It lies between the data
+//! blocks and the index, and the metadata says where: of its own range ([`Range`](crate::metadata::StateKind::Range)),
+//! made from the headers of its batches alone, or of the whole log up to its range's end
+//! ([`Log`](crate::metadata::StateKind::Log)).
+//!
+//! ```text
+//!   0              16        24        32       40          44      44+F        52+F        56+F
+//!  +--------------+---------+---------+--------+-----------+-------+-----------+-----------+- - - - - -+
+//!  | envelope     | object  | stream  | end    | F: length | F     | forgotten | producers | producers |
+//!  | (State)      | id      | id      | offset | of fields | bytes | 0: nobody | (count)   |           |
+//!  +--------------+---------+---------+--------+-----------+-------+-----------+-----------+- - - - - -+
+//!
+//!  each producer, by id, ascending:                   each of its last one to five batches, in order:
+//!   0     8       10                 18        19      0                 4                8        16
+//!  +-----+-------+------------------+---------+- - -+ +-----------------+----------------+--------+
+//!  | id  | epoch | largest time of  | batches |     | | sequence of its | sequence of    | base   |
+//!  |     |       | its last batch   | (count) |     | | first record    | its last       | offset |
+//!  +-----+-------+------------------+---------+- - -+ +-----------------+----------------+--------+
+//! ```
+//! `forgotten` is one more than the largest id of a producer that was forgotten after long idleness.
+//!
 //! # Footer
 //! The last 64 bytes of the object.
 //!
@@ -64,13 +86,13 @@
 //! # Fields
 //! Data blocks and index blocks have room for what later versions add: `F` bytes of fields, each tag (2), length (4),
 //! value. A tag with the highest bit set must be understood by the reader, any other may be skipped. Version 1 writes
-//! none; these tags are reserved:
+//! 0x0003; the other tags are reserved:
 //!
 //! | tag    | where | what |
 //! |--------|-------|------|
 //! | 0x0001 | index | tenant |
 //! | 0x0002 | index | bucket id, where the data blocks are in other objects' bucket |
-//! | 0x0003 | index | state blocks: (stream, position, length) of each, blocks lying between data blocks and index |
+//! | 0x0003 | index | state blocks: (stream 8, position 8, length 4, CRC 4) of each; see below |
 //! | 0x0004 | index | aborted-transaction indexes: (stream, position, length) of each, lying there too |
 //! | 0x8001 | block | compression of the record batches as a whole |
 //! | 0x8002 | both  | encryption key id |
@@ -84,12 +106,14 @@ mod fields;
 mod footer;
 mod index;
 mod reader;
+mod state;
 mod writer;
 
 pub use block::{StoredBatch, decode_block};
 pub use footer::Footer;
 pub use index::{BlockEntry, Index, Plan};
 pub use reader::{Finished, ObjectReader, Outcome, Read, ReadBatches, ReadError, ReadId};
+pub use state::{PRODUCERS, decode_state};
 pub use writer::{Built, ObjectWriter, build};
 
 use crate::envelope::DecodeError;

@@ -43,6 +43,17 @@ pub(crate) fn batch(stream: u64, epoch: u32, base: u64, records: u32, len: usize
     }
 }
 
+/// The batch as an idempotent producer would have made it.
+pub(crate) fn sequenced(batch: &Appended, producer: u64, epoch: i16, first: i32) -> Appended {
+    let mut bytes = batch.batch.to_vec();
+    bytes[43..51].copy_from_slice(&producer.to_be_bytes());
+    bytes[51..53].copy_from_slice(&epoch.to_be_bytes());
+    bytes[53..57].copy_from_slice(&first.to_be_bytes());
+    let crc = crc32c::crc32c(&bytes[21..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    Appended { batch: bytes.into(), ..batch.clone() }
+}
+
 /// `batches` batches from `start` on, of random sizes.
 pub(crate) fn range(stream: u64, start: u64, batches: usize, rng: &mut Rng) -> CutRange {
     let mut at = start;
@@ -58,7 +69,7 @@ pub(crate) fn range(stream: u64, start: u64, batches: usize, rng: &mut Rng) -> C
 /// The range of these batches.
 pub(crate) fn range_of(batches: Vec<Appended>) -> CutRange {
     let (first, last) = (&batches[0], &batches[batches.len() - 1]);
-    CutRange { stream: first.stream, epoch: first.epoch, start: first.base, end: last.end, batches }
+    CutRange { stream: first.stream, epoch: first.epoch, start: first.base, end: last.end, batches, producers: None }
 }
 
 fn record(out: &mut Vec<u8>, delta: u32, len: usize, rng: &mut Rng) {

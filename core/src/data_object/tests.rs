@@ -1,11 +1,15 @@
 //! The format: what is written is read, and nothing else is.
 
-use super::sample::{CLUSTER, batch, range, range_of};
+use super::sample::{CLUSTER, batch, range, range_of, sequenced};
 use super::*;
 use crate::envelope::{HEAD, Kind, open, seal};
 use crate::id::{Offset, StreamId};
 use crate::machine::Rng;
+use crate::metadata::{CommitState, StateKind};
+use crate::producers::{ProducerId, ProducerTable};
 use crate::upload::CutRange;
+use alloc::format;
+use alloc::string::String;
 use alloc::vec;
 
 const OBJECT: ObjectId = ObjectId(0x1234_5678);
@@ -305,4 +309,73 @@ fn the_golden_object_is_read_and_written_the_same() {
         build(CLUSTER, object, 256, &ranges).body.to_bytes() == golden,
         "what is written of version 1 does not change"
     );
+}
+
+/// An object of which three streams have producers: the batches tell of the first, the shard of the second.
+fn golden_producers() -> Vec<CutRange> {
+    let mut rng = Rng::new(2026);
+    let one = batch(5, 1, 10, 3, 10, &mut rng);
+    let two = batch(5, 1, 13, 2, 20, &mut rng);
+    let first = range_of(vec![sequenced(&one, 7, 1, i32::MAX - 1), sequenced(&two, 7, 1, 1)]);
+    let plain = range_of(vec![batch(6, 1, 0, 1, 5, &mut rng)]);
+    let mut second = range_of(vec![sequenced(&batch(9, 2, 100, 1, 5, &mut rng), 8, 0, 4)]);
+    let mut all = ProducerTable { forgotten: Some(ProducerId(6)), ..ProducerTable::default() };
+    let earlier = sequenced(&batch(9, 1, 90, 4, 5, &mut rng), 8, 0, 0);
+    all.follow(ProducerTable::of([&earlier]));
+    all.follow(ProducerTable::of(&second.batches));
+    second.producers = Some(all);
+    vec![first, plain, second]
+}
+
+#[test]
+fn what_is_known_of_producers_is_written_and_read() {
+    let (object, ranges) = (ObjectId(43), golden_producers());
+    let built = build(CLUSTER, object, 256, &ranges);
+    let body = built.body.to_bytes();
+    let decoded = decode(CLUSTER, object, &body).expect("sound");
+    assert_eq!(flat(&decoded), expected(&ranges));
+    let states: Vec<_> = built.ranges.iter().map(|range| range.producers).collect();
+    assert_eq!(states[1], None, "nobody wrote with sequences there");
+    let (first, second) = (states[0].expect("of its batches"), states[2].expect("of the shard"));
+    assert_eq!((first.kind, second.kind), (StateKind::Range, StateKind::Log));
+    let block = |state: CommitState| body.slice(state.at as usize..state.at as usize + state.len as usize);
+    let table = decode_state(object, StreamId(5), Offset(15), &block(first)).expect("sound");
+    assert_eq!(table, ProducerTable::of(&ranges[0].batches));
+    assert_eq!(table.producers[&ProducerId(7)].batches.len(), 2);
+    let all = decode_state(object, StreamId(9), Offset(101), &block(second)).expect("sound");
+    assert_eq!(Some(all), ranges[2].producers);
+    for (object, stream, end) in [(42, 5, 15), (43, 6, 15), (43, 5, 14)] {
+        let other = decode_state(ObjectId(object), StreamId(stream), Offset(end), &block(first));
+        assert_eq!(other, Err(DecodeError::Foreign));
+    }
+    let golden = include_bytes!("../../../fixtures/object/v1/producers.object");
+    let hex: String = body.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(golden == &body[..], "what is written of version 1 does not change: {hex}");
+}
+
+#[test]
+fn a_damaged_state_block_is_an_error() {
+    let (object, ranges) = (ObjectId(43), golden_producers());
+    let built = build(CLUSTER, object, 256, &ranges);
+    let state = built.ranges[0].producers.expect("of its batches");
+    let block = built.body.to_bytes().slice(state.at as usize..state.at as usize + state.len as usize);
+    let decode = |bytes: &[u8]| decode_state(object, StreamId(5), Offset(15), &Bytes::copy_from_slice(bytes));
+    for at in 0..block.len() {
+        let mut damaged = block.to_vec();
+        damaged[at] ^= 0x10;
+        assert!(decode(&damaged).is_err(), "damaged at {at}");
+        assert!(decode(&block[..at]).is_err(), "cut at {at}");
+    }
+    // With a checksum that matches: errors or a table that makes sense, whatever it says.
+    let mut rng = Rng::new(3);
+    for _ in 0..5_000 {
+        let mut body = block[16..].to_vec();
+        for _ in 0..rng.between(1, 3) {
+            let at = rng.below(body.len() as u64) as usize;
+            body[at] = rng.next_u64() as u8;
+        }
+        if let Ok(table) = decode(&seal(Kind::State, VERSION, &body)) {
+            assert!(table.producers.values().all(|state| (1..=5).contains(&state.batches.len())));
+        }
+    }
 }

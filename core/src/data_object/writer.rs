@@ -1,14 +1,17 @@
 //! Writing objects. Batches are not copied: the object is a rope of heads and of the batches as they are.
 
 use super::block::{BlockHead, encode_head};
+use super::state::encode_state;
 use super::{BlockEntry, Footer, Index};
+use crate::envelope::HEAD;
 use crate::id::{ClusterId, ObjectId, Offset, StreamId};
 use crate::machine::{Rope, WallTime};
-use crate::metadata::CommitRange;
+use crate::metadata::{CommitRange, CommitState, StateKind};
+use crate::producers::ProducerTable;
 use crate::upload::CutRange;
 use crate::wal::Appended;
 use alloc::vec::Vec;
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 
 /// An object ready to be put and committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +50,8 @@ pub struct ObjectWriter {
     body: Rope,
     entries: Vec<BlockEntry>,
     ranges: Vec<CommitRange>,
+    /// What is to be said about producers, of which ranges.
+    states: Vec<(usize, StateKind, ProducerTable)>,
 }
 
 impl ObjectWriter {
@@ -60,6 +65,7 @@ impl ObjectWriter {
             body: Rope::default(),
             entries: Vec::new(),
             ranges: Vec::new(),
+            states: Vec::new(),
         }
     }
 
@@ -90,6 +96,15 @@ impl ObjectWriter {
             self.close(range.stream, &block);
         }
         assert_eq!(at, range.end, "a range ends where its last batch ends");
+        match &range.producers {
+            Some(all) => self.states.push((self.ranges.len(), StateKind::Log, all.clone())),
+            None => {
+                let table = ProducerTable::of(&range.batches);
+                if !table.is_empty() {
+                    self.states.push((self.ranges.len(), StateKind::Range, table));
+                }
+            }
+        }
         self.ranges.push(CommitRange {
             stream: range.stream,
             epoch: range.epoch,
@@ -97,23 +112,43 @@ impl ObjectWriter {
             end: range.end,
             max_timestamp: max_timestamp(range.batches.iter()),
             bytes: range.bytes() as u64,
+            producers: None,
         });
     }
 
-    /// Ends the object with index and footer.
+    /// Ends the object with state blocks, index and footer.
     ///
     /// # Panics
     /// When nothing was added: an empty cut has no object.
     #[must_use]
     pub fn finish(mut self) -> Built {
         assert!(!self.entries.is_empty(), "an object holds something");
-        let mut tail = Index::encode(self.object, &self.entries);
+        let states = self.write_states();
+        let mut tail = Index::encode(self.object, &self.entries, &states);
         let index_len = u32::try_from(tail.len()).expect("an index is far below 4 GiB");
         let footer = Footer { index_at: self.body.len() as u64, index_len };
         tail.extend_from_slice(&footer.encode(self.cluster, self.object));
         let tail = Bytes::from(tail);
         self.body.push(tail.clone());
         Built { body: self.body, tail, ranges: self.ranges }
+    }
+
+    /// Writes the state blocks, and returns what the index says about them.
+    fn write_states(&mut self) -> Vec<u8> {
+        let mut named = Vec::new();
+        for (range, kind, table) in core::mem::take(&mut self.states) {
+            let range = &mut self.ranges[range];
+            let block = encode_state(self.object, range.stream, range.end, &table);
+            let at = self.body.len() as u64;
+            let len = u32::try_from(block.len()).expect("a state block is far below 4 GiB");
+            named.put_u64(range.stream.0);
+            named.put_u64(at);
+            named.put_u32(len);
+            named.put_slice(&block[12..HEAD]);
+            range.producers = Some(CommitState { kind, at, len });
+            self.body.push(block);
+        }
+        named
     }
 
     fn close(&mut self, stream: StreamId, batches: &[&Appended]) {

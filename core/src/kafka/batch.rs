@@ -213,12 +213,10 @@ impl CheckedBatch {
     /// # Errors
     /// Kafka's own for the defect:
     /// - `INVALID_RECORD`: no batch, more than one, an older format, an unknown codec, a count or base offset that
-    ///   can't be, a control batch, or uncompressed records that don't fill the batch one behind the other;
+    ///   can't be, a control batch, a producer without epoch or sequence, or uncompressed records that don't fill the batch one behind the other;
     /// - `CORRUPT_MESSAGE`: a length or CRC that does not match;
     /// - `INVALID_TIMESTAMP`: the times claim to be the broker's;
-    /// - `INVALID_TXN_STATE`: a transaction, of which there are none;
-    /// - `UNSUPPORTED_VERSION`: an idempotent producer. Its sequences are not checked, so its batches are refused by
-    ///   the one error that Java's idempotent producer takes as final for itself, not only for the batch.
+    /// - `INVALID_TXN_STATE`: a transaction, of which there are none.
     pub fn check(records: &Bytes) -> Result<Self, Refusal> {
         match records.get(MAGIC_AT) {
             None if records.is_empty() => return Err(ErrorCode::InvalidRecord.because("there are no records")),
@@ -284,8 +282,8 @@ fn check_header(header: &BatchHeader) -> Result<(), Refusal> {
     if header.attributes.is_transactional() {
         return Err(ErrorCode::InvalidTxnState.because("there is no such transaction"));
     }
-    if header.producer_id >= 0 {
-        return Err(ErrorCode::UnsupportedVersion.because("idempotent producers are not served"));
+    if header.producer_id >= 0 && (header.producer_epoch < 0 || header.base_sequence < 0) {
+        return invalid("a producer's epoch and sequence begin at 0");
     }
     if header.attributes.is_log_append_time() {
         return Err(ErrorCode::InvalidTimestamp.because("the times claim to be the broker's"));

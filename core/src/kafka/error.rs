@@ -75,12 +75,20 @@ codes! {
     UnsupportedForMessageFormat = 43 "UNSUPPORTED_FOR_MESSAGE_FORMAT",
     /// A policy of the broker forbids it.
     PolicyViolation = 44 "POLICY_VIOLATION",
+    /// The sequence does not follow the producer's last one.
+    OutOfOrderSequenceNumber = 45 "OUT_OF_ORDER_SEQUENCE_NUMBER",
+    /// The batch was written before, so long ago that its offset is forgotten.
+    DuplicateSequenceNumber = 46 "DUPLICATE_SEQUENCE_NUMBER",
+    /// The producer has begun a newer epoch.
+    InvalidProducerEpoch = 47 "INVALID_PRODUCER_EPOCH",
     /// Transactional records outside a transaction that the broker knows.
     InvalidTxnState = 48 "INVALID_TXN_STATE",
     /// The producer may not use the transactional id; final for it.
     TransactionalIdAuthorizationFailed = 53 "TRANSACTIONAL_ID_AUTHORIZATION_FAILED",
     /// The log can't be written or read.
     KafkaStorageError = 56 "KAFKA_STORAGE_ERROR",
+    /// Nothing is known of the producer any more.
+    UnknownProducerId = 59 "UNKNOWN_PRODUCER_ID",
     /// The broker does not know the fetch session; the client begins a full fetch.
     FetchSessionIdNotFound = 70 "FETCH_SESSION_ID_NOT_FOUND",
     /// Topics are not deleted here.

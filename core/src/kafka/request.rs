@@ -15,7 +15,7 @@ use core::hash::{Hash, Hasher};
 use core::time::Duration;
 use kafka_protocol::messages::{
     ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-    FetchRequest, FindCoordinatorRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
+    FetchRequest, FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -59,6 +59,8 @@ pub enum RequestBody {
     DeleteTopics(DeleteTopicsRequest),
     /// Move the start of partitions up.
     DeleteRecords(DeleteRecordsRequest),
+    /// Give a producer an id.
+    InitProducerId(InitProducerIdRequest),
     /// Add partitions to topics.
     CreatePartitions(CreatePartitionsRequest),
 }
@@ -158,6 +160,7 @@ fn decode_body(api: Api, version: i16, body: &Bytes) -> Result<Option<RequestBod
         Api::CreateTopics => RequestBody::CreateTopics(shape::decode(version, body)?),
         Api::DeleteTopics => RequestBody::DeleteTopics(shape::decode(version, body)?),
         Api::DeleteRecords => RequestBody::DeleteRecords(shape::decode(version, body)?),
+        Api::InitProducerId => RequestBody::InitProducerId(shape::decode(version, body)?),
         Api::CreatePartitions => RequestBody::CreatePartitions(shape::decode(version, body)?),
         Api::ApiVersions => {
             shape::decode::<ApiVersionsRequest>(version, body)?;
@@ -214,6 +217,7 @@ fn name(api: Api) -> &'static str {
         Api::CreateTopics => "CreateTopics",
         Api::DeleteTopics => "DeleteTopics",
         Api::DeleteRecords => "DeleteRecords",
+        Api::InitProducerId => "InitProducerId",
         Api::CreatePartitions => "CreatePartitions",
     }
 }
@@ -286,7 +290,7 @@ mod tests {
             let (_, ask) = head(18, version).expect("answered");
             assert!(matches!(ask, Ask::Versions { version: 0, error: ErrorCode::UnsupportedVersion }), "{ask:?}");
         }
-        assert_eq!(head(22, 0).unwrap_err().fault, Fault::Api(22));
+        assert_eq!(head(23, 0).unwrap_err().fault, Fault::Api(23));
         assert_eq!(head(0, 2).unwrap_err().fault, Fault::Version(2));
         assert_eq!(head(1, 19).unwrap_err().fault, Fault::Version(19));
         assert_eq!(head(3, 1).unwrap_err(), Malformed { field: "client id", fault: Fault::Short });

@@ -180,7 +180,7 @@ impl LogCache {
             let batches: Vec<Appended> = cached.batches.range(from..).cloned().collect();
             let (first, last) = (&batches[0], &batches[batches.len() - 1]);
             let (epoch, start, end) = (first.epoch, first.base, last.end);
-            ranges.push(CutRange { stream, epoch, start, end, batches });
+            ranges.push(CutRange { stream, epoch, start, end, batches, producers: None });
         }
         let part = |range: &CutRange| Part { stream: range.stream, end: range.end, bytes: range.bytes() as u64 };
         let parts = ranges.iter().map(part).collect();

@@ -140,6 +140,22 @@ marks! {
     PoisonedWithAppendsInFlight = "shard.poisoned-with-appends-in-flight",
     /// A cut marker arrives after the last cut.
     MarkerAfterLastCut = "shard.marker-after-last-cut",
+    /// A batch is sent again while it is in flight, and waits for itself.
+    DuplicateInFlight = "shard.duplicate-in-flight",
+    /// A batch is sent again when it is durable, and is answered with its offset.
+    DuplicateDurable = "shard.duplicate-durable",
+    /// A batch does not follow its producer's last one.
+    SequenceGap = "shard.sequence-gap",
+    /// A producer begins a newer epoch without asking.
+    ProducerEpochBumped = "shard.producer-epoch-bumped",
+    /// A producer that was idle for long is forgotten.
+    ProducerForgotten = "shard.producer-forgotten",
+    /// A producer writes to a partition whose producers are not loaded yet.
+    ProducersAwaited = "shard.producers-awaited",
+    /// What is known of producers has to be read again.
+    ProducersReadAgain = "shard.producers-read-again",
+    /// A cut tells all that is known of a partition's producers.
+    ProducersWritten = "shard.producers-written",
     /// A fetch waited and is woken by an append.
     FetchWoken = "shard.fetch-woken",
     /// A fetch waited as long as it may.

@@ -34,7 +34,7 @@ impl Image {
     }
 
     fn check_counters(&self) -> Result<(), String> {
-        let counters = [self.seq.0, self.next_stream.0, self.next_object.0];
+        let counters = [self.seq.0, self.next_stream.0, self.next_object.0, self.next_producer.0];
         ensure(counters.into_iter().all(|counter| counter < bounds::COUNTER), "a counter is too large")
     }
 
@@ -87,13 +87,22 @@ impl Image {
             ensure(follows, "its ranges are not contiguous")?;
             reached = Some(range.end);
         }
-        ensure(reached.unwrap_or(stream.start) == stream.end, "its ranges do not reach its end")
+        ensure(reached.unwrap_or(stream.start) == stream.end, "its ranges do not reach its end")?;
+        let states = &stream.producers;
+        ensure(
+            states.is_sorted_by(|one, next| one.end < next.end),
+            "its state blocks are not in the order of its log",
+        )?;
+        ensure(states.last().is_none_or(|last| last.end <= stream.end), "a state block of records to come")
     }
 
     fn check_objects(&self) -> Result<(), String> {
         let mut counts = BTreeMap::<ObjectId, u32>::new();
-        for range in self.streams.values().flat_map(|stream| stream.ranges.values()) {
-            *counts.entry(range.object).or_default() += 1;
+        for stream in self.streams.values() {
+            let ranges = stream.ranges.values().map(|range| range.object);
+            for object in ranges.chain(stream.producers.iter().map(|state| state.object)) {
+                *counts.entry(object).or_default() += 1;
+            }
         }
         for (id, object) in &self.objects {
             let counted = counts.remove(id).unwrap_or(0);

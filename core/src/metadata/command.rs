@@ -5,6 +5,7 @@ use crate::id::{
     CutNumber, Lsn, NodeEpoch, ObjectId, Offset, RecoveryNumber, Seq, StreamEpoch, StreamId, TopicId, WalUuid,
 };
 use crate::machine::WallTime;
+use crate::producers::ProducerId;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -81,6 +82,11 @@ pub enum Command {
     },
     /// A range of object ids for the sender's epoch. They can be committed as long as that epoch is not fenced.
     LeaseObjects {
+        /// How many, at least one.
+        count: u32,
+    },
+    /// A range of producer ids. Each is issued once, whatever becomes of the sender.
+    LeaseProducers {
         /// How many, at least one.
         count: u32,
     },
@@ -165,6 +171,28 @@ pub struct CommitRange {
     pub max_timestamp: WallTime,
     /// Length of its batches in bytes.
     pub bytes: u64,
+    /// What its object says about the stream's producers.
+    pub producers: Option<CommitState>,
+}
+
+/// A state block of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CommitState {
+    /// What it is about.
+    pub kind: StateKind,
+    /// Its position in the object.
+    pub at: u64,
+    /// Its length.
+    pub len: u32,
+}
+
+/// What a state block is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StateKind {
+    /// The range alone: it adds to what is known of the log before it.
+    Range,
+    /// All of the log up to the range's end: what is known of the log before is not needed any more.
+    Log,
 }
 
 /// What a command came to.
@@ -183,6 +211,13 @@ pub enum Answer {
     Leased {
         /// The first.
         first: ObjectId,
+        /// How many.
+        count: u32,
+    },
+    /// Producer ids `first .. first + count`.
+    LeasedProducers {
+        /// The first.
+        first: ProducerId,
         /// How many.
         count: u32,
     },

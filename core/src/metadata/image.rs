@@ -6,6 +6,7 @@ use crate::id::{
     PartitionIndex, RecoveryNumber, Seq, StreamEpoch, StreamId, TopicId, WalUuid,
 };
 use crate::machine::WallTime;
+use crate::producers::ProducerId;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -35,6 +36,8 @@ pub struct Image {
     pub next_stream: StreamId,
     /// The next object's id: every id below was issued.
     pub next_object: ObjectId,
+    /// The next producer's id: every id below was issued.
+    pub next_producer: ProducerId,
 }
 
 /// A broker.
@@ -104,6 +107,22 @@ pub struct StreamImage {
     pub end: Offset,
     /// Committed ranges by first offset: contiguous, disjoint, reaching from at or below `start` to `end`.
     pub ranges: BTreeMap<Offset, RangeImage>,
+    /// What objects say about its producers, in the order of the log: all of them together say everything. They
+    /// outlive their ranges.
+    pub producers: Vec<StateImage>,
+}
+
+/// A state block of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StateImage {
+    /// It tells of the log up to this offset.
+    pub end: Offset,
+    /// Where it is.
+    pub object: ObjectId,
+    /// Its position in there.
+    pub at: u64,
+    /// Its length.
+    pub len: u32,
 }
 
 /// Whether a stream may be written.
@@ -142,7 +161,7 @@ pub struct ObjectImage {
 pub enum ObjectState {
     /// A node epoch may upload and commit it.
     Leased(NodeId, NodeEpoch),
-    /// Committed, with so many ranges that streams still have.
+    /// Committed, with so many ranges and state blocks that streams still have.
     Live(u32),
     /// No stream has any of it; since when.
     Destroyed(WallTime),
@@ -164,6 +183,7 @@ impl Image {
             objects: BTreeMap::new(),
             next_stream: StreamId(1),
             next_object: ObjectId(1),
+            next_producer: ProducerId(0),
         }
     }
 

@@ -23,11 +23,12 @@ mod image;
 pub(crate) mod workload;
 
 pub use command::{
-    Answer, Command, Commit, CommitObject, CommitRange, Entry, NewTopic, Recovery, Refusal, RegisteredWal, TopicName,
+    Answer, Command, Commit, CommitObject, CommitRange, CommitState, Entry, NewTopic, Recovery, Refusal, RegisteredWal,
+    StateKind, TopicName,
 };
 pub use image::{
-    EpochImage, Image, NodeImage, ObjectImage, ObjectState, PartitionImage, RangeImage, StreamImage, StreamState,
-    TopicImage,
+    EpochImage, Image, NodeImage, ObjectImage, ObjectState, PartitionImage, RangeImage, StateImage, StreamImage,
+    StreamState, TopicImage,
 };
 
 use crate::id::FeatureLevel;

@@ -1,8 +1,8 @@
 //! Random commands that make sense often enough, for tests.
 
 use super::{
-    Command, Commit, CommitObject, CommitRange, EpochImage, Image, NewTopic, NodeImage, ObjectState, RegisteredWal,
-    StreamState, TopicName,
+    Command, Commit, CommitObject, CommitRange, CommitState, EpochImage, Image, NewTopic, NodeImage, ObjectState,
+    RegisteredWal, StateKind, StreamState, TopicName,
 };
 use crate::controller::NodeCommand;
 use crate::id::{
@@ -178,13 +178,15 @@ impl Workload {
                 end: Offset(start.0 + self.rng.between(1, 20)),
                 max_timestamp: WallTime(self.rng.below(1 << 40) as i64),
                 bytes: self.rng.below(5000),
+                producers: self.state(),
             });
         }
         if let (Some(object), true) = (objects.first_mut(), self.rng.chance(1, 10)) {
             // Of a stream that was deleted.
             let (start, end) = (Offset(1), Offset(2));
             let (stream, epoch) = (StreamId(1 << 40), StreamEpoch(1));
-            object.ranges.push(CommitRange { stream, epoch, start, end, max_timestamp: WallTime(0), bytes: 1 });
+            let (max_timestamp, producers) = (WallTime(0), self.state());
+            object.ranges.push(CommitRange { stream, epoch, start, end, max_timestamp, bytes: 1, producers });
         }
         let number = match self.rng.below(15) {
             0 => left.last_cut,
@@ -193,5 +195,10 @@ impl Workload {
         };
         let lsn = Lsn(left.trim.0 + self.rng.below(5000));
         Command::Commit(Commit { epoch, recovery, number, lsn, objects })
+    }
+
+    fn state(&mut self) -> Option<CommitState> {
+        let kind = *self.rng.pick(&[StateKind::Range, StateKind::Range, StateKind::Log])?;
+        self.rng.chance(1, 2).then_some(CommitState { kind, at: self.rng.below(1000), len: 100 })
     }
 }

@@ -142,6 +142,7 @@ fn select(
             start: record.base,
             end: record.base,
             batches: Vec::new(),
+            producers: None,
         });
         range.end = record.end;
         range.batches.push(record);

@@ -3,6 +3,7 @@
 use super::joins::Part;
 use crate::id::{ConnId, StreamId};
 use crate::machine::{Payload, WallTime};
+use crate::producers::Sequenced;
 use crate::wal;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -15,6 +16,8 @@ pub(super) struct Waiting {
     pub(super) records: u32,
     pub(super) max_timestamp: WallTime,
     pub(super) batch: Payload,
+    /// What it says about its producer, if it has one.
+    pub(super) sequenced: Option<Sequenced>,
     pub(super) part: Part,
 }
 

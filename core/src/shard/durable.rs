@@ -1,49 +1,78 @@
 //! Between the queue and the bucket: into the WAL, durable, cut, committed.
 
 use super::{Effect, Mode, Shard, to};
-use crate::id::{ConnId, Lsn, NodeId, StreamId};
+use crate::id::{ConnId, Lsn, NodeId, Offset, StreamEpoch, StreamId};
 use crate::kafka::ErrorCode;
 use crate::machine::{Deadline, Effects, Mark, Now, sometimes};
 use crate::mail::Mail as To;
 use crate::metadata::Commit;
 use crate::node;
+use crate::producers::{ProducerTable, Verdict};
 use crate::shard::api::ProduceOutcome;
+use crate::shard::appends::Waiting;
 use crate::shard::partition::Partition;
-use crate::upload::{self, Cut};
+use crate::upload::{self, Cut, CutRange};
 use crate::wal::{self, Append, Appended, CutMarker, CutReason};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 impl Shard {
     /// Gives offsets to what the WAL has granted room for, and sends it there.
-    pub(super) fn append_granted(&mut self, out: &mut Effects<Effect>) {
+    pub(super) fn append_granted(&mut self, now: Now, out: &mut Effects<Effect>) {
         let mut batches = Vec::new();
         while let Some(waiting) = self.appends.next() {
-            let Some(partition) = self.partitions.get_mut(&waiting.stream) else {
-                // The topic was deleted while the batch waited. Its grant is spent on the next one.
-                self.appends.grant(wal::ring::cost(waiting.batch.len()));
-                let outcome = ProduceOutcome::Failed(ErrorCode::UnknownTopicOrPartition.into());
-                sometimes!(Mark::DeletedWhileWaiting);
-                if let Some(complete) = self.produces.finish(waiting.part, outcome) {
-                    self.answer_produce(complete, out);
+            match self.judge(now, &waiting) {
+                Judgement::Append { epoch, base, end } => batches.push(Append {
+                    stream: waiting.stream,
+                    epoch,
+                    base,
+                    end,
+                    max_timestamp: waiting.max_timestamp,
+                    batch: waiting.batch,
+                }),
+                Judgement::Wait => self.appends.grant(wal::ring::cost(waiting.batch.len())),
+                Judgement::Known(outcome) => {
+                    // Its grant is spent on the next one.
+                    self.appends.grant(wal::ring::cost(waiting.batch.len()));
+                    if let Some(complete) = self.produces.finish(waiting.part, outcome) {
+                        self.answer_produce(complete, out);
+                    }
                 }
-                continue;
-            };
-            let (base, end) = partition.append(waiting.records, waiting.part);
-            batches.push(Append {
-                stream: waiting.stream,
-                epoch: partition.epoch,
-                base,
-                end,
-                max_timestamp: waiting.max_timestamp,
-                batch: waiting.batch,
-            });
+            }
         }
         sometimes!(Mark::AppendWaitedForRoom, !self.appends.is_empty());
         if !batches.is_empty() {
             out.push(to(To::Wal(wal::Mail::Append(batches))));
         }
         self.cut_when_drained(out);
+    }
+
+    /// What the next batch before the WAL comes to. All before it have their offsets, so here is where a producer's
+    /// order is looked at.
+    fn judge(&mut self, now: Now, waiting: &Waiting) -> Judgement {
+        let start = self.start_of(waiting.stream);
+        let Some(partition) = self.partitions.get_mut(&waiting.stream) else {
+            sometimes!(Mark::DeletedWhileWaiting);
+            return Judgement::Known(ProduceOutcome::Failed(ErrorCode::UnknownTopicOrPartition.into()));
+        };
+        if let Some(sequenced) = &waiting.sequenced {
+            let Some(producers) = &mut partition.producers else {
+                sometimes!(Mark::ProducersAwaited);
+                let loading = ErrorCode::NotLeaderOrFollower.because("the partition's producers are being loaded");
+                return Judgement::Known(ProduceOutcome::Failed(loading));
+            };
+            match producers.check(now, sequenced) {
+                Verdict::Append => {}
+                Verdict::InFlight(base) => {
+                    partition.wait(base, waiting.part);
+                    return Judgement::Wait;
+                }
+                Verdict::Durable(base) => return Judgement::Known(ProduceOutcome::Durable { base, start }),
+                Verdict::Refused(refusal) => return Judgement::Known(ProduceOutcome::Failed(refusal)),
+            }
+        }
+        let (base, end) = partition.append(waiting.records, waiting.sequenced, waiting.part);
+        Judgement::Append { epoch: partition.epoch, base, end }
     }
 
     /// A connection is gone: what of it waits for room in the WAL is not appended. Its credit is free again, so it may
@@ -67,11 +96,13 @@ impl Shard {
             // A deleted topic's batches are durable and nobody's.
             sometimes!(Mark::DurableAfterDelete, !self.partitions.contains_key(&stream));
             let Some(partition) = self.partitions.get_mut(&stream) else { continue };
-            let part = partition.apply(base, end);
+            let parts = partition.apply(now, (base, end), appended.max_timestamp);
             self.cache.insert(now, appended);
             let outcome = ProduceOutcome::Durable { base, start: self.start_of(stream) };
-            if let Some(complete) = self.produces.finish(part, outcome) {
-                self.answer_produce(complete, out);
+            for part in parts {
+                if let Some(complete) = self.produces.finish(part, outcome) {
+                    self.answer_produce(complete, out);
+                }
             }
             *grown.entry(stream).or_default() += bytes;
         }
@@ -163,7 +194,10 @@ impl Shard {
         let cluster = self.image.as_ref().expect("a shard that serves has an image").cluster;
         let me = self.me.expect("records are taken only once the broker serves");
         self.cut = self.cut.next();
-        let ranges = self.cache.cut(self.cut);
+        let mut ranges = self.cache.cut(self.cut);
+        for range in &mut ranges {
+            range.producers = self.producers_at_cut(range);
+        }
         out.push(to(To::Uploader(upload::Mail::Cut(Cut {
             cluster,
             epoch: me.epoch,
@@ -173,4 +207,24 @@ impl Shard {
             ranges,
         }))));
     }
+
+    /// All that is known of a partition's producers, if it is time to say all of it: at the end of what is applied, which
+    /// is the end of the cut.
+    fn producers_at_cut(&mut self, range: &CutRange) -> Option<ProducerTable> {
+        let partition = self.partitions.get_mut(&range.stream)?;
+        assert_eq!(partition.high_watermark(), range.end, "a cut takes all that is applied");
+        let is_due = partition.cut(self.limits.producer_states as usize);
+        sometimes!(Mark::ProducersWritten, is_due);
+        is_due.then(|| partition.producers.as_ref().expect("a producer wrote, so all are known").table())
+    }
+}
+
+/// What a batch comes to when the WAL has room for it.
+enum Judgement {
+    /// It goes there.
+    Append { epoch: StreamEpoch, base: Offset, end: Offset },
+    /// It is on its way there already.
+    Wait,
+    /// It does not.
+    Known(ProduceOutcome),
 }

@@ -28,7 +28,9 @@ mod found;
 mod joins;
 mod mail;
 mod partition;
+mod producer_ids;
 mod replica;
+mod states;
 mod topics;
 
 #[cfg(test)]
@@ -57,6 +59,8 @@ use joins::{Asked, Joins};
 use kafka_protocol::messages::MetadataRequest;
 use kafka_protocol::protocol::Encodable;
 use partition::Partition;
+use producer_ids::ProducerIds;
+use states::States;
 use topics::{TopicRequest, Topics};
 
 /// The machine. See the module.
@@ -74,6 +78,9 @@ pub struct Shard {
     fetches: Fetches,
     cache: LogCache,
     reader: ObjectReader,
+    /// Producers of partitions that are being opened.
+    states: States,
+    producer_ids: ProducerIds,
     ops: OpIds,
     credit: Credit,
     /// What waits for credit for answers; a connection has one such at most.
@@ -83,6 +90,9 @@ pub struct Shard {
     /// Whether a marker was asked for that has not come yet.
     cut_asked: bool,
 }
+
+/// The tag of the command that asks for producer ids; those of requests about topics begin above it.
+const PRODUCER_LEASE: u64 = 0;
 
 /// This broker, once it serves.
 #[derive(Clone, Copy, Debug)]
@@ -119,6 +129,8 @@ impl Shard {
     pub fn new(limits: &Limits, rng: Rng) -> Self {
         Self {
             reader: ObjectReader::new(limits, rng.child("reader")),
+            states: States::new(limits.store_attempt, rng.child("states")),
+            producer_ids: ProducerIds::default(),
             rng,
             image: None,
             me: None,
@@ -164,6 +176,8 @@ impl Shard {
             && self.fetches.is_empty()
             && self.unpaid.is_empty()
             && self.appends.is_empty()
+            && self.states.is_idle()
+            && self.producer_ids.is_idle()
             && self.partitions.values().all(Partition::is_settled)
     }
 
@@ -217,13 +231,14 @@ impl Shard {
                     self.reader.cancel(read);
                 }
                 self.forget_appends(conn, out);
+                self.producer_ids.forget(conn);
                 self.unpaid.remove(&conn);
                 let grants = self.credit.close(now.mono, conn);
                 self.take_grants(now, grants, out);
             }
             Mail::Granted(bytes) => {
                 self.appends.grant(bytes);
-                self.append_granted(out);
+                self.append_granted(now, out);
             }
             Mail::Appended(batches) => self.handle_appended(now, batches, out),
             Mail::Cut(marker) => self.handle_marker(marker, out),
@@ -231,9 +246,10 @@ impl Shard {
             Mail::Image(image) => self.image = Some(*image),
             Mail::Entries(entries) => self.handle_entries(now, &entries, out),
             Mail::Serve { node, epoch } => {
-                self.serve(Me { node, epoch });
+                self.serve(now, Me { node, epoch }, out);
                 out.push(to(To::Node(node::Mail::Serves)));
             }
+            Mail::Answered(PRODUCER_LEASE, answer) => self.handle_producer_lease(&answer, out),
             Mail::Answered(tag, answer) => {
                 if let Some(complete) = self.topics.answered(tag, &answer) {
                     self.answer_topics(now, complete, out);
@@ -247,9 +263,10 @@ impl Shard {
         let Numbered { number, request: Request { version, body, .. } } = numbered;
         let asked = Asked { conn, number, version };
         match body {
-            RequestBody::Produce(request) => self.handle_produce(asked, request, out),
+            RequestBody::Produce(request) => self.handle_produce(now, asked, request, out),
             RequestBody::Fetch(request) => self.handle_fetch(now, asked, &request, out),
             RequestBody::FindCoordinator(request) => self.handle_find_coordinator(asked, &request, out),
+            RequestBody::InitProducerId(request) => self.handle_init_producer_id(asked, &request, out),
             RequestBody::ListOffsets(request) => self.handle_list_offsets(asked, &request, out),
             RequestBody::Metadata(request) => self.handle_metadata(now, asked, request, out),
             RequestBody::CreateTopics(request) => self.handle_create_topics(now, asked, request, out),
@@ -298,6 +315,7 @@ impl Machine for Shard {
             self.fetches.deadline(),
             self.reader.deadline(),
             self.credit.deadline(),
+            self.states.deadline(),
             self.cut_deadline(),
         ])
     }
@@ -309,6 +327,7 @@ impl Machine for Shard {
     fn invariants(&self) {
         self.credit.invariants();
         self.cache.invariants();
+        self.states.invariants();
         for (stream, partition) in &self.partitions {
             partition.invariants();
             if let Some(end) = self.cache.end(*stream) {
@@ -330,6 +349,7 @@ impl Shard {
         self.expire_fetches(now, out);
         self.tick_reader(now, out);
         self.hurry(now, out);
+        self.load_states(now, out);
         self.cut_by_age(now, out);
     }
 

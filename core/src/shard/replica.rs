@@ -3,10 +3,12 @@
 use super::{Effect, Me, Shard};
 use crate::id::{Offset, StreamId, TopicId};
 use crate::kafka::ErrorCode;
-use crate::machine::{Effects, Mark, Now, sometimes};
+use crate::machine::{Effects, Mark, Now, OpId, sometimes};
 use crate::metadata::{Answer, Command, Entry, StreamState, TopicName};
+use crate::producers::{ProducerTable, Producers};
 use crate::shard::api::ProduceOutcome;
 use crate::shard::partition::Partition;
+use crate::store::StoreResult;
 use alloc::vec::Vec;
 
 impl Shard {
@@ -29,9 +31,9 @@ impl Shard {
         }
     }
 
-    pub(super) fn serve(&mut self, me: Me) {
+    pub(super) fn serve(&mut self, now: Now, me: Me, out: &mut Effects<Effect>) {
         self.me = Some(me);
-        self.open_partitions();
+        self.open_partitions(now, out);
     }
 
     /// The stream of a partition, by the topic's name.
@@ -73,18 +75,47 @@ impl Shard {
 
     fn follow_image(&mut self, now: Now, out: &mut Effects<Effect>) {
         if self.me.is_some() {
-            self.open_partitions();
+            self.open_partitions(now, out);
         }
         self.close_partitions(now, out);
     }
 
-    fn open_partitions(&mut self) {
+    fn open_partitions(&mut self, now: Now, out: &mut Effects<Effect>) {
         let (Some(me), Some(image)) = (self.me, &self.image) else { return };
+        let mut loading = Vec::new();
         for (id, stream) in &image.streams {
-            if stream.owner == me.node && stream.state == StreamState::Open(me.epoch) {
-                self.partitions.entry(*id).or_insert_with(|| Partition::open(stream.epoch, stream.end));
+            let is_mine = stream.owner == me.node && stream.state == StreamState::Open(me.epoch);
+            if !is_mine || self.partitions.contains_key(id) {
+                continue;
+            }
+            let states = &stream.producers;
+            let known = || Producers::open(now, ProducerTable::default(), self.limits.producers as usize);
+            let producers = states.is_empty().then(known);
+            self.partitions.insert(*id, Partition::open(stream.epoch, stream.end, producers, states.len()));
+            if !states.is_empty() {
+                loading.push((*id, &states[..]));
             }
         }
+        self.states.load(&loading);
+        self.load_states(now, out);
+    }
+
+    /// Asks for what is to be read of producers.
+    pub(super) fn load_states(&mut self, now: Now, out: &mut Effects<Effect>) {
+        for (op, call) in self.states.ask(now, &mut self.ops) {
+            out.push(Effect::Store(op, call));
+        }
+    }
+
+    /// Some of what is known of producers was read.
+    pub(super) fn handle_state(&mut self, now: Now, op: OpId, result: StoreResult, out: &mut Effects<Effect>) {
+        for (stream, table) in self.states.handle(now, op, result) {
+            let producers = Producers::open(now, table, self.limits.producers as usize);
+            let partition = self.partitions.get_mut(&stream).expect("a partition that is gone is not loaded");
+            let earlier = partition.producers.replace(producers);
+            assert!(earlier.is_none(), "producers are loaded once, before any of them writes");
+        }
+        self.load_states(now, out);
     }
 
     /// Partitions of deleted topics: who waits for them hears that they are gone, once all of them are. Whoever waits for
@@ -95,6 +126,7 @@ impl Shard {
             self.partitions.extract_if(.., |id, _| !image.streams.contains_key(id)).collect();
         for (stream, _) in &gone {
             self.cache.drop_stream(*stream);
+            self.states.forget(*stream);
         }
         for (stream, partition) in gone {
             for part in partition.abandon() {

@@ -3,6 +3,7 @@
 use crate::id::{ClusterId, CutNumber, Lsn, NodeEpoch, Offset, RecoveryNumber, StreamEpoch, StreamId};
 use crate::machine::OpId;
 use crate::metadata::Answer;
+use crate::producers::ProducerTable;
 use crate::store::{StoreCall, StoreResult};
 use crate::wal::Appended;
 use alloc::vec::Vec;
@@ -67,6 +68,8 @@ pub struct CutRange {
     pub end: Offset,
     /// The batches, in order, without gaps.
     pub batches: Vec<Appended>,
+    /// All that is known of its producers at its end. `None`: its object says what the batches themselves tell.
+    pub producers: Option<ProducerTable>,
 }
 
 impl CutRange {

@@ -287,23 +287,9 @@ def topics_and_records_survive_a_restart(broker):
     equal(produce_all(broker, "survives", [(0, None, b"after", None)]), [1000], "next offset after a restart")
 
 
-def an_idempotent_producer_is_told(broker):
-    """Not served yet: the client must hear so, and not hang."""
-    client = producer(broker, enable_idempotence=True, message_timeout_ms=10_000)
-    reports = []
-    try:
-        client.produce("idempotent", b"x", on_delivery=lambda error, _: reports.append(error))
-        client.flush(20)
-    except (KafkaException, SystemError) as error:
-        # A fatal error comes out of whatever call is under way, sometimes as the cause of another one.
-        reports.append((error.__cause__ or error).args[0])
-    check(reports and reports[0] is not None, "an idempotent producer was served, or hears nothing")
-    print(f"  it hears: {reports[0]}")
-
-
 TESTS = [create_and_delete_topics, topics_grow, records_are_deleted, metadata_names_the_broker, producing_creates_topics,
          consuming_does_not_create_topics, every_acks, offsets_and_where_to_begin, long_poll, large_fetches,
-         many_partitions, too_large_records_are_refused, kcat_all_modes, an_idempotent_producer_is_told,
+         many_partitions, too_large_records_are_refused, kcat_all_modes,
          topics_and_records_survive_a_restart]
 
 if __name__ == "__main__":

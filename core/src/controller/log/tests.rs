@@ -6,7 +6,10 @@ use crate::id::{
     StreamEpoch, StreamId, Term, TopicId, WalUuid,
 };
 use crate::machine::{Rng, WallTime};
-use crate::metadata::{Command, Commit, CommitObject, CommitRange, Entry, Image, NewTopic, RegisteredWal, TopicName};
+use crate::metadata::{
+    Command, Commit, CommitObject, CommitRange, CommitState, Entry, Image, NewTopic, RegisteredWal, StateKind,
+    TopicName,
+};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
@@ -26,6 +29,7 @@ fn entries() -> Vec<Entry> {
         end: Offset(end),
         max_timestamp: WallTime(1_700_000_000_123),
         bytes: 777,
+        producers: (stream == 1).then_some(CommitState { kind: StateKind::Range, at: 0x300, len: 99 }),
     };
     let ranges = vec![range(1, 10), range(2, 20)];
     let commit = Commit {
@@ -58,7 +62,7 @@ fn entries() -> Vec<Entry> {
         (1, 1, 11, Command::ForgetObjects { ids: vec![ObjectId(1)] }),
         (1, 1, 13, Command::OpenStreams),
         (2, 0, 1, register(Some(held))),
-        (2, 2, 2, Command::LeaseObjects { count: 1 }),
+        (2, 2, 2, Command::LeaseProducers { count: 5 }),
         (2, 2, 3, Command::EndRecovery { number: crate::id::RecoveryNumber(13) }),
         (2, 2, 4, Command::NameWal { uuid: WalUuid([0x22; 16]) }),
         (2, 2, 5, Command::OpenStreams),

@@ -66,7 +66,7 @@ fn a_sound_batch_passes_with_its_header() {
 
 #[test]
 fn each_defect_gets_kafkas_error() {
-    use ErrorCode::{CorruptMessage, InvalidRecord, InvalidTimestamp, InvalidTxnState, UnsupportedVersion};
+    use ErrorCode::{CorruptMessage, InvalidRecord, InvalidTimestamp, InvalidTxnState};
     let put = |at: usize, bytes: &'static [u8]| {
         after(move |batch| batch[at..at + bytes.len()].copy_from_slice(bytes)).map(|_| ()).unwrap_err()
     };
@@ -84,7 +84,13 @@ fn each_defect_gets_kafkas_error() {
     assert_eq!(put(21, &[0, 3 << 4]), InvalidRecord, "transactional control");
     assert_eq!(put(23, &[0, 0, 0, 3]), InvalidRecord, "last offset delta");
     assert_eq!(put(23, &[0x7f, 0xff, 0xff, 0xff]), InvalidRecord, "huge last offset delta");
-    assert_eq!(put(43, &[0, 0, 0, 0, 0, 0, 0, 7]), UnsupportedVersion, "idempotent");
+    assert_eq!(put(43, &[0, 0, 0, 0, 0, 0, 0, 7]), InvalidRecord, "a producer without epoch");
+    assert_eq!(put(43, &[0, 0, 0, 0, 0, 0, 0, 7, 0, 0]), InvalidRecord, "a producer without sequence");
+    assert_eq!(put(43, &[0, 0, 0, 0, 0, 0, 0, 7, 0x80, 0, 0, 0, 0, 0]), InvalidRecord, "a producer's negative epoch");
+    let producer = after(|batch| batch[43..57].copy_from_slice(&[0, 0, 0, 0, 0, 0, 0, 7, 0, 1, 0, 0, 0, 2]));
+    let sequenced = crate::producers::Sequenced::of(&producer.expect("sound").header).expect("a producer's");
+    assert_eq!((sequenced.producer.0, sequenced.epoch.0), (7, 1));
+    assert_eq!((sequenced.first.number(), sequenced.last.number()), (2, 4));
     assert_eq!(put(57, &[0; 4]), InvalidRecord, "no records");
     assert_eq!(put(57, &[0xff; 4]), InvalidRecord, "negative count");
     let crowded = |codec| {

@@ -39,6 +39,7 @@ pub(super) const fn of(api: Api) -> &'static Shape {
         Api::CreateTopics => &CREATE_TOPICS,
         Api::DeleteTopics => &DELETE_TOPICS,
         Api::DeleteRecords => &DELETE_RECORDS,
+        Api::InitProducerId => &INIT_PRODUCER_ID,
         Api::CreatePartitions => &CREATE_PARTITIONS,
     }
 }
@@ -180,6 +181,13 @@ static TRIMMED_TOPIC: Shape =
 static TRIMMED_PARTITIONS: Element =
     Element { size: size_of::<DeleteRecordsPartition>(), kind: Kind::Struct(&TRIMMED_PARTITION) };
 static TRIMMED_PARTITION: Shape = message(&[field(0, LAST, "partition_index", I32), field(0, LAST, "offset", I64)]);
+
+static INIT_PRODUCER_ID: Shape = message(&[
+    field(0, LAST, "transactional_id", NULLABLE_TEXT),
+    field(0, LAST, "transaction_timeout_ms", I32),
+    field(3, LAST, "producer_id", I64),
+    field(3, LAST, "producer_epoch", I16),
+]);
 
 static CREATE_PARTITIONS: Shape = message(&[
     field(0, LAST, "topics", Kind::Array(&GROWING_TOPICS)),

@@ -19,8 +19,8 @@ use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
     ApiVersionsRequest, BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest,
-    DeleteTopicsRequest, FetchRequest, FindCoordinatorRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
-    TopicName, TransactionalId,
+    DeleteTopicsRequest, FetchRequest, FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest,
+    MetadataRequest, ProduceRequest, TopicName, TransactionalId,
 };
 use kafka_protocol::protocol::{Encodable, StrBytes};
 
@@ -293,6 +293,14 @@ impl Maker {
             .with_unknown_tagged_fields(self.tags())
     }
 
+    fn init_producer_id(&mut self) -> InitProducerIdRequest {
+        let request = InitProducerIdRequest::default()
+            .with_transactional_id(self.maybe(|m| m.text().into()))
+            .with_transaction_timeout_ms(self.i32())
+            .with_unknown_tagged_fields(self.tags());
+        if self.version >= 3 { request.with_producer_id(self.i64().into()).with_producer_epoch(7) } else { request }
+    }
+
     fn body(&mut self, api: Api) -> Bytes {
         let mut out = BytesMut::new();
         let version = self.version;
@@ -306,6 +314,7 @@ impl Maker {
             Api::CreateTopics => self.create_topics().encode(&mut out, version),
             Api::DeleteTopics => self.delete_topics().encode(&mut out, version),
             Api::DeleteRecords => self.delete_records().encode(&mut out, version),
+            Api::InitProducerId => self.init_producer_id().encode(&mut out, version),
             Api::CreatePartitions => self.create_partitions().encode(&mut out, version),
         };
         written.expect("only what the version has is set");
@@ -339,6 +348,7 @@ fn decode_anything(api: Api, version: i16, body: &Bytes) -> bool {
         Api::CreateTopics => decode::<CreateTopicsRequest>(version, body).is_ok(),
         Api::DeleteTopics => decode::<DeleteTopicsRequest>(version, body).is_ok(),
         Api::DeleteRecords => decode::<DeleteRecordsRequest>(version, body).is_ok(),
+        Api::InitProducerId => decode::<InitProducerIdRequest>(version, body).is_ok(),
         Api::CreatePartitions => decode::<CreatePartitionsRequest>(version, body).is_ok(),
     }
 }

@@ -6,14 +6,15 @@
 //! 3. stream by stream: a range of a deleted stream, or below a stream's start, is dropped and the rest commits, so
 //!    that one deleted topic can't block every producer; what is left must continue its stream exactly. A range that
 //!    the start cuts through is kept whole, since its object has it whole: it is read from the start on.
+//!    What its object says about the stream's producers is kept in any case, as long as there is the stream.
 //! 4. the objects' leases. An object that holds nothing but dropped ranges is destroyed at once.
 
 use crate::controller::NodeCommand;
 use crate::id::{NodeId, ObjectId, StreamId};
 use crate::machine::{Mark, sometimes};
 use crate::metadata::{
-    Answer, Commit, CommitRange, EpochImage, Image, NodeImage, ObjectImage, ObjectState, RangeImage, Refusal,
-    StreamState, bounds,
+    Answer, Commit, CommitRange, CommitState, EpochImage, Image, NodeImage, ObjectImage, ObjectState, RangeImage,
+    Refusal, StateImage, StateKind, StreamState, bounds,
 };
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -44,8 +45,8 @@ impl Image {
         Ok(Answer::Done)
     }
 
-    /// The ranges that have a place, with their objects, each after what precedes it in the same commit.
-    fn fitting<'c>(&self, owner: NodeId, commit: &'c Commit) -> Result<Vec<(ObjectId, &'c CommitRange)>, Refusal> {
+    /// The ranges of streams that there are, with their objects, each after what precedes it in the same commit.
+    fn fitting<'c>(&self, owner: NodeId, commit: &'c Commit) -> Result<Vec<Kept<'c>>, Refusal> {
         let mut ends = BTreeMap::<StreamId, _>::new();
         let mut kept = Vec::new();
         for (object, range) in commit.objects.iter().flat_map(|object| object.ranges.iter().map(|r| (object.id, r))) {
@@ -53,6 +54,7 @@ impl Image {
             let end = ends.get(&range.stream).copied().unwrap_or(stream.end);
             let proper = range.start < range.end && range.end <= bounds::OFFSET && range.bytes <= bounds::OBJECT;
             if proper && range.end <= stream.start {
+                kept.push(Kept { object, range, is_readable: false });
                 continue;
             }
             let open = stream.state == StreamState::Open(commit.epoch) && stream.owner == owner;
@@ -60,7 +62,7 @@ impl Image {
                 return Err(Refusal::NotContiguous { stream: range.stream, end });
             }
             ends.insert(range.stream, range.end);
-            kept.push((object, range));
+            kept.push(Kept { object, range, is_readable: true });
         }
         Ok(kept)
     }
@@ -79,25 +81,57 @@ impl Image {
         Ok(())
     }
 
-    fn insert(&mut self, commit: &Commit, kept: &[(ObjectId, &CommitRange)]) {
+    fn insert(&mut self, commit: &Commit, kept: &[Kept<'_>]) {
         for object in &commit.objects {
             let state = ObjectState::Destroyed(self.at);
             self.objects.insert(object.id, ObjectImage { state, size: object.size });
         }
-        for (id, range) in kept {
-            if let Some(object) = self.objects.get_mut(id) {
-                object.state = match object.state {
-                    ObjectState::Live(ranges) => ObjectState::Live(ranges.saturating_add(1)),
-                    _ => ObjectState::Live(1),
-                };
-            }
-            if let Some(stream) = self.streams.get_mut(&range.stream) {
+        for Kept { object, range, is_readable } in kept {
+            if *is_readable && let Some(stream) = self.streams.get_mut(&range.stream) {
                 let CommitRange { end, max_timestamp, bytes, .. } = **range;
-                stream.ranges.insert(range.start, RangeImage { end, object: *id, max_timestamp, bytes });
+                stream.ranges.insert(range.start, RangeImage { end, object: *object, max_timestamp, bytes });
                 stream.end = end;
+                self.use_object(*object);
+            }
+            if let Some(state) = range.producers {
+                self.insert_state(*object, range, state);
             }
         }
     }
+
+    /// One about all of the log takes the place of those before it.
+    fn insert_state(&mut self, object: ObjectId, range: &CommitRange, state: CommitState) {
+        let Some(stream) = self.streams.get_mut(&range.stream) else { return };
+        let CommitState { kind, at, len } = state;
+        let is_next = stream.producers.last().is_none_or(|last| last.end < range.end);
+        if !is_next || range.end > stream.end {
+            return;
+        }
+        let before = match kind {
+            StateKind::Range => Vec::new(),
+            StateKind::Log => core::mem::take(&mut stream.producers),
+        };
+        stream.producers.push(StateImage { end: range.end, object, at, len });
+        self.use_object(object);
+        self.release(before.into_iter().map(|state| state.object));
+    }
+
+    fn use_object(&mut self, id: ObjectId) {
+        if let Some(object) = self.objects.get_mut(&id) {
+            object.state = match object.state {
+                ObjectState::Live(uses) => ObjectState::Live(uses.saturating_add(1)),
+                _ => ObjectState::Live(1),
+            };
+        }
+    }
+}
+
+/// A range of a stream that there is.
+struct Kept<'c> {
+    object: ObjectId,
+    range: &'c CommitRange,
+    /// Whether some of it is not below the stream's start.
+    is_readable: bool,
 }
 
 impl NodeImage {

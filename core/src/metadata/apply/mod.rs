@@ -86,6 +86,7 @@ impl Image {
             Command::GrowTopic { id, partitions } => self.grow_topic(by, *id, *partitions),
             Command::DeleteTopic { id } => self.delete_topic(*id),
             Command::LeaseObjects { count } => self.lease_objects(by, *count),
+            Command::LeaseProducers { count } => self.lease_producers(*count),
             Command::Commit(commit) => self.commit(by, commit),
             Command::TrimStream { stream, epoch, start } => self.trim_stream(by, *stream, *epoch, *start),
             Command::ForgetObjects { ids } => self.forget_objects(ids),

@@ -1,8 +1,9 @@
-//! Data objects are leased, and forgotten when they are gone from the bucket.
+//! Object ids and producer ids are leased; objects are forgotten when they are gone from the bucket.
 
 use crate::controller::NodeCommand;
 use crate::id::ObjectId;
-use crate::metadata::{Answer, Image, ObjectImage, ObjectState, RangeImage, Refusal, bounds};
+use crate::metadata::{Answer, Image, ObjectImage, ObjectState, Refusal, bounds};
+use crate::producers::ProducerId;
 
 impl Image {
     /// The next ids, each for one content only. They can be committed as long as the sender's epoch is not fenced.
@@ -17,6 +18,16 @@ impl Image {
         Ok(Answer::Leased { first, count })
     }
 
+    /// The next producer ids: each is issued once for ever, so nothing needs to be remembered of the lease.
+    pub(super) fn lease_producers(&mut self, count: u32) -> Result<Answer, Refusal> {
+        if !(1..=bounds::LEASE).contains(&count) {
+            return Err(Refusal::Invalid);
+        }
+        let first = self.next_producer;
+        self.next_producer = ProducerId(first.0 + u64::from(count));
+        Ok(Answer::LeasedProducers { first, count })
+    }
+
     /// Destroyed objects are gone from the bucket. One that is unknown was forgotten before.
     pub(super) fn forget_objects(&mut self, ids: &[ObjectId]) -> Result<Answer, Refusal> {
         let destroyed = |object: &ObjectImage| matches!(object.state, ObjectState::Destroyed(_));
@@ -29,10 +40,10 @@ impl Image {
         Ok(Answer::Done)
     }
 
-    /// Streams gave these ranges up. An object that has none left is destroyed.
-    pub(super) fn release(&mut self, ranges: impl IntoIterator<Item = RangeImage>) {
-        for range in ranges {
-            let Some(object) = self.objects.get_mut(&range.object) else { continue };
+    /// Streams gave a range or a state block of each of these up. An object that has none left is destroyed.
+    pub(super) fn release(&mut self, objects: impl IntoIterator<Item = ObjectId>) {
+        for id in objects {
+            let Some(object) = self.objects.get_mut(&id) else { continue };
             object.state = match object.state {
                 ObjectState::Live(1) => ObjectState::Destroyed(self.at),
                 ObjectState::Live(ranges) => ObjectState::Live(ranges.saturating_sub(1)),

@@ -45,14 +45,15 @@ impl Image {
             return Err(Refusal::Invalid);
         }
         let dropped = stream.trim(start);
-        self.release(dropped);
+        self.release(dropped.into_iter().map(|range| range.object));
         Ok(Answer::Done)
     }
 }
 
 impl StreamImage {
     /// Moves the start up to `start`, unless it is there already, and returns the ranges that nobody can read any more.
-    /// A range that reaches beyond the start stays whole: its object is read from the middle.
+    /// A range that reaches beyond the start stays whole: its object is read from the middle. State blocks stay: a
+    /// producer is known whether or not its records can still be read.
     fn trim(&mut self, start: Offset) -> Vec<RangeImage> {
         self.start = self.start.max(start);
         self.end = self.end.max(self.start);

@@ -111,6 +111,7 @@ fn range(stream: u64, start: u64, end: u64) -> CommitRange {
         end: Offset(end),
         max_timestamp: WallTime(0),
         bytes: 100,
+        producers: None,
     }
 }
 

@@ -43,8 +43,9 @@ impl Image {
         let topic = self.topics.remove(&id).ok_or(Refusal::UnknownTopic)?;
         self.names.remove(&topic.name);
         for partition in topic.partitions {
-            let stream = self.streams.remove(&partition.stream);
-            self.release(stream.into_iter().flat_map(|stream| stream.ranges.into_values()));
+            let Some(stream) = self.streams.remove(&partition.stream) else { continue };
+            self.release(stream.ranges.into_values().map(|range| range.object));
+            self.release(stream.producers.into_iter().map(|state| state.object));
         }
         Ok(Answer::Done)
     }
@@ -70,6 +71,7 @@ impl Image {
             start: Offset(0),
             end: Offset(0),
             ranges: BTreeMap::new(),
+            producers: Vec::new(),
         };
         self.streams.insert(id, stream);
         id

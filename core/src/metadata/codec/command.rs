@@ -4,7 +4,8 @@ use super::{Field, record, tagged};
 use crate::controller::NodeCommand;
 use crate::envelope::{DecodeError, Fields};
 use crate::metadata::{
-    Answer, Command, Commit, CommitObject, CommitRange, Entry, NewTopic, Recovery, Refusal, RegisteredWal, TopicName,
+    Answer, Command, Commit, CommitObject, CommitRange, CommitState, Entry, NewTopic, Recovery, Refusal, RegisteredWal,
+    StateKind, TopicName,
 };
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -25,19 +26,42 @@ tagged!(Command {
     10 => Commit(commit),
     11 => TrimStream { stream, epoch, start },
     12 => ForgetObjects { ids },
+    30 => LeaseProducers { count },
 });
 
 record!(RegisteredWal { uuid, epoch, trim });
 record!(NewTopic { id, name, partitions });
 record!(Commit { epoch, recovery, number, lsn, objects });
 record!(CommitObject { id, size, ranges });
-record!(CommitRange { stream, epoch, start, end, max_timestamp, bytes });
+record!(CommitRange { stream, epoch, start, end, max_timestamp, bytes, producers });
+record!(CommitState { kind, at, len });
+
+/// A tag: 1 of the range, 2 of the log.
+impl Field for StateKind {
+    const LEAST: usize = 1;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.push(match self {
+            Self::Range => 1,
+            Self::Log => 2,
+        });
+    }
+
+    fn take(from: &mut Fields) -> Result<Self, DecodeError> {
+        match from.u8()? {
+            1 => Ok(Self::Range),
+            2 => Ok(Self::Log),
+            _ => Err(DecodeError::Unsupported),
+        }
+    }
+}
 
 tagged!(Answer {
     1 => Done,
     2 => Registered { epoch, recoveries },
     3 => Leased { first, count },
     4 => Refused(refusal),
+    30 => LeasedProducers { first, count },
 });
 
 record!(Recovery { number, epoch, wal, trim, last_cut });

@@ -5,8 +5,8 @@ use crate::envelope::{DecodeError, Fields};
 use crate::id::{NodeEpoch, NodeId};
 use crate::machine::WallTime;
 use crate::metadata::{
-    EpochImage, Image, NodeImage, ObjectImage, ObjectState, PartitionImage, RangeImage, StreamImage, StreamState,
-    TopicImage,
+    EpochImage, Image, NodeImage, ObjectImage, ObjectState, PartitionImage, RangeImage, StateImage, StreamImage,
+    StreamState, TopicImage,
 };
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -20,6 +20,7 @@ impl Record for Image {
         self.at.put(out);
         self.next_stream.put(out);
         self.next_object.put(out);
+        self.next_producer.put(out);
         self.nodes.put(out);
         self.topics.put(out);
         self.streams.put(out);
@@ -32,6 +33,7 @@ impl Record for Image {
         image.at = Field::take(from)?;
         image.next_stream = Field::take(from)?;
         image.next_object = Field::take(from)?;
+        image.next_producer = Field::take(from)?;
         image.nodes = Field::take(from)?;
         image.topics = BTreeMap::take(from)?;
         image.streams = Field::take(from)?;
@@ -46,7 +48,8 @@ record!(NodeImage { epoch, incarnation, host, port, epochs, last_command, answer
 record!(EpochImage { wal, trim, last_cut, recovery });
 record!(TopicImage { name, partitions });
 record!(PartitionImage { stream });
-record!(StreamImage { topic, partition, owner, epoch, state, start, end, ranges });
+record!(StreamImage { topic, partition, owner, epoch, state, start, end, ranges, producers });
+record!(StateImage { end, object, at, len });
 record!(RangeImage { end, object, max_timestamp, bytes });
 record!(ObjectImage { state, size });
 

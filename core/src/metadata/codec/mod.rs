@@ -36,6 +36,7 @@ use crate::id::{
     PartitionIndex, RecoveryNumber, Seq, StreamEpoch, StreamId, Term, TopicId, WalUuid,
 };
 use crate::machine::WallTime;
+use crate::producers::ProducerId;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -164,6 +165,7 @@ numbers!(
     PartitionIndex(u32, 4),
     RecoveryNumber(u64, 8),
     FeatureLevel(u16, 2),
+    ProducerId(u64, 8),
     WallTime(i64, 8),
 );
 

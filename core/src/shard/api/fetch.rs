@@ -88,6 +88,9 @@ impl Shard {
         result: StoreResult,
         out: &mut Effects<Effect>,
     ) {
+        if self.states.owns(op) {
+            return self.handle_state(now, op, result, out);
+        }
         let mut outcome = Outcome::default();
         self.reader.handle(now, op, result, &mut self.ops, &mut outcome);
         self.take_outcome(now, outcome, out);

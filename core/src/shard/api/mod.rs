@@ -6,6 +6,7 @@ mod delete_records;
 mod delete_topics;
 mod fetch;
 mod find_coordinator;
+mod init_producer_id;
 mod list_offsets;
 mod metadata;
 mod produce;

@@ -3,7 +3,8 @@
 use super::kafka_id;
 use crate::id::{Offset, StreamId};
 use crate::kafka::{Acks, CheckedBatch, ErrorCode, Produce, ProducePartition, ProduceTopic, Refusal};
-use crate::machine::{Effects, WallTime};
+use crate::machine::{Effects, Now, WallTime};
+use crate::producers::{ProducerId, Sequenced};
 use crate::session::Answer;
 use crate::shard::appends::Waiting;
 use crate::shard::joins::{Asked, Begun, Complete};
@@ -42,7 +43,13 @@ pub(in crate::shard) enum ProduceOutcome {
 }
 
 impl Shard {
-    pub(in crate::shard) fn handle_produce(&mut self, asked: Asked, request: Produce, out: &mut Effects<Effect>) {
+    pub(in crate::shard) fn handle_produce(
+        &mut self,
+        now: Now,
+        asked: Asked,
+        request: Produce,
+        out: &mut Effects<Effect>,
+    ) {
         let conn = asked.conn;
         let mut outcomes = Vec::new();
         let mut accepted: Vec<(usize, StreamId, CheckedBatch)> = Vec::new();
@@ -78,11 +85,12 @@ impl Shard {
                         stream,
                         records: batch.header.record_count(),
                         max_timestamp: WallTime(batch.header.max_timestamp),
+                        sequenced: Sequenced::of(&batch.header),
                         batch: batch.bytes,
                         part: self.produces.part(join, index),
                     });
                 }
-                self.append_granted(out);
+                self.append_granted(now, out);
             }
         }
     }
@@ -143,7 +151,19 @@ impl Shard {
         if batch.bytes.len() > self.limits.batch as usize {
             return Err(ErrorCode::MessageTooLarge.into());
         }
+        self.check_issued(&batch)?;
         Ok((stream, batch))
+    }
+
+    /// A producer's id is one that the cluster issued: nobody may write under an id that somebody will get.
+    fn check_issued(&self, batch: &CheckedBatch) -> Result<(), Refusal> {
+        let next = self.image.as_ref().map_or(ProducerId(0), |image| image.next_producer);
+        match u64::try_from(batch.header.producer_id).map(ProducerId) {
+            Ok(producer) if producer >= next => {
+                Err(ErrorCode::UnknownProducerId.because("this cluster has not issued that producer id"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
