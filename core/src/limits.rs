@@ -72,6 +72,8 @@ pub struct Limits {
     pub producer_lease: u32,
     /// Idempotent producers that are remembered per partition.
     pub producers: u32,
+    /// One that did not write for so long is forgotten (Kafka's producer.id.expiration.ms).
+    pub producer_expiration: Duration,
     /// State blocks that together say what is known of a partition's producers: as many are read when it is opened.
     pub producer_states: u32,
     /// The head's inline entries become a segment beyond this.
@@ -125,6 +127,7 @@ impl Default for Limits {
             lease: 64,
             producer_lease: 1_000,
             producers: 10_000,
+            producer_expiration: Duration::from_secs(24 * 3600),
             producer_states: 16,
             head_inline: 64 * KIB,
             segments: 16,

@@ -34,7 +34,7 @@
 //! first was refused would write them in the wrong order.
 //!
 //! # Forgetting
-//! A producer is forgotten a day after its last batch: a day by the owner's monotonic clock since it wrote or since the
+//! A producer is forgotten a day (by default) after its last batch: a day by the owner's monotonic clock since it wrote or since the
 //! partition was opened, *and* a day by the timestamps in the log. No wall clock is asked, so none can jump. At most so
 //! many producers are remembered per partition; then the one that wrote longest ago gives way, if it has been idle for
 //! longer than clients try again; if not, the newcomer is told to come again.
@@ -50,12 +50,10 @@ pub use table::{ProducerState, ProducerTable, REMEMBERED, Written};
 
 use crate::id::Offset;
 use crate::kafka::{ErrorCode, Refusal};
+use crate::limits::Limits;
 use crate::machine::{Instant, Mark, Now, WallTime, sometimes};
 use alloc::collections::{BTreeMap, VecDeque};
 use core::time::Duration;
-
-/// A producer that did not write for so long is forgotten (Kafka's producer.id.expiration.ms).
-pub const EXPIRES_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// A producer that wrote within this time may try again what it wrote, and gives way to nobody.
 pub const RETRIES_WITHIN: Duration = Duration::from_secs(15 * 60);
@@ -65,6 +63,8 @@ pub const RETRIES_WITHIN: Duration = Duration::from_secs(15 * 60);
 pub struct Producers {
     /// So many are remembered at most.
     limit: usize,
+    /// One that did not write for so long is forgotten.
+    expiration: Duration,
     /// What is durable.
     known: BTreeMap<ProducerId, Known>,
     /// By last use, the longest idle first.
@@ -108,10 +108,11 @@ pub enum Verdict {
 impl Producers {
     /// As the log left them.
     #[must_use]
-    pub fn open(now: Now, table: ProducerTable, limit: usize) -> Self {
+    pub fn open(now: Now, table: ProducerTable, limits: &Limits) -> Self {
         let mut producers = Self {
             // What was remembered under a larger limit stays.
-            limit: limit.max(table.producers.len()),
+            limit: table.producers.len().max(limits.producers as usize),
+            expiration: limits.producer_expiration,
             known: BTreeMap::new(),
             by_use: BTreeMap::new(),
             uses: 0,
@@ -254,10 +255,10 @@ impl Producers {
     }
 
     fn expire(&mut self, now: Now) {
-        let day = i64::try_from(EXPIRES_AFTER.as_millis()).expect("a day is a small number");
+        let expiration = i64::try_from(self.expiration.as_millis()).unwrap_or(i64::MAX);
         while let Some((id, known)) = self.longest_idle() {
-            let by_clock = now.mono.since(known.seen) >= EXPIRES_AFTER;
-            let by_log = self.newest.0.saturating_sub(known.state.timestamp.0) >= day;
+            let by_clock = now.mono.since(known.seen) >= self.expiration;
+            let by_log = self.newest.0.saturating_sub(known.state.timestamp.0) >= expiration;
             if !by_clock || !by_log || self.pending.contains_key(&id) {
                 return;
             }

@@ -14,6 +14,10 @@ fn batch(producer: u64, epoch: u16, first: i32, records: u32) -> Sequenced {
     Sequenced { producer: ProducerId(producer), epoch: ProducerEpoch(epoch), first, last: first.plus(records - 1) }
 }
 
+fn limits(producers: u32) -> Limits {
+    Limits { producers, ..Limits::default() }
+}
+
 /// A partition of which every batch becomes durable when it is told to.
 struct Log {
     producers: Producers,
@@ -27,9 +31,14 @@ impl Log {
         Self::of(ProducerTable::default(), 100)
     }
 
-    fn of(table: ProducerTable, limit: usize) -> Self {
+    fn of(table: ProducerTable, limit: u32) -> Self {
         let written = table.clone();
-        Self { producers: Producers::open(at(0), table, limit), end: 1_000, in_flight: VecDeque::new(), written }
+        Self {
+            producers: Producers::open(at(0), table, &limits(limit)),
+            end: 1_000,
+            in_flight: VecDeque::new(),
+            written,
+        }
     }
 
     fn send(&mut self, now: u64, batch: Sequenced) -> Result<Verdict, ErrorCode> {
@@ -214,7 +223,7 @@ fn parts_of_a_log_fold_to_what_the_whole_folds_to() {
         parts.follow(part);
         assert_eq!(parts, log.written);
         assert_eq!(log.producers.table(), log.written);
-        assert_eq!(Producers::open(at(9), parts, 100).table(), log.written);
+        assert_eq!(Producers::open(at(9), parts, &limits(100)).table(), log.written);
     }
 }
 

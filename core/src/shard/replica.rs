@@ -89,7 +89,7 @@ impl Shard {
                 continue;
             }
             let states = &stream.producers;
-            let known = || Producers::open(now, ProducerTable::default(), self.limits.producers as usize);
+            let known = || Producers::open(now, ProducerTable::default(), &self.limits);
             let producers = states.is_empty().then(known);
             self.partitions.insert(*id, Partition::open(stream.epoch, stream.end, producers, states.len()));
             if !states.is_empty() {
@@ -110,7 +110,7 @@ impl Shard {
     /// Some of what is known of producers was read.
     pub(super) fn handle_state(&mut self, now: Now, op: OpId, result: StoreResult, out: &mut Effects<Effect>) {
         for (stream, table) in self.states.handle(now, op, result) {
-            let producers = Producers::open(now, table, self.limits.producers as usize);
+            let producers = Producers::open(now, table, &self.limits);
             let partition = self.partitions.get_mut(&stream).expect("a partition that is gone is not loaded");
             let earlier = partition.producers.replace(producers);
             assert!(earlier.is_none(), "producers are loaded once, before any of them writes");

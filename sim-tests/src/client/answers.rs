@@ -41,6 +41,8 @@ impl Client {
                         out.push(Effect::Observe(Observation::Ended(place, write, quality.unheard())));
                     }
                 }
+                Asked::Sequenced(attempts) => self.forget_attempts(&attempts),
+                Asked::ProducerId(_) => self.forget_producer_id(),
                 Asked::Grow(topic, _, Wish::Real(id)) => {
                     out.push(Effect::Observe(Observation::Grown(topic, id, Growth::Unknown)));
                 }
@@ -65,6 +67,8 @@ impl Client {
             Asked::ApiVersions => decode::<ApiVersionsResponse>(frame, version).map(|_| ()),
             Asked::Metadata(question) => self.handle_metadata(&decode(frame, version)?, question, out),
             Asked::Produce(writes) => self.handle_produced(&decode(frame, version)?, writes, out),
+            Asked::Sequenced(attempts) => self.handle_sequenced(&decode(frame, version)?, attempts, out),
+            Asked::ProducerId(wanted) => self.handle_producer_id(&decode(frame, version)?, wanted, out),
             Asked::Fetch(asked) => self.handle_fetched(now, decode(frame, version)?, asked, out),
             Asked::List(place, question, which) => {
                 self.handle_listed(now, &decode(frame, version)?, place, question, which, out)
@@ -286,7 +290,8 @@ fn api_of(asked: &Asked) -> ApiKey {
     match asked {
         Asked::ApiVersions => ApiKey::ApiVersions,
         Asked::Metadata(_) => ApiKey::Metadata,
-        Asked::Produce(_) => ApiKey::Produce,
+        Asked::Produce(_) | Asked::Sequenced(_) => ApiKey::Produce,
+        Asked::ProducerId(_) => ApiKey::InitProducerId,
         Asked::Fetch(_) => ApiKey::Fetch,
         Asked::List(..) => ApiKey::ListOffsets,
         Asked::Create(_) => ApiKey::CreateTopics,

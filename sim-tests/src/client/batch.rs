@@ -84,6 +84,17 @@ pub(super) fn seal(codec: Codec, shape: Shape, records: &[u8]) -> Bytes {
     batch.freeze()
 }
 
+/// The batch as an idempotent producer makes it.
+pub(super) fn sequenced(batch: &[u8], producer: i64, epoch: i16, first: i32) -> Bytes {
+    let mut sequenced = BytesMut::from(batch);
+    sequenced[43..51].copy_from_slice(&producer.to_be_bytes());
+    sequenced[51..53].copy_from_slice(&epoch.to_be_bytes());
+    sequenced[53..57].copy_from_slice(&first.to_be_bytes());
+    let crc = crc32c(&sequenced[STAMPED..]);
+    sequenced[17..STAMPED].copy_from_slice(&crc.to_be_bytes());
+    sequenced.freeze()
+}
+
 /// The write that a batch read back belongs to: the first eight bytes of its first value.
 #[must_use]
 pub fn write_of(batch: &[u8]) -> Option<WriteId> {

@@ -34,6 +34,10 @@ impl Describe for Observation {
                     about.number("base", u64::try_from(*base).unwrap_or(0));
                 }
             }
+            Self::AckedAgain(place, write, base) => {
+                about.of(place).number("write", write.0).number("base", u64::try_from(*base).unwrap_or(0));
+            }
+            Self::ProducerForgotten(place, _) => place.describe(about),
             Self::Read(place, _, records) => describe::batches(records, |about| place.describe(about), about),
             Self::Asked(place, _) | Self::HighWatermark(place, ..) | Self::ReadAll(place, ..) => place.describe(about),
             _ => {}

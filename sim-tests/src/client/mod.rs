@@ -15,6 +15,7 @@ pub mod batch;
 mod delete_records;
 mod describe;
 pub mod pack;
+mod sequenced;
 mod slots;
 mod verify;
 mod wire;
@@ -24,6 +25,7 @@ use crate::oracle::{GrowthId, Observation, Outcome, Place, TrimId, WriteId};
 use bytes::BytesMut;
 use karst_core::machine::{Deadline, Effects, Instant, Machine, Now, Payload, Rng, Rope};
 use karst_runtime_sim::gate::Gate;
+use sequenced::{Attempt, Producer, Wanted};
 use slots::Slots;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -105,6 +107,8 @@ pub struct Shares {
     pub grow: u64,
     /// Delete records.
     pub trim: u64,
+    /// Produce as an idempotent producer.
+    pub sequenced: u64,
 }
 
 /// The machine. See the module.
@@ -126,6 +130,7 @@ pub struct Client {
     positions: BTreeMap<Place, i64>,
     /// Where this connection's last write to each partition lies: the next lies behind it.
     acked: BTreeMap<Place, i64>,
+    producer: Producer,
     created: u32,
     writes: u64,
     questions: u64,
@@ -168,6 +173,8 @@ enum Asked {
     ApiVersions,
     Metadata(u64),
     Produce(Vec<Written>),
+    Sequenced(Vec<Attempt>),
+    ProducerId(Wanted),
     Fetch(Vec<(Place, i64, u64)>),
     List(Place, u64, i64),
     Create(String),
@@ -223,6 +230,8 @@ impl Asked {
             Self::ApiVersions => "api-versions",
             Self::Metadata(_) => "metadata",
             Self::Produce(_) => "produce",
+            Self::Sequenced(_) => "produce-sequenced",
+            Self::ProducerId(_) => "init-producer-id",
             Self::Fetch(_) => "fetch",
             Self::List(..) => "list-offsets",
             Self::Create(_) => "create-topic",
@@ -253,6 +262,7 @@ impl Client {
             topics: BTreeMap::new(),
             positions: BTreeMap::new(),
             acked: BTreeMap::new(),
+            producer: Producer::default(),
             created: 0,
             writes: 0,
             questions: 0,

@@ -38,6 +38,7 @@ impl Client {
             shares.delete,
             shares.grow,
             shares.trim,
+            shares.sequenced,
         ];
         let mut drawn = self.rng.below(all.iter().sum());
         let chosen = all.iter().position(|share| match drawn.checked_sub(*share) {
@@ -61,6 +62,7 @@ impl Client {
             Some(5) => self.delete(now, out),
             Some(6) => self.grow(now, out),
             Some(7) => self.delete_records(now, out),
+            Some(8) => self.produce_sequenced(now, out),
             _ => self.ask_metadata(now, out),
         }
     }
@@ -296,7 +298,7 @@ impl Client {
         Some(Place { topic: name.clone(), partition })
     }
 
-    fn next_write(&mut self) -> WriteId {
+    pub(super) fn next_write(&mut self) -> WriteId {
         self.writes += 1;
         WriteId((u64::from(self.id) << 32) | self.writes)
     }

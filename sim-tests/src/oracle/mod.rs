@@ -5,6 +5,7 @@
 //! violations is Jepsen's (`jepsen.tests.kafka`).
 
 mod partition;
+mod producers;
 mod topic;
 mod trims;
 
@@ -37,6 +38,12 @@ pub enum Observation {
     Sent(Place, WriteId, karst_core::machine::Payload),
     /// The broker answered, or never will.
     Ended(Place, WriteId, Outcome),
+    /// The broker answered again, after it had acknowledged it, or after the client had given it up.
+    AckedAgain(Place, WriteId, i64),
+    /// The broker refused what its producer did right.
+    ProducerForgotten(Place, String),
+    /// A producer got this id.
+    ProducerId(i64),
     /// A request that tells a high watermark was sent; the same number comes with [`Observation::HighWatermark`].
     Asked(Place, u64),
     /// The answer to it.
@@ -88,6 +95,8 @@ pub struct Oracle {
     asked_for_topics: BTreeMap<u64, BTreeMap<String, i32>>,
     /// Open requests about partitions that were there for certain when they were asked.
     asked_of_certain: BTreeSet<u64>,
+    /// Every id that a producer got.
+    producer_ids: BTreeSet<i64>,
     /// Answered operations by kind.
     pub answered: BTreeMap<&'static str, u64>,
     /// Operations without an answer, by kind.
@@ -117,6 +126,20 @@ impl Oracle {
                 self.writes[slot] += 1;
                 let gone = self.is_deleting(&place.topic);
                 self.place(&place).ended(write, outcome).or_else(|violation| forgive(violation, gone))?;
+            }
+            Observation::AckedAgain(place, write, base) => {
+                let gone = self.is_deleting(&place.topic);
+                self.place(&place).acked_again(write, base).or_else(|violation| forgive(violation, gone))?;
+            }
+            Observation::ProducerForgotten(place, why) => {
+                let violation = Violation::new(producers::P1, format!("{}-{}: {why}", place.topic, place.partition));
+                forgive(violation, self.is_deleting(&place.topic))?;
+            }
+            Observation::ProducerId(id) => {
+                if !self.producer_ids.insert(id) {
+                    let message = format!("two producers got the id {id}");
+                    return Err(Violation::new("producer-ids-unique", message));
+                }
             }
             Observation::Asked(place, number) => {
                 if self.is_certain(&place) {

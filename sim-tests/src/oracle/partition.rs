@@ -1,5 +1,6 @@
 //! The model of one partition.
 
+use super::producers::{P1, Sequences};
 use super::trims::{Trim, TrimId, Trims, Upto};
 use super::{Place, WriteId, unstamped};
 use crate::client::batch;
@@ -56,6 +57,7 @@ pub(super) struct PartitionModel {
     /// What was certain when each open question was asked.
     asked: BTreeMap<u64, Known>,
     trims: Trims,
+    producers: Sequences,
     /// Records in all writes that were sent: there is never more in the log.
     sent: i64,
     /// Whether the whole partition was read since the last write was acknowledged.
@@ -75,6 +77,7 @@ impl PartitionModel {
         Self {
             trims: Trims::new(&name),
             name,
+            producers: Sequences::default(),
             writes: BTreeMap::new(),
             log: BTreeMap::new(),
             read: BTreeSet::new(),
@@ -110,6 +113,18 @@ impl PartitionModel {
                 format!("{name}: write {} was refused, but had been read", id.0),
             )),
             Outcome::Failed | Outcome::Unknown => Ok(()),
+        }
+    }
+
+    /// An answer to a write that was acknowledged or given up before.
+    pub(super) fn acked_again(&mut self, id: WriteId, base: i64) -> Result<(), Violation> {
+        let write = self.writes.get(&id).expect("a write is acknowledged after it was sent");
+        match write.outcome {
+            Some(Outcome::Acked(first)) if first != base => {
+                let message = format!("{}: write {} was acked at offset {first}, and again at {base}", self.name, id.0);
+                Err(Violation::new(P1, message))
+            }
+            _ => self.lies_at(id, base),
         }
     }
 
@@ -232,6 +247,7 @@ impl PartitionModel {
             let message = format!("{}: offset {base} is within the log and was never read", self.name);
             return Err(Violation::new("lost-write", message));
         }
+        self.producers.check_complete(&self.name, first, end)?;
         self.complete = true;
         Ok(())
     }
@@ -260,6 +276,7 @@ impl PartitionModel {
             return Err(Violation::new("inconsistent-offsets", message));
         }
         let write = self.writes.get_mut(&id).expect("only known writes are placed");
+        self.producers.lies_at(&self.name, &write.batch, base)?;
         if let Some(at) = write.at
             && at != base
         {

@@ -48,6 +48,7 @@ impl Plan {
         profile.adapt(&mut numbers, &mut rng.child("profile"));
         faults(&mut numbers, profile, &mut rng.child("faults"));
         let disturbances = disturbances(&mut numbers, profile, &mut rng.child("disturbances"));
+        producers(&mut numbers, &mut rng.child("producers"));
         Self { numbers, disturbances, only: BTreeMap::new() }
     }
 }
@@ -113,6 +114,17 @@ fn limits(n: &mut Numbers, rng: &mut Rng) {
     n.store_unique_etags = rng.below(2);
     n.disk_high = log_uniform(rng, 100, 5_000);
     n.copied_records = log_uniform(rng, 64, 16_384);
+}
+
+fn producers(n: &mut Numbers, rng: &mut Rng) {
+    n.sequenced = if rng.chance(1, 4) { 0 } else { rng.between(10, 60) };
+    n.producer_lease = rng.between(1, 4);
+    n.producer_states = rng.between(1, 5);
+    // A clock may jump further than that, and a run never lasts so long.
+    n.producer_expiration = log_uniform(rng, 3_600_000_000, 36_000_000_000);
+    if rng.chance(1, 8) {
+        n.producers = rng.between(1, 4);
+    }
 }
 
 /// One seed in ten has no faults, one in ten a single class, one in twenty all; the others a random subset.

@@ -93,6 +93,8 @@ numbers! {
     grow = "client.share.grow", 0;
     /// Share of wishes that records be deleted.
     trim = "client.share.delete-records", 0;
+    /// Share of produce requests of an idempotent producer.
+    sequenced = "client.share.produce-sequenced", 0;
     /// Most partitions of a topic that a client makes grow.
     grown = "client.grown-partitions", 6;
 
@@ -134,6 +136,14 @@ numbers! {
     log_cache = "log-cache", 16_384;
     /// Object ids per lease.
     lease = "metadata.lease", 3 => .bounds(1, 1_000);
+    /// Producer ids per lease.
+    producer_lease = "metadata.producer-lease", 3 => .bounds(1, 1_000);
+    /// Producers that a partition remembers.
+    producers = "limits.producers", 1_000 => .bounds(1, 10_000);
+    /// State blocks that say together what is known of a partition's producers.
+    producer_states = "limits.producer-states", 3 => .bounds(1, 1_000);
+    /// An idle producer is forgotten after so long.
+    producer_expiration = "limits.producer-expiration", 86_400_000_000;
     /// The head's entries become a segment beyond this.
     head_inline = "metadata.head-inline", 1_024;
     /// Segments become a snapshot beyond this.

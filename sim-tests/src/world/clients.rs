@@ -117,6 +117,8 @@ fn requests_of(kind: &str) -> &'static str {
         "api-versions" => "requests.api-versions",
         "metadata" => "requests.metadata",
         "produce" => "requests.produce",
+        "produce-sequenced" => "requests.produce-sequenced",
+        "init-producer-id" => "requests.init-producer-id",
         "fetch" => "requests.fetch",
         "list-offsets" => "requests.list-offsets",
         "create-topic" => "requests.create-topic",

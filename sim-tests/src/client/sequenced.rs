@@ -1,0 +1,288 @@
+//! An idempotent producer, as clients have it: five batches of a partition in flight at most, each sent again until it
+//! is acknowledged, and more often and in another order than a good client would. Now and then it begins a newer epoch,
+//! or asks for a new id.
+//!
+//! A batch is one write, however often it is sent. What the broker may say to it follows from what it said before.
+
+use super::batch::{self, Shape};
+use super::work::topic_name;
+use super::{Asked, Client, Effect, pack};
+use crate::oracle::{Observation, Outcome, Place, WriteId};
+use bytes::Bytes;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::{
+    ApiKey, InitProducerIdRequest, InitProducerIdResponse, ProduceRequest, ProduceResponse, TransactionalId,
+};
+use kafka_protocol::protocol::StrBytes;
+use karst_core::machine::{Effects, Now, Payload};
+use std::collections::{BTreeMap, VecDeque};
+
+/// So many batches of a partition are not acknowledged at most: as many as a broker remembers.
+const UNACKED: usize = 5;
+/// So many that are acknowledged are sent again now and then.
+const ACKED: usize = 8;
+/// From this version on, topics are named by id.
+const BY_ID: i16 = 13;
+/// Kafka's error codes.
+const OUT_OF_ORDER: i16 = 45;
+const DUPLICATE: i16 = 46;
+const TRANSACTIONAL_ID: i16 = 53;
+/// Codes that say: later.
+const AGAIN: [i16; 4] = [3, 6, 7, 100];
+
+/// Who a producer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    id: i64,
+    epoch: i16,
+}
+
+/// What an idempotent producer knows.
+#[derive(Debug, Default)]
+pub(super) struct Producer {
+    identity: Option<Identity>,
+    is_asked: bool,
+    lines: BTreeMap<Place, Line>,
+}
+
+/// Its batches for one partition, in their order.
+#[derive(Debug, Default)]
+struct Line {
+    next: i32,
+    batches: VecDeque<Sequenced>,
+}
+
+#[derive(Debug)]
+struct Sequenced {
+    write: WriteId,
+    batch: Bytes,
+    first: i32,
+    in_flight: u32,
+    acked: bool,
+}
+
+/// A batch on its way, perhaps not for the first time.
+#[derive(Clone, Debug)]
+pub(super) struct Attempt {
+    place: Place,
+    write: WriteId,
+    identity: Identity,
+    /// What comes before it was acknowledged when it was sent: a gap is none.
+    follows: bool,
+    /// It was acknowledged, and so many were sent after it that its offset may be forgotten.
+    is_old: bool,
+}
+
+/// What an InitProducerId asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Id,
+    /// An id for transactions: to be refused.
+    Transactions,
+}
+
+impl Line {
+    fn unacked(&self) -> usize {
+        self.batches.iter().filter(|batch| !batch.acked).count()
+    }
+}
+
+impl Client {
+    /// Sends the next batches, or some again.
+    pub(super) fn produce_sequenced(&mut self, now: Now, out: &mut Effects<Effect>) {
+        if self.rng.chance(1, 50) {
+            self.begin_anew(out);
+        }
+        let Some(identity) = self.producer.identity else { return self.ask_producer_id(now, out) };
+        let version = self.rng.between(3, 13) as i16;
+        let mut request = ProduceRequest::default().with_timeout_ms(10_000).with_acks(-1);
+        let mut attempts: Vec<Attempt> = Vec::new();
+        for _ in 0..self.rng.between(1, 2) {
+            let Some(place) = self.any_place() else { continue };
+            if attempts.iter().any(|taken| taken.place == place) {
+                continue;
+            }
+            let at = match self.choose(&place) {
+                Some(at) => at,
+                None => self.add_batch(now, &place, identity, version, out),
+            };
+            let line = self.producer.lines.entry(place.clone()).or_default();
+            let follows = line.batches[at].first == 0 || (at > 0 && line.batches[at - 1].acked);
+            let is_old = line.batches[at].acked && line.batches.len() - at > UNACKED;
+            let sequenced = &mut line.batches[at];
+            sequenced.in_flight += 1;
+            let data =
+                PartitionProduceData::default().with_index(place.partition).with_records(Some(sequenced.batch.clone()));
+            let topic = TopicProduceData::default().with_partition_data(vec![data]);
+            request.topic_data.push(if version >= BY_ID {
+                topic.with_topic_id(uuid::Uuid::from_bytes(self.topics[&place.topic].id))
+            } else {
+                topic.with_name(topic_name(&place.topic))
+            });
+            attempts.push(Attempt { place, write: sequenced.write, identity, follows, is_old });
+        }
+        self.send(now, (ApiKey::Produce, version), &request, Asked::Sequenced(attempts), out);
+    }
+
+    /// Which batch to send again; `None` for a new one.
+    fn choose(&mut self, place: &Place) -> Option<usize> {
+        let line = self.producer.lines.get(place).filter(|line| !line.batches.is_empty())?;
+        let any = self.rng.below(line.batches.len() as u64) as usize;
+        if self.rng.chance(1, 6) {
+            return Some(any);
+        }
+        let waiting = line.batches.iter().position(|batch| !batch.acked && batch.in_flight == 0);
+        waiting.or((line.unacked() >= UNACKED).then_some(any))
+    }
+
+    fn add_batch(
+        &mut self,
+        now: Now,
+        place: &Place,
+        identity: Identity,
+        version: i16,
+        out: &mut Effects<Effect>,
+    ) -> usize {
+        let write = self.next_write();
+        let records = self.rng.between(1, u64::from(self.habits.records));
+        let most = (8_000 / records - 20).min(u64::from(self.habits.value));
+        let value = self.rng.between(8, most.max(8)) as u32;
+        let shape = Shape { records: records as u32, value, timestamp: now.wall.0 };
+        // It may be sent again in an older version than that of its first time.
+        let codec = self.rng.chance(1, 3).then(|| pack::any_codec(version.min(6), &mut self.rng));
+        let plain = match codec {
+            Some(codec) => pack::encode(write, shape, codec, &mut self.rng),
+            None => batch::encode(write, shape, &mut self.rng),
+        };
+        let line = self.producer.lines.entry(place.clone()).or_default();
+        let batch = batch::sequenced(&plain, identity.id, identity.epoch, line.next);
+        out.push(Effect::Observe(Observation::Sent(place.clone(), write, Payload(batch.clone()))));
+        line.batches.push_back(Sequenced { write, batch, first: line.next, in_flight: 0, acked: false });
+        line.next += records as i32;
+        while line.batches.len() - line.unacked() > ACKED {
+            line.batches.pop_front();
+        }
+        line.batches.len() - 1
+    }
+
+    /// A newer epoch, or a new id: what was not acknowledged is given up.
+    fn begin_anew(&mut self, out: &mut Effects<Effect>) {
+        for (place, line) in std::mem::take(&mut self.producer.lines) {
+            for batch in line.batches.into_iter().filter(|batch| !batch.acked) {
+                out.push(Effect::Observe(Observation::Ended(place.clone(), batch.write, Outcome::Unknown)));
+            }
+        }
+        let bumped = self.producer.identity.filter(|identity| identity.epoch < i16::MAX && self.rng.chance(2, 3));
+        self.producer.identity = bumped.map(|identity| Identity { epoch: identity.epoch + 1, ..identity });
+    }
+
+    fn ask_producer_id(&mut self, now: Now, out: &mut Effects<Effect>) {
+        let version = self.rng.between(0, 5) as i16;
+        let request =
+            InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(10_000);
+        if self.rng.chance(1, 10) {
+            let id = TransactionalId(StrBytes::from_static_str("transactions"));
+            let request = request.with_transactional_id(Some(id));
+            let asked = Asked::ProducerId(Wanted::Transactions);
+            return self.send(now, (ApiKey::InitProducerId, version), &request, asked, out);
+        }
+        if std::mem::replace(&mut self.producer.is_asked, true) {
+            return self.ask_metadata(now, out);
+        }
+        let named = if version >= 3 && self.rng.chance(1, 4) { (77, 5) } else { (-1, -1) };
+        let request = request.with_producer_id(named.0.into()).with_producer_epoch(named.1);
+        self.send(now, (ApiKey::InitProducerId, version), &request, Asked::ProducerId(Wanted::Id), out);
+    }
+
+    pub(super) fn handle_producer_id(
+        &mut self,
+        response: &InitProducerIdResponse,
+        wanted: Wanted,
+        out: &mut Effects<Effect>,
+    ) -> Result<(), String> {
+        /// Kafka's COORDINATOR_NOT_AVAILABLE.
+        const LATER: i16 = 15;
+        let code = response.error_code;
+        if wanted == Wanted::Transactions {
+            return if code == TRANSACTIONAL_ID {
+                Ok(())
+            } else {
+                Err(format!("transactions were answered with {code}"))
+            };
+        }
+        self.producer.is_asked = false;
+        match code {
+            0 if response.producer_epoch == 0 && response.producer_id.0 >= 0 => {
+                let id = response.producer_id.0;
+                out.push(Effect::Observe(Observation::ProducerId(id)));
+                self.producer.identity = Some(Identity { id, epoch: 0 });
+                Ok(())
+            }
+            LATER => Ok(()),
+            _ => Err(format!("init-producer-id was answered with error {code}, id {}", response.producer_id.0)),
+        }
+    }
+
+    pub(super) fn handle_sequenced(
+        &mut self,
+        response: &ProduceResponse,
+        attempts: Vec<Attempt>,
+        out: &mut Effects<Effect>,
+    ) -> Result<(), String> {
+        let answers: Vec<_> = response.responses.iter().flat_map(|topic| &topic.partition_responses).collect();
+        if answers.len() != attempts.len() {
+            return Err(format!("{} partitions were written, {} answered", attempts.len(), answers.len()));
+        }
+        for (answer, attempt) in answers.into_iter().zip(attempts) {
+            if answer.index != attempt.place.partition {
+                return Err("partitions are answered in another order".into());
+            }
+            let forgotten = match answer.error_code {
+                0 => {
+                    self.acknowledged(&attempt, answer.base_offset, out);
+                    continue;
+                }
+                OUT_OF_ORDER => attempt.follows,
+                DUPLICATE => !attempt.is_old,
+                code => !AGAIN.contains(&code),
+            };
+            self.landed(&attempt);
+            if forgotten {
+                let (code, write) = (answer.error_code, attempt.write.0);
+                let why = format!("write {write} of producer {:?} was answered with error {code}", attempt.identity);
+                out.push(Effect::Observe(Observation::ProducerForgotten(attempt.place, why)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing will be heard of it.
+    pub(super) fn forget_attempts(&mut self, attempts: &[Attempt]) {
+        for attempt in attempts {
+            self.landed(attempt);
+        }
+    }
+
+    /// Whoever asked for an id asks again.
+    pub(super) fn forget_producer_id(&mut self) {
+        self.producer.is_asked = false;
+    }
+
+    fn acknowledged(&mut self, attempt: &Attempt, base: i64, out: &mut Effects<Effect>) {
+        let (place, write) = (attempt.place.clone(), attempt.write);
+        let is_first = self.landed(attempt).is_some_and(|batch| !std::mem::replace(&mut batch.acked, true));
+        out.push(Effect::Observe(if is_first {
+            Observation::Ended(place, write, Outcome::Acked(base))
+        } else {
+            Observation::AckedAgain(place, write, base)
+        }));
+    }
+
+    /// An attempt has ended. Its batch, if that is not given up.
+    fn landed(&mut self, attempt: &Attempt) -> Option<&mut Sequenced> {
+        let line = self.producer.lines.get_mut(&attempt.place)?;
+        let batch = line.batches.iter_mut().find(|batch| batch.write == attempt.write)?;
+        batch.in_flight = batch.in_flight.saturating_sub(1);
+        Some(batch)
+    }
+}
