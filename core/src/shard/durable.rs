@@ -30,9 +30,9 @@ impl Shard {
                     max_timestamp: waiting.max_timestamp,
                     batch: waiting.batch,
                 }),
+                // Its grant is spent on the next one.
                 Judgement::Wait => self.appends.grant(wal::ring::cost(waiting.batch.len())),
                 Judgement::Known(outcome) => {
-                    // Its grant is spent on the next one.
                     self.appends.grant(wal::ring::cost(waiting.batch.len()));
                     if let Some(complete) = self.produces.finish(waiting.part, outcome) {
                         self.answer_produce(complete, out);
@@ -50,7 +50,6 @@ impl Shard {
     /// What the next batch before the WAL comes to. All before it have their offsets, so here is where a producer's
     /// order is looked at.
     fn judge(&mut self, now: Now, waiting: &Waiting) -> Judgement {
-        let start = self.start_of(waiting.stream);
         let Some(partition) = self.partitions.get_mut(&waiting.stream) else {
             sometimes!(Mark::DeletedWhileWaiting);
             return Judgement::Known(ProduceOutcome::Failed(ErrorCode::UnknownTopicOrPartition.into()));
@@ -67,7 +66,10 @@ impl Shard {
                     partition.wait(base, waiting.part);
                     return Judgement::Wait;
                 }
-                Verdict::Durable(base) => return Judgement::Known(ProduceOutcome::Durable { base, start }),
+                Verdict::Durable(base) => {
+                    let start = self.start_of(waiting.stream);
+                    return Judgement::Known(ProduceOutcome::Durable { base, start });
+                }
                 Verdict::Refused(refusal) => return Judgement::Known(ProduceOutcome::Failed(refusal)),
             }
         }
