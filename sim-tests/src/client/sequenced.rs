@@ -178,8 +178,7 @@ impl Client {
 
     fn ask_producer_id(&mut self, now: Now, out: &mut Effects<Effect>) {
         let version = self.rng.between(0, 5) as i16;
-        let request =
-            InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(10_000);
+        let request = InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(10_000);
         if self.rng.chance(1, 10) {
             let id = TransactionalId(StrBytes::from_static_str("transactions"));
             let request = request.with_transactional_id(Some(id));
