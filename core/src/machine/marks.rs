@@ -86,6 +86,8 @@ marks! {
     RecoveryReadFailed = "recovery.read-failed",
     /// Recovery finds records that were committed before the crash.
     RecoveredCommitted = "recovery.already-committed",
+    /// Recovery keeps records that were deleted before they were committed, since a producer wrote them.
+    RecoveredDeleted = "recovery.deleted-of-producer",
     /// Recovery finds records of a topic that is deleted.
     RecoveredOfDeletedTopic = "recovery.of-deleted-topic",
 

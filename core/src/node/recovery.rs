@@ -3,9 +3,11 @@
 use super::startup::refused;
 use super::{Asker, Effect, Node, Phase, to};
 use crate::id::{CutNumber, NodeEpoch, Offset, StreamId, WalUuid};
+use crate::kafka::BatchHeader;
 use crate::machine::{Effects, Mark, sometimes};
 use crate::mail::{Halt, Mail as To};
-use crate::metadata::{Answer, Command, Image, Recovery, StreamState};
+use crate::metadata::{Answer, Command, Image, Recovery, StreamImage, StreamState};
+use crate::producers::Sequenced;
 use crate::upload::{self, Cut, CutRange};
 use crate::wal::{self, Appended};
 use alloc::collections::{BTreeMap, VecDeque};
@@ -108,6 +110,9 @@ impl Node {
 
 /// Keeps the records of streams that are still open under the fenced epoch, from their committed end on. What is below
 /// was committed before the crash, with a trim that did not reach the disk.
+///
+/// Records that were deleted before they were committed are kept as well where a producer wrote them: nobody reads them
+/// any more, but their producer may send them again.
 fn select(
     image: &Image,
     epoch: NodeEpoch,
@@ -123,18 +128,26 @@ fn select(
             continue;
         }
         sometimes!(Mark::RecoveredCommitted, record.end <= stream.end);
-        let end = ends.entry(record.stream).or_insert(stream.end);
+        let end = ends.entry(record.stream).or_insert_with(|| committed_end(stream));
         if record.end <= *end {
             continue;
         }
+        // Where the committed end is not known exactly, it lies at or below the start.
+        let may_begin = *end < stream.start && record.base <= stream.start && !ranges.contains_key(&record.stream);
         // A trim may have passed the committed end and stopped inside a batch: that batch is kept whole.
-        if record.base > *end || (record.base < *end && *end != stream.start) {
+        if (record.base > *end && !may_begin) || (record.base < *end && *end != stream.start) {
             return Err(format!(
                 "the WAL continues stream {} at offset {}, but the committed records end at {}: acknowledged records \
                  are missing from the WAL",
                 record.stream, record.base, end
             ));
         }
+        let is_deleted = record.end <= stream.start;
+        if is_deleted && !ranges.contains_key(&record.stream) && !has_producer(&record) {
+            *end = record.end;
+            continue;
+        }
+        sometimes!(Mark::RecoveredDeleted, is_deleted);
         *end = record.end;
         let range = ranges.entry(record.stream).or_insert_with(|| CutRange {
             stream: record.stream,
@@ -148,4 +161,18 @@ fn select(
         range.batches.push(record);
     }
     Ok(ranges.into_values().collect())
+}
+
+/// Where the committed records of a stream end. Once a trim has passed that end nobody knows it any more; but what was
+/// committed of a producer is known, and nothing else of what is deleted matters.
+fn committed_end(stream: &StreamImage) -> Offset {
+    if stream.ranges.is_empty() && stream.end == stream.start {
+        stream.producers.last().map_or(Offset(0), |state| state.end)
+    } else {
+        stream.end
+    }
+}
+
+fn has_producer(record: &Appended) -> bool {
+    BatchHeader::parse(&record.batch).as_ref().and_then(Sequenced::of).is_some()
 }
