@@ -8,9 +8,10 @@ use crate::id::{
 use crate::machine::{Rng, WallTime};
 use crate::metadata::workload::Workload;
 use crate::metadata::{
-    Answer, Command, Commit, CommitObject, CommitRange, Entry, FEATURE_LEVEL, Image, NewTopic, ObjectState, Refusal,
-    RegisteredWal, StreamState, TopicName, bounds,
+    Answer, Command, Commit, CommitObject, CommitRange, CommitState, Entry, FEATURE_LEVEL, Image, NewTopic,
+    ObjectState, Refusal, RegisteredWal, StateKind, StreamState, TopicName, bounds,
 };
+use crate::producers::ProducerId;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec;
@@ -447,5 +448,57 @@ fn never_goes_back(before: &Image, after: &Image) {
             (ObjectState::Live(_), now) => assert!(!matches!(now, None | Some(ObjectState::Leased(..))), "{id}"),
             _ => {}
         }
+    }
+}
+
+/// A range whose object tells of its stream's producers.
+fn telling(kind: StateKind, range: CommitRange) -> CommitRange {
+    CommitRange { producers: Some(CommitState { kind, at: 500, len: 90 }), ..range }
+}
+
+fn commit_of(number: u64, id: u64, ranges: &[CommitRange]) -> Command {
+    Command::Commit(Commit {
+        epoch: NodeEpoch(1),
+        recovery: None,
+        number: CutNumber(number),
+        lsn: Lsn(number * 4096),
+        objects: vec![object(id, ranges)],
+    })
+}
+
+fn told(log: &Log, stream: u64) -> Vec<(u64, u64)> {
+    log.stream(stream).producers.iter().map(|state| (state.end.0, state.object.0)).collect()
+}
+
+#[test]
+fn what_is_said_of_producers_outlives_the_records() {
+    let mut log = Log::with_topic();
+    log.send(commit_of(1, 1, &[telling(StateKind::Range, range(1, 0, 10)), range(2, 0, 5)]));
+    log.send(commit_of(2, 2, &[telling(StateKind::Range, range(1, 10, 20))]));
+    assert_eq!(told(&log, 1), [(10, 1), (20, 2)]);
+    // Everything is deleted, also what is not committed yet.
+    log.send(Command::TrimStream { stream: StreamId(1), epoch: StreamEpoch(1), start: Offset(30) });
+    assert_eq!((log.stream(1).ranges.len(), told(&log, 1)), (0, vec![(10, 1), (20, 2)]));
+    assert_eq!((log.state(1), log.state(2)), (Some(ObjectState::Live(2)), Some(ObjectState::Live(1))));
+    log.send(commit_of(3, 3, &[telling(StateKind::Range, range(1, 20, 30))]));
+    assert_eq!((log.stream(1).ranges.len(), told(&log, 1)), (0, vec![(10, 1), (20, 2), (30, 3)]));
+    assert_eq!(log.state(3), Some(ObjectState::Live(1)));
+    // One that tells all takes their place.
+    log.send(commit_of(4, 4, &[telling(StateKind::Log, range(1, 30, 40))]));
+    assert_eq!((told(&log, 1), log.state(4)), (vec![(40, 4)], Some(ObjectState::Live(2))));
+    assert!(matches!(log.state(2), Some(ObjectState::Destroyed(_))));
+    assert_eq!(log.state(1), Some(ObjectState::Live(1)), "the other stream's range is left");
+    log.send(Command::DeleteTopic { id: TopicId([1; 16]) });
+    assert!((1..=4).all(|id| matches!(log.state(id), Some(ObjectState::Destroyed(_)))));
+}
+
+#[test]
+fn producer_ids_are_leased_once() {
+    let mut log = Log::with_topic();
+    let leased = |first, count| Answer::LeasedProducers { first: ProducerId(first), count };
+    assert_eq!(log.send(Command::LeaseProducers { count: 5 }), leased(0, 5));
+    assert_eq!(log.send(Command::LeaseProducers { count: 1 }), leased(5, 1));
+    for count in [0, bounds::LEASE + 1] {
+        assert_eq!(log.refused(Command::LeaseProducers { count }), Refusal::Invalid);
     }
 }

@@ -2,6 +2,7 @@
 
 mod credit;
 mod growth;
+mod producers;
 mod trims;
 mod waiting;
 mod world;

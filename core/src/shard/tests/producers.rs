@@ -1,0 +1,129 @@
+//! Idempotent producers at a shard: ids, duplicates, and partitions whose producers are still being read.
+
+use super::world::{CONN, World};
+use crate::data_object::sample;
+use crate::id::{ConnId, Offset, StreamId};
+use crate::kafka::{Acks, Api, CheckedBatch, ErrorCode, Produce, ProducePartition, ProduceTopic, RequestBody};
+use crate::limits::Limits;
+use crate::machine::Rng;
+use crate::metadata::Command;
+use crate::session::RequestNumber;
+use crate::shard::Mail;
+use crate::wal::Appended;
+use alloc::vec;
+use core::time::Duration;
+use kafka_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse, ProduceResponse, TransactionalId};
+use kafka_protocol::protocol::StrBytes;
+
+const STREAM: StreamId = StreamId(1);
+
+/// A broker with a topic of one partition, and producer ids 0 to 9 issued.
+fn world() -> World {
+    let mut world = World::new(&Limits { producer_lease: 2, ..Limits::default() });
+    world.topic("orders", 1);
+    world.command(Command::LeaseProducers { count: 10 });
+    world.mail(Mail::Granted(1 << 20));
+    world
+}
+
+/// A batch of two records, as the WAL makes it durable at `base`.
+fn batch(base: u64, producer: u64, epoch: i16, first: i32) -> Appended {
+    let plain = sample::batch(STREAM.0, 1, base, 2, 10, &mut Rng::new(first as u64));
+    sample::sequenced(&plain, producer, epoch, first)
+}
+
+fn send(world: &mut World, batch: &Appended) -> RequestNumber {
+    let records = CheckedBatch::check(&batch.batch.0).map_err(|refusal| refusal.code.into());
+    let partitions = vec![ProducePartition { index: 0, records }];
+    let name = Some(StrBytes::from_static_str("orders"));
+    let topics = vec![ProduceTopic { name, id: Default::default(), partitions }];
+    let produce = Produce { acks: Acks::All, timeout: Duration::from_secs(1), topics };
+    world.ask(Api::Produce, 9, RequestBody::Produce(produce))
+}
+
+/// Error code and offset.
+fn answer(world: &mut World, number: RequestNumber) -> (i16, i64) {
+    let response: ProduceResponse = world.answer(number, 9);
+    let partition = &response.responses[0].partition_responses[0];
+    (partition.error_code, partition.base_offset)
+}
+
+fn ask_id(world: &mut World, conn: ConnId, transactional: Option<&'static str>) -> RequestNumber {
+    let id = transactional.map(|id| TransactionalId(StrBytes::from_static_str(id)));
+    let request = InitProducerIdRequest::default().with_transactional_id(id);
+    world.ask_as(conn, Api::InitProducerId, 4, RequestBody::InitProducerId(request))
+}
+
+#[test]
+fn a_batch_sent_again_is_answered_when_the_first_is_durable() {
+    let mut world = world();
+    let (one, two) = (batch(0, 7, 0, 0), batch(2, 7, 0, 2));
+    let numbers = [&one, &two, &two, &one].map(|batch| send(&mut world, batch));
+    assert!(world.answers.is_empty(), "nothing is durable");
+    world.mail(Mail::Appended(vec![one.clone()]));
+    assert_eq!([answer(&mut world, numbers[0]), answer(&mut world, numbers[3])], [(0, 0), (0, 0)]);
+    assert!(world.answers.is_empty(), "the second is not durable");
+    world.mail(Mail::Appended(vec![two]));
+    assert_eq!([answer(&mut world, numbers[1]), answer(&mut world, numbers[2])], [(0, 2), (0, 2)]);
+    let again = send(&mut world, &one);
+    assert_eq!(answer(&mut world, again), (0, 0));
+    assert_eq!(world.shard.appended(STREAM), Some(Offset(4)), "nothing was appended twice");
+    let gap = send(&mut world, &batch(4, 7, 0, 9));
+    assert_eq!(answer(&mut world, gap).0, ErrorCode::OutOfOrderSequenceNumber.code());
+    let stranger = send(&mut world, &batch(4, 10, 0, 0));
+    assert_eq!(answer(&mut world, stranger).0, ErrorCode::UnknownProducerId.code(), "it was never issued");
+    assert!(world.shard.is_quiescent());
+}
+
+#[test]
+fn whoever_waits_for_itself_hears_what_becomes_of_the_first() {
+    let mut world = world();
+    let one = batch(0, 7, 0, 0);
+    let numbers = [&one, &one].map(|batch| send(&mut world, batch));
+    let id = world.id_of("orders");
+    world.command(Command::DeleteTopic { id });
+    for number in numbers {
+        assert_eq!(answer(&mut world, number).0, ErrorCode::UnknownTopicOrPartition.code());
+    }
+    assert!(world.shard.is_quiescent());
+}
+
+#[test]
+fn a_failed_log_takes_nothing_of_a_producer_for_written() {
+    let mut world = world();
+    let one = batch(0, 7, 0, 0);
+    let sent = [&one, &one].map(|batch| send(&mut world, batch));
+    world.mail(Mail::WalPoisoned);
+    assert_eq!(world.answers.len(), sent.len(), "whether it is durable is unknown: the connection closes");
+    assert!(world.answers.iter().all(|(_, answer)| matches!(answer, crate::session::Answer::Close(_))));
+}
+
+#[test]
+fn ids_come_from_blocks_and_each_is_given_once() {
+    let mut world = world();
+    let numbers: alloc::vec::Vec<_> = (0..3).map(|_| ask_id(&mut world, CONN, None)).collect();
+    assert_eq!(world.commands(), 1, "a block is asked for once");
+    world.decide();
+    let mut ids = alloc::vec::Vec::new();
+    for number in &numbers[..2] {
+        let response: InitProducerIdResponse = world.answer(*number, 4);
+        assert_eq!((response.error_code, response.producer_epoch), (0, 0));
+        ids.push(response.producer_id.0);
+    }
+    assert_eq!((ids, world.commands()), (vec![10, 11], 1), "the third needs the next block");
+    world.mail(Mail::Closed(CONN));
+    world.decide();
+    assert!(world.answers.is_empty(), "nobody waits any more");
+    assert!(world.shard.is_quiescent());
+}
+
+#[test]
+fn transactional_ids_are_refused_for_good() {
+    for id in ["mine", ""] {
+        let mut world = world();
+        let number = ask_id(&mut world, CONN, Some(id));
+        let response: InitProducerIdResponse = world.answer(number, 4);
+        let expected = (ErrorCode::TransactionalIdAuthorizationFailed.code(), -1, -1);
+        assert_eq!((response.error_code, response.producer_id.0, response.producer_epoch), expected);
+    }
+}
