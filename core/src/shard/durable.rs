@@ -70,7 +70,10 @@ impl Shard {
                     let start = self.start_of(waiting.stream);
                     return Judgement::Known(ProduceOutcome::Durable { base, start });
                 }
-                Verdict::Refused(refusal) => return Judgement::Known(ProduceOutcome::Failed(refusal)),
+                Verdict::Refused(refusal) => {
+                    let start = self.start_of(waiting.stream);
+                    return Judgement::Known(ProduceOutcome::OutOfPlace { refusal, start });
+                }
             }
         }
         let (base, end) = partition.append(waiting.records, waiting.sequenced, waiting.part);

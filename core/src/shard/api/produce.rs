@@ -38,6 +38,9 @@ pub(in crate::shard) enum ProduceOutcome {
     Durable { base: Offset, start: Offset },
     /// Not appended.
     Failed(Refusal),
+    /// Not appended, since its producer's order forbids it. The partition starts at that offset: Java's client acts by
+    /// it, and only tries again where it is not told.
+    OutOfPlace { refusal: Refusal, start: Offset },
     /// Nobody can say: the WAL failed.
     Unknown,
 }
@@ -107,7 +110,9 @@ impl Shard {
             return self.send_answer(asked, Answer::Close(why), out);
         }
         if acks == Acks::None {
-            let failed = outcomes.iter().any(|outcome| matches!(outcome, ProduceOutcome::Failed(_)));
+            let failed = outcomes
+                .iter()
+                .any(|outcome| matches!(outcome, ProduceOutcome::Failed(_) | ProduceOutcome::OutOfPlace { .. }));
             // There is no answer to say it with: closing makes the client refresh its metadata, as Kafka does.
             let answer = if failed {
                 Answer::Close(String::from("a produce request with acks=0 failed"))
@@ -182,12 +187,22 @@ fn answer_partition(version: i16, index: i32, outcome: ProduceOutcome) -> Partit
                 response
             }
         }
-        ProduceOutcome::Failed(Refusal { code, why }) => {
-            let response = response.with_error_code(code.code()).with_base_offset(-1);
-            let response = if version >= 5 { response.with_log_start_offset(-1) } else { response };
-            // The field came with version 8.
-            if version >= 8 { response.with_error_message(why.map(StrBytes::from_static_str)) } else { response }
+        ProduceOutcome::Failed(refusal) => refused(version, response, refusal, -1),
+        ProduceOutcome::OutOfPlace { refusal, start } => {
+            refused(version, response, refusal, i64::try_from(start.0).unwrap_or(i64::MAX))
         }
         ProduceOutcome::Unknown => unreachable!("an unknown outcome closes the connection"),
     }
+}
+
+fn refused(
+    version: i16,
+    response: PartitionProduceResponse,
+    Refusal { code, why }: Refusal,
+    start: i64,
+) -> PartitionProduceResponse {
+    let response = response.with_error_code(code.code()).with_base_offset(-1);
+    let response = if version >= 5 { response.with_log_start_offset(start) } else { response };
+    // The field came with version 8.
+    if version >= 8 { response.with_error_message(why.map(StrBytes::from_static_str)) } else { response }
 }

@@ -2,7 +2,7 @@
 
 use super::world::{CONN, World};
 use crate::data_object::sample;
-use crate::id::{ConnId, Offset, StreamId};
+use crate::id::{ConnId, Offset, StreamEpoch, StreamId};
 use crate::kafka::{Acks, Api, CheckedBatch, ErrorCode, Produce, ProducePartition, ProduceTopic, RequestBody};
 use crate::limits::Limits;
 use crate::machine::Rng;
@@ -70,6 +70,10 @@ fn a_batch_sent_again_is_answered_when_the_first_is_durable() {
     assert_eq!(world.shard.appended(STREAM), Some(Offset(4)), "nothing was appended twice");
     let gap = send(&mut world, &batch(4, 7, 0, 9));
     assert_eq!(answer(&mut world, gap).0, ErrorCode::OutOfOrderSequenceNumber.code());
+    world.command(Command::TrimStream { stream: STREAM, epoch: StreamEpoch(1), start: Offset(3) });
+    let gap = send(&mut world, &batch(4, 7, 0, 9));
+    let response: ProduceResponse = world.answer(gap, 9);
+    assert_eq!(response.responses[0].partition_responses[0].log_start_offset, 3, "clients act by it");
     let stranger = send(&mut world, &batch(4, 10, 0, 0));
     assert_eq!(answer(&mut world, stranger).0, ErrorCode::UnknownProducerId.code(), "it was never issued");
     assert!(world.shard.is_quiescent());
