@@ -206,6 +206,17 @@ pub static KEYS: &[Key] = &[
         place: Place::Small(Unit::One, (1, 100_000), |of| &mut of.limits.partitions_per_topic),
     },
     Key {
+        name: "producer.max.per.partition",
+        about: "Idempotent producers that a partition remembers. Beyond that, one that has been idle for 15 minutes gives \
+                way.",
+        place: Place::Small(Unit::One, (1, 32_768), |of| &mut of.limits.producers),
+    },
+    Key {
+        name: "producer.id.expiration.ms",
+        about: "An idempotent producer that has not written for so long is forgotten (Kafka's producer.id.expiration.ms).",
+        place: Place::Time((HOUR, 30 * DAY), |of| &mut of.limits.producer_expiration),
+    },
+    Key {
         name: "credit.idle.bytes",
         about: "Memory that each connection holds without asking.",
         place: Place::Small(Unit::Bytes, (128, MIB), |of| &mut of.limits.idle_credit),
