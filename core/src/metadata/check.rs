@@ -87,7 +87,9 @@ impl Image {
             ensure(follows, "its ranges are not contiguous")?;
             reached = Some(range.end);
         }
-        ensure(reached.unwrap_or(stream.start) == stream.end, "its ranges do not reach its end")
+        ensure(reached.unwrap_or(stream.start) == stream.end, "its ranges do not reach its end")?;
+        let begun = stream.epochs.fits(stream.epoch, stream.start, stream.end);
+        ensure(begun, "its epochs did not begin one after the other")
     }
 
     fn check_objects(&self) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! The state that the log folds to.
 
-use super::{Answer, Recovery, TopicName};
+use super::{Answer, EpochHistory, Recovery, TopicName};
 use crate::id::{
     ClusterId, CommandSeq, CutNumber, FeatureLevel, Incarnation, Lsn, NodeEpoch, NodeId, ObjectId, Offset,
     PartitionIndex, RecoveryNumber, Seq, StreamEpoch, StreamId, TopicId, WalUuid,
@@ -104,6 +104,8 @@ pub struct StreamImage {
     pub end: Offset,
     /// Committed ranges by first offset: contiguous, disjoint, reaching from at or below `start` to `end`.
     pub ranges: BTreeMap<Offset, RangeImage>,
+    /// Where its epochs began.
+    pub epochs: EpochHistory,
 }
 
 /// Whether a stream may be written.
@@ -207,6 +209,26 @@ impl Image {
 }
 
 impl StreamImage {
+    /// The first range from the one on that holds `from`, and before `upto`, which has a record of that time or later;
+    /// and the largest time in those before it.
+    #[must_use]
+    pub fn seek(
+        &self,
+        from: Offset,
+        upto: Offset,
+        since: WallTime,
+    ) -> (Option<(Offset, &RangeImage)>, Option<WallTime>) {
+        let first = self.ranges.range(..=from).next_back().map_or(from, |(start, _)| *start);
+        let mut older = None;
+        for (start, range) in self.ranges.range(first..upto.max(first)).filter(|(_, range)| range.end > from) {
+            if range.max_timestamp >= since {
+                return (Some((*start, range)), older);
+            }
+            older = older.max(Some(range.max_timestamp));
+        }
+        (None, older)
+    }
+
     /// The range that holds `offset`, with its first offset, which may lie below the stream's start. `None` where there
     /// is nothing to read: below the start, and from the committed end on.
     #[must_use]

@@ -18,6 +18,7 @@ pub mod bounds;
 mod check;
 pub(crate) mod codec;
 mod command;
+mod epochs;
 mod image;
 #[cfg(test)]
 pub(crate) mod workload;
@@ -25,6 +26,7 @@ pub(crate) mod workload;
 pub use command::{
     Answer, Command, Commit, CommitObject, CommitRange, Entry, NewTopic, Recovery, Refusal, RegisteredWal, TopicName,
 };
+pub use epochs::EpochHistory;
 pub use image::{
     EpochImage, Image, NodeImage, ObjectImage, ObjectState, PartitionImage, RangeImage, StreamImage, StreamState,
     TopicImage,

@@ -260,6 +260,9 @@ fn a_recovery_commits_closes_and_reopens_under_the_next_epoch() {
     log.send(Command::NameWal { uuid: WalUuid([8; 16]) });
     assert_eq!(log.send(Command::OpenStreams), Answer::Done);
     assert_eq!((log.stream(1).state, log.stream(1).epoch), (StreamState::Open(NodeEpoch(2)), StreamEpoch(2)));
+    let end_of = |stream, epoch| log.stream(stream).epochs.end_of(StreamEpoch(epoch), Offset(50));
+    assert_eq!((end_of(1, 1), end_of(2, 1)), (Some((StreamEpoch(1), Offset(9))), Some((StreamEpoch(1), Offset(1)))));
+    assert_eq!((end_of(1, 2), end_of(1, 3)), (Some((StreamEpoch(2), Offset(50))), None));
 }
 
 #[test]
@@ -371,6 +374,7 @@ fn a_trim_may_pass_the_committed_end() {
     assert_eq!(log.stream(1).start, Offset(50), "a trim never goes back");
     assert_eq!(log.send(trim(150)), Answer::Done);
     assert_eq!((log.stream(1).start, log.stream(1).end), (Offset(150), Offset(150)));
+    assert_eq!(log.stream(1).epochs.end_of(StreamEpoch(0), Offset(200)), Some((StreamEpoch(0), Offset(150))));
     assert_eq!(log.state(1), Some(ObjectState::Destroyed(log.image.at)));
     // What was on its way: one range below the start, one that the start cuts through.
     let objects = vec![object(3, &[range(1, 100, 120)]), object(4, &[range(1, 120, 200)])];

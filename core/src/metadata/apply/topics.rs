@@ -2,7 +2,9 @@
 
 use crate::controller::NodeCommand;
 use crate::id::{Offset, PartitionIndex, StreamEpoch, StreamId, TopicId};
-use crate::metadata::{Answer, Image, NewTopic, PartitionImage, Refusal, StreamImage, StreamState, TopicImage, bounds};
+use crate::metadata::{
+    Answer, EpochHistory, Image, NewTopic, PartitionImage, Refusal, StreamImage, StreamState, TopicImage, bounds,
+};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -70,6 +72,7 @@ impl Image {
             start: Offset(0),
             end: Offset(0),
             ranges: BTreeMap::new(),
+            epochs: EpochHistory::new(StreamEpoch(1)),
         };
         self.streams.insert(id, stream);
         id

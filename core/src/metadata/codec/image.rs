@@ -2,11 +2,11 @@
 
 use super::{Field, Record, record};
 use crate::envelope::{DecodeError, Fields};
-use crate::id::{NodeEpoch, NodeId};
+use crate::id::{NodeEpoch, NodeId, Offset, StreamEpoch};
 use crate::machine::WallTime;
 use crate::metadata::{
-    EpochImage, Image, NodeImage, ObjectImage, ObjectState, PartitionImage, RangeImage, StreamImage, StreamState,
-    TopicImage,
+    EpochHistory, EpochImage, Image, NodeImage, ObjectImage, ObjectState, PartitionImage, RangeImage, StreamImage,
+    StreamState, TopicImage,
 };
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -46,9 +46,22 @@ record!(NodeImage { epoch, incarnation, host, port, epochs, last_command, answer
 record!(EpochImage { wal, trim, last_cut, recovery });
 record!(TopicImage { name, partitions });
 record!(PartitionImage { stream });
-record!(StreamImage { topic, partition, owner, epoch, state, start, end, ranges });
+record!(StreamImage { topic, partition, owner, epoch, state, start, end, ranges, epochs });
 record!(RangeImage { end, object, max_timestamp, bytes });
 record!(ObjectImage { state, size });
+
+/// A map.
+impl Field for EpochHistory {
+    const LEAST: usize = BTreeMap::<StreamEpoch, Offset>::LEAST;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.put(out);
+    }
+
+    fn take(from: &mut Fields) -> Result<Self, DecodeError> {
+        Field::take(from).map(Self)
+    }
+}
 
 /// A tag: 0 closed; 1 open, with the node epoch.
 impl Field for StreamState {
