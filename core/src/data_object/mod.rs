@@ -89,7 +89,7 @@ mod writer;
 pub use block::{StoredBatch, decode_block};
 pub use footer::Footer;
 pub use index::{BlockEntry, Index, Plan};
-pub use reader::{Finished, ObjectReader, Outcome, Read, ReadBatches, ReadError, ReadId};
+pub use reader::{Extent, Finished, ObjectReader, Outcome, Read, ReadBatches, ReadError, ReadId};
 pub use writer::{Built, ObjectWriter, build};
 
 use crate::envelope::DecodeError;

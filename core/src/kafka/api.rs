@@ -27,8 +27,14 @@ pub enum Api {
     DeleteTopics = 20,
     /// Moves the start of partitions up.
     DeleteRecords = 21,
+    /// Tells where leader epochs end.
+    OffsetForLeaderEpoch = 23,
     /// Adds partitions to topics.
     CreatePartitions = 37,
+    /// Tells which brokers there are.
+    DescribeCluster = 60,
+    /// Tells who serves what, page by page.
+    DescribeTopicPartitions = 75,
 }
 
 /// One line of the table.
@@ -45,7 +51,7 @@ struct Line {
 
 /// Where advertised and served differ, it is because librdkafka before 2.11.1 takes a Produce that does not begin at
 /// version 0 for a broker without compression, and sends everything uncompressed without a word.
-const TABLE: [Line; 10] = [
+const TABLE: [Line; 13] = [
     Line { api: Api::Produce, advertised: (0, 13), served: (3, 13), flexible: 9 },
     Line { api: Api::Fetch, advertised: (4, 18), served: (4, 18), flexible: 12 },
     Line { api: Api::ListOffsets, advertised: (1, 10), served: (1, 10), flexible: 6 },
@@ -55,7 +61,10 @@ const TABLE: [Line; 10] = [
     Line { api: Api::CreateTopics, advertised: (2, 7), served: (2, 7), flexible: 5 },
     Line { api: Api::DeleteTopics, advertised: (1, 6), served: (1, 6), flexible: 4 },
     Line { api: Api::DeleteRecords, advertised: (0, 2), served: (0, 2), flexible: 2 },
+    Line { api: Api::OffsetForLeaderEpoch, advertised: (2, 4), served: (2, 4), flexible: 4 },
     Line { api: Api::CreatePartitions, advertised: (0, 3), served: (0, 3), flexible: 2 },
+    Line { api: Api::DescribeCluster, advertised: (0, 2), served: (0, 2), flexible: 0 },
+    Line { api: Api::DescribeTopicPartitions, advertised: (0, 0), served: (0, 0), flexible: 0 },
 ];
 
 impl Api {
@@ -111,8 +120,12 @@ impl Api {
     }
 }
 
-/// The answer to ApiVersions. With an error it lists the versions all the same, so that the client can try again.
+/// The answer to ApiVersions. To a question in an unknown version it lists the versions all the same, so that the client
+/// can try again (KIP-511); with any other error it lists nothing.
 pub fn api_versions(error: ErrorCode) -> ApiVersionsResponse {
+    if !matches!(error, ErrorCode::None | ErrorCode::UnsupportedVersion) {
+        return ApiVersionsResponse::default().with_error_code(error.code());
+    }
     let lines = TABLE.iter().map(|line| {
         let (first, last) = line.advertised;
         ApiVersion::default().with_api_key(line.api.key()).with_min_version(first).with_max_version(last)
@@ -137,7 +150,10 @@ mod tests {
             Api::CreateTopics,
             Api::DeleteTopics,
             Api::DeleteRecords,
+            Api::OffsetForLeaderEpoch,
             Api::CreatePartitions,
+            Api::DescribeCluster,
+            Api::DescribeTopicPartitions,
         ] {
             let schema = ApiKey::try_from(api.key()).expect("a key of Kafka's");
             let (first, last) = api.served();

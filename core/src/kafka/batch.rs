@@ -17,13 +17,16 @@
 //! type (1: the broker's), 4 transactional, 5 control.
 
 mod records;
+mod times;
 
-pub(crate) use records::Flaw;
+pub use records::Flaw;
+pub use times::{Since, Times, times};
 
 use super::error::{ErrorCode, Refusal};
 use crate::id::{Offset, StreamEpoch};
 use crate::machine::{Payload, WallTime};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use core::ops::Range;
 
 /// Length of a batch header.
 pub const HEADER: usize = 61;
@@ -32,8 +35,11 @@ pub const HEADER: usize = 61;
 const OVERHEAD: usize = 12;
 /// Where the magic is, in this and all earlier formats.
 const MAGIC_AT: usize = 16;
-/// Where the CRC's cover begins.
+/// Where the CRC is, and its cover begins.
+const CRC_AT: usize = 17;
 const COVERED: usize = 21;
+/// Where the largest of the records' times is.
+const MAX_TIMESTAMP: Range<usize> = 35..43;
 const MAGIC: u8 = 2;
 /// Length, attributes, two deltas, two lengths and a count of headers: a byte each at least.
 const SMALLEST_RECORD: usize = 7;
@@ -197,13 +203,22 @@ pub fn stamp(batch: &mut [u8], base: Offset, epoch: StreamEpoch) {
     batch[12..16].copy_from_slice(&epoch.to_be_bytes());
 }
 
+/// What the records of a batch are like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Contents {
+    /// What they take once decompressed, in bytes.
+    pub(crate) inflated: u64,
+    /// The largest of their times.
+    pub(crate) latest: WallTime,
+}
+
 /// One batch of a producer: complete, of the current format, its CRC verified. It may be appended once its records
 /// were looked at, too.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CheckedBatch {
-    /// Its header.
+    /// Its header; once the records were looked at, with the largest of their times, whatever the bytes say.
     pub header: BatchHeader,
-    /// All of it, header included.
+    /// All of it, header included, as it came.
     pub bytes: Payload,
 }
 
@@ -236,9 +251,10 @@ impl CheckedBatch {
             return Err(ErrorCode::InvalidRecord.because("something follows the batch"));
         }
         check_header(&header)?;
-        let checked = Self { header, bytes: Payload(records.clone()) };
+        let mut checked = Self { header, bytes: Payload(records.clone()) };
         if !checked.is_compressed() {
-            checked.check_records(u64::MAX).map_err(Flaw::refusal)?;
+            let contents = checked.check_records(u64::MAX).map_err(Flaw::refusal)?;
+            checked.header.max_timestamp = contents.latest.0;
         }
         Ok(checked)
     }
@@ -248,10 +264,28 @@ impl CheckedBatch {
         self.header.attributes.codec() != Some(Codec::None)
     }
 
-    /// Looks into the records, which may take `limit` bytes once decompressed. Returns how many they take.
-    pub(crate) fn check_records(&self, limit: u64) -> Result<u64, Flaw> {
+    /// Looks into the records, which may take `limit` bytes once decompressed.
+    pub(crate) fn check_records(&self, limit: u64) -> Result<Contents, Flaw> {
         let codec = self.header.attributes.codec().expect("the header was checked");
-        records::check(codec, &self.bytes[HEADER..], self.header.record_count(), limit)
+        let (base, mut latest) = (self.header.base_timestamp, i64::MIN);
+        let mut each = |_, delta: i64| latest = latest.max(base.wrapping_add(delta));
+        let inflated = records::check(codec, &self.bytes[HEADER..], self.header.record_count(), limit, &mut each)?;
+        Ok(Contents { inflated, latest: WallTime(latest) })
+    }
+
+    /// The bytes to be stored: as they came, unless they say another largest time than the records have. Kafka corrects
+    /// that as well; without it no record could be found by its time. A batch to be corrected is copied.
+    #[must_use]
+    pub fn corrected(&self) -> Payload {
+        let latest = self.header.max_timestamp.to_be_bytes();
+        if self.bytes[MAX_TIMESTAMP] == latest {
+            return self.bytes.clone();
+        }
+        let mut bytes = BytesMut::from(&self.bytes[..]);
+        bytes[MAX_TIMESTAMP].copy_from_slice(&latest);
+        let crc = crc32c::crc32c(&bytes[COVERED..]);
+        bytes[CRC_AT..COVERED].copy_from_slice(&crc.to_be_bytes());
+        Payload(bytes.freeze())
     }
 }
 

@@ -101,6 +101,10 @@ codes! {
     UnknownTopicId = 100 "UNKNOWN_TOPIC_ID",
     /// The topic's name and id do not belong together.
     InconsistentTopicId = 103 "INCONSISTENT_TOPIC_ID",
+    /// Brokers are asked for controllers, or the other way round.
+    MismatchedEndpointType = 114 "MISMATCHED_ENDPOINT_TYPE",
+    /// Endpoints of a kind that Kafka does not know are asked for.
+    UnsupportedEndpointType = 115 "UNSUPPORTED_ENDPOINT_TYPE",
 }
 
 /// Why something is refused: for the client, and for the person who reads the client's log.

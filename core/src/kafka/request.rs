@@ -15,7 +15,8 @@ use core::hash::{Hash, Hasher};
 use core::time::Duration;
 use kafka_protocol::messages::{
     ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-    FetchRequest, FindCoordinatorRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
+    DescribeClusterRequest, DescribeTopicPartitionsRequest, FetchRequest, FindCoordinatorRequest, ListOffsetsRequest,
+    MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -61,6 +62,12 @@ pub enum RequestBody {
     DeleteRecords(DeleteRecordsRequest),
     /// Add partitions to topics.
     CreatePartitions(CreatePartitionsRequest),
+    /// Find where leader epochs end.
+    OffsetForLeaderEpoch(OffsetForLeaderEpochRequest),
+    /// Describe the brokers.
+    DescribeCluster(DescribeClusterRequest),
+    /// Describe topics, page by page.
+    DescribeTopicPartitions(DescribeTopicPartitionsRequest),
 }
 
 /// Records to append, each batch checked already, but for what is compressed.
@@ -142,7 +149,7 @@ pub fn decode(frame: Bytes) -> Result<(Header, Ask), Malformed> {
     shape::check(api, version, &body)?;
     let ask = match decode_body(api, version, &body)? {
         Some(body) => Ask::Handle(Request { api, version, frame: Payload(frame), body }),
-        None => Ask::Versions { version, error: ErrorCode::None },
+        None => Ask::Versions { version, error: check_software(version, &shape::decode(version, &body)?) },
     };
     Ok((header, ask))
 }
@@ -159,10 +166,10 @@ fn decode_body(api: Api, version: i16, body: &Bytes) -> Result<Option<RequestBod
         Api::DeleteTopics => RequestBody::DeleteTopics(shape::decode(version, body)?),
         Api::DeleteRecords => RequestBody::DeleteRecords(shape::decode(version, body)?),
         Api::CreatePartitions => RequestBody::CreatePartitions(shape::decode(version, body)?),
-        Api::ApiVersions => {
-            shape::decode::<ApiVersionsRequest>(version, body)?;
-            return Ok(None);
-        }
+        Api::OffsetForLeaderEpoch => RequestBody::OffsetForLeaderEpoch(shape::decode(version, body)?),
+        Api::DescribeCluster => RequestBody::DescribeCluster(shape::decode(version, body)?),
+        Api::DescribeTopicPartitions => RequestBody::DescribeTopicPartitions(shape::decode(version, body)?),
+        Api::ApiVersions => return Ok(None),
     }))
 }
 
@@ -193,6 +200,23 @@ impl Produce {
     }
 }
 
+/// Whether a client gives its name and version as Kafka wants them (KIP-511): letters, digits, and between them also dots
+/// and hyphens.
+fn check_software(version: i16, request: &ApiVersionsRequest) -> ErrorCode {
+    let legal = |text: &str| {
+        let ends = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+        let bytes = text.as_bytes();
+        let inner = bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
+        ends(bytes.first()) && ends(bytes.last()) && inner
+    };
+    // Before version 3 there were no such fields.
+    if version < 3 || (legal(&request.client_software_name) && legal(&request.client_software_version)) {
+        ErrorCode::None
+    } else {
+        ErrorCode::InvalidRequest
+    }
+}
+
 fn check_records(version: i16, records: Option<Bytes>) -> Result<CheckedBatch, Refusal> {
     /// The first version of Produce in which a batch may be compressed by Zstandard.
     const ZSTD: i16 = 7;
@@ -215,6 +239,9 @@ fn name(api: Api) -> &'static str {
         Api::DeleteTopics => "DeleteTopics",
         Api::DeleteRecords => "DeleteRecords",
         Api::CreatePartitions => "CreatePartitions",
+        Api::OffsetForLeaderEpoch => "OffsetForLeaderEpoch",
+        Api::DescribeCluster => "DescribeCluster",
+        Api::DescribeTopicPartitions => "DescribeTopicPartitions",
     }
 }
 
@@ -271,6 +298,27 @@ mod tests {
         let zstd = Bytes::from(zstd);
         assert_eq!(error(6, 5, Some(zstd.clone())), (Acks::Invalid, ErrorCode::UnsupportedCompressionType));
         assert!(produce(7, 5, Some(zstd)).topics[0].partitions[0].records.is_ok());
+    }
+
+    #[test]
+    fn clients_name_their_software_as_kafka_wants_it() {
+        let verdict = |name: &'static str, version: &'static str| {
+            let request = ApiVersionsRequest::default()
+                .with_client_software_name(StrBytes::from_static_str(name))
+                .with_client_software_version(StrBytes::from_static_str(version));
+            let bytes = frame(Client { correlation: 9, id: Some("a") }, Api::ApiVersions, 3, &request);
+            match decode(bytes).expect("well-formed").1 {
+                Ask::Versions { version: 3, error } => error,
+                other => panic!("{other:?}"),
+            }
+        };
+        for (name, version) in [("kgo", "1.20.0"), ("a", "1"), ("apache-kafka-java", "4.0.0-rc1"), ("A.-b", "0")] {
+            assert_eq!(verdict(name, version), ErrorCode::None);
+        }
+        for (name, version) in [("", "1"), ("a", ""), ("-a", "1"), ("a", "1."), ("a b", "1"), ("ä", "1"), ("a_b", "1")]
+        {
+            assert_eq!(verdict(name, version), ErrorCode::InvalidRequest, "{name} {version}");
+        }
     }
 
     #[test]

@@ -152,6 +152,11 @@ impl Credit {
         })
     }
 
+    #[cfg(test)]
+    pub(super) fn answers_are_whole(&self) -> bool {
+        self.answers.free == self.answers.total && self.answers.waiting.is_empty()
+    }
+
     pub(super) fn invariants(&self) {
         for purse in self.purses() {
             assert_eq!(purse.since.is_some(), !purse.waiting.is_empty(), "time runs exactly while somebody waits");

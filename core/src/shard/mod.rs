@@ -21,11 +21,13 @@
 
 mod api;
 mod appends;
+mod arrivals;
 mod credit;
 mod durable;
 mod fetches;
 mod found;
 mod joins;
+mod lookups;
 mod mail;
 mod partition;
 mod replica;
@@ -34,6 +36,7 @@ mod topics;
 #[cfg(test)]
 mod tests;
 
+pub use arrivals::Endpoint;
 pub use credit::PoolState;
 pub use mail::{Effect, Input, Mail, Pool};
 
@@ -51,11 +54,13 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use api::{ProduceOutcome, Produced};
 use appends::Appends;
+use arrivals::Arrivals;
 use credit::{Credit, Grant};
 use fetches::{Fetch, Fetches};
 use joins::{Asked, Joins};
 use kafka_protocol::messages::MetadataRequest;
 use kafka_protocol::protocol::Encodable;
+use lookups::{Listing, Lookups};
 use partition::Partition;
 use topics::{TopicRequest, Topics};
 
@@ -68,10 +73,12 @@ pub struct Shard {
     me: Option<Me>,
     mode: Mode,
     partitions: BTreeMap<StreamId, Partition>,
+    arrivals: Arrivals,
     appends: Appends,
     produces: Joins<Produced, ProduceOutcome>,
     topics: Topics,
     fetches: Fetches,
+    lookups: Lookups,
     cache: LogCache,
     reader: ObjectReader,
     ops: OpIds,
@@ -98,6 +105,8 @@ enum Unpaid {
     Fetch(Fetch),
     /// A request whose answer may be large.
     Metadata(Asked, MetadataRequest),
+    /// A search by time that has to look into records.
+    Listing(Listing),
 }
 
 /// Whether records are taken.
@@ -124,10 +133,12 @@ impl Shard {
             me: None,
             mode: Mode::Open,
             partitions: BTreeMap::new(),
+            arrivals: Arrivals::default(),
             appends: Appends::default(),
             produces: Joins::default(),
             topics: Topics::default(),
             fetches: Fetches::default(),
+            lookups: Lookups::default(),
             cache: LogCache::new(limits),
             ops: OpIds::default(),
             credit: Credit::new(limits),
@@ -162,6 +173,7 @@ impl Shard {
         self.produces.is_empty()
             && self.topics.is_idle()
             && self.fetches.is_empty()
+            && self.lookups.is_empty()
             && self.unpaid.is_empty()
             && self.appends.is_empty()
             && self.partitions.values().all(Partition::is_settled)
@@ -198,7 +210,8 @@ impl Shard {
 
     fn handle_mail(&mut self, now: Now, mail: Mail, out: &mut Effects<Effect>) {
         match mail {
-            Mail::Opened(conn) => {
+            Mail::Opened(conn, arrived) => {
+                self.arrivals.opened(conn, arrived);
                 let idle = u64::from(self.limits.idle_credit);
                 let grants = self.credit.want(now.mono, conn, Pool::Idle, idle);
                 self.take_grants(now, grants, out);
@@ -213,11 +226,16 @@ impl Shard {
                 self.take_grants(now, grants, out);
             }
             Mail::Closed(conn) => {
-                for read in self.fetches.forget(conn) {
+                for read in self.fetches.forget(conn).into_iter().chain(self.lookups.forget(conn)) {
                     self.reader.cancel(read);
                 }
                 self.forget_appends(conn, out);
                 self.unpaid.remove(&conn);
+                self.arrivals.closed(conn);
+                // What a job holds is paid for until it comes back.
+                if self.lookups.has_orphan_of(conn) {
+                    return;
+                }
                 let grants = self.credit.close(now.mono, conn);
                 self.take_grants(now, grants, out);
             }
@@ -250,7 +268,12 @@ impl Shard {
             RequestBody::Produce(request) => self.handle_produce(asked, request, out),
             RequestBody::Fetch(request) => self.handle_fetch(now, asked, &request, out),
             RequestBody::FindCoordinator(request) => self.handle_find_coordinator(asked, &request, out),
-            RequestBody::ListOffsets(request) => self.handle_list_offsets(asked, &request, out),
+            RequestBody::ListOffsets(request) => self.handle_list_offsets(now, asked, request, out),
+            RequestBody::OffsetForLeaderEpoch(request) => self.handle_offset_for_leader_epoch(asked, &request, out),
+            RequestBody::DescribeCluster(request) => self.handle_describe_cluster(asked, &request, out),
+            RequestBody::DescribeTopicPartitions(request) => {
+                self.handle_describe_topic_partitions(asked, &request, out);
+            }
             RequestBody::Metadata(request) => self.handle_metadata(now, asked, request, out),
             RequestBody::CreateTopics(request) => self.handle_create_topics(now, asked, request, out),
             RequestBody::CreatePartitions(request) => self.handle_create_partitions(now, asked, request, out),
@@ -288,6 +311,7 @@ impl Machine for Shard {
         match input {
             Input::Mail(mail) => self.handle_mail(now, mail, out),
             Input::Store(op, result) => self.handle_store(now, op, result, out),
+            Input::Computed(op, outcome) => self.computed(now, op, outcome, out),
             Input::Tick => self.handle_tick(now, out),
         }
     }
@@ -296,6 +320,7 @@ impl Machine for Shard {
         Deadline::earliest([
             self.topics.deadline(),
             self.fetches.deadline(),
+            self.lookups.deadline(),
             self.reader.deadline(),
             self.credit.deadline(),
             self.cut_deadline(),
@@ -328,6 +353,7 @@ impl Shard {
             self.answer_topics(now, complete, out);
         }
         self.expire_fetches(now, out);
+        self.expire_listings(now, out);
         self.tick_reader(now, out);
         self.hurry(now, out);
         self.cut_by_age(now, out);
@@ -366,9 +392,10 @@ impl Shard {
             match self.unpaid.remove(&conn).expect("credit for an answer is wanted by one that waits") {
                 Unpaid::Fetch(fetch) => self.try_fetch(now, Fetch { held: bytes, ..fetch }, out),
                 Unpaid::Metadata(asked, request) => {
-                    let body = self.metadata(asked.version, &request);
+                    let body = self.metadata(asked, &request);
                     self.send_answer(asked, Answer::Paid(body, Fee { pool, bytes }), out);
                 }
+                Unpaid::Listing(listing) => self.go_on_listing(now, Listing { held: bytes, ..listing }, out),
             }
         }
     }

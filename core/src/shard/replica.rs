@@ -37,7 +37,8 @@ impl Shard {
     /// The stream of a partition, by the topic's name.
     pub(super) fn stream_named(&self, topic: &str, partition: i32) -> Result<StreamId, ErrorCode> {
         let image = self.image.as_ref().ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        let name = TopicName::parse(topic).ok_or(ErrorCode::InvalidTopicException)?;
+        // A name that no topic can have is unknown, as in Kafka.
+        let name = TopicName::parse(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         let id = image.names.get(&name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         self.stream_of(*id, partition).map_err(|_| ErrorCode::UnknownTopicOrPartition)
     }

@@ -13,8 +13,8 @@ use super::Codec;
 use crate::kafka::compression::{self, InflateError};
 
 /// What is wrong with the records of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flaw {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Flaw {
     /// They can't be read, for this reason.
     Unreadable(&'static str),
     /// They take more than they may, once decompressed.
@@ -22,9 +22,15 @@ pub(crate) enum Flaw {
 }
 
 /// Looks into records that are `count` by their header, and may take `limit` bytes once decompressed. Returns how many
-/// they take.
-pub(super) fn check(codec: Codec, records: &[u8], count: u32, limit: u64) -> Result<u64, Flaw> {
-    let mut walk = Walk::new(count);
+/// they take. Tells `each` their numbers, from 0, and what their times are beyond the batch's base.
+pub(super) fn check(
+    codec: Codec,
+    records: &[u8],
+    count: u32,
+    limit: u64,
+    each: &mut dyn FnMut(u32, i64),
+) -> Result<u64, Flaw> {
+    let mut walk = Walk::new(count, each);
     let inflated = compression::inflate(codec, records, limit, &mut |piece| walk.take(piece));
     let inflated = inflated.map_err(|error| match error {
         InflateError::Malformed(why) | InflateError::Stopped(why) => Flaw::Unreadable(why),
@@ -35,9 +41,11 @@ pub(super) fn check(codec: Codec, records: &[u8], count: u32, limit: u64) -> Res
 }
 
 /// Goes over records that come in pieces, cut anywhere.
-#[derive(Debug)]
-struct Walk {
+struct Walk<'a> {
     count: u32,
+    each: &'a mut dyn FnMut(u32, i64),
+    /// What the current record's time is beyond the batch's base.
+    time: i64,
     /// Records that are behind it.
     seen: u32,
     /// What comes next, once `skip` bytes have passed.
@@ -65,9 +73,9 @@ enum Field {
 
 const TOO_LONG: &str = "a record's fields are longer than the record";
 
-impl Walk {
-    const fn new(count: u32) -> Self {
-        Self { count, seen: 0, next: Field::Length, skip: 0, number: Number::NONE, left: 0, headers: 0 }
+impl<'a> Walk<'a> {
+    fn new(count: u32, each: &'a mut dyn FnMut(u32, i64)) -> Self {
+        Self { count, each, time: 0, seen: 0, next: Field::Length, skip: 0, number: Number::NONE, left: 0, headers: 0 }
     }
 
     fn take(&mut self, mut piece: &[u8]) -> Result<(), &'static str> {
@@ -109,11 +117,15 @@ impl Walk {
                 Field::Attributes
             }
             Field::Attributes => unreachable!("attributes are no number"),
-            Field::Timestamp => Field::OffsetDelta,
+            Field::Timestamp => {
+                self.time = value;
+                Field::OffsetDelta
+            }
             Field::OffsetDelta => {
                 if value != i64::from(self.seen) {
                     return Err("the records' offset deltas don't count from 0");
                 }
+                (self.each)(self.seen, self.time);
                 Field::KeyLength
             }
             Field::KeyLength => {
@@ -211,7 +223,8 @@ mod tests {
     }
 
     fn verdict(records: &[u8], count: u32) -> Result<(), &'static str> {
-        let mut walk = Walk::new(count);
+        let mut ignore = |_, _| {};
+        let mut walk = Walk::new(count, &mut ignore);
         walk.take(records)?;
         walk.end()
     }
@@ -278,7 +291,8 @@ mod tests {
                 let at = rng.below(records.len() as u64) as usize;
                 records[at] = rng.next_u64() as u8;
             }
-            let mut walk = Walk::new(4);
+            let mut ignore = |_, _| {};
+            let mut walk = Walk::new(4, &mut ignore);
             let (first, rest) = records.split_at(rng.below(records.len() as u64) as usize);
             let (second, third) = rest.split_at(rng.below(rest.len() as u64) as usize);
             let pieces = [first, second, third].into_iter().try_for_each(|piece| walk.take(piece));

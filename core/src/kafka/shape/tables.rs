@@ -10,9 +10,11 @@ use kafka_protocol::messages::create_topics_request::{
 };
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::describe_topic_partitions_request::TopicRequest;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{BrokerId, TopicName};
 use kafka_protocol::protocol::StrBytes;
@@ -40,6 +42,9 @@ pub(super) const fn of(api: Api) -> &'static Shape {
         Api::DeleteTopics => &DELETE_TOPICS,
         Api::DeleteRecords => &DELETE_RECORDS,
         Api::CreatePartitions => &CREATE_PARTITIONS,
+        Api::OffsetForLeaderEpoch => &OFFSET_FOR_LEADER_EPOCH,
+        Api::DescribeCluster => &DESCRIBE_CLUSTER,
+        Api::DescribeTopicPartitions => &DESCRIBE_TOPIC_PARTITIONS,
     }
 }
 
@@ -196,6 +201,34 @@ static GROWING_TOPIC: Shape = message(&[
 static NEW_ASSIGNMENTS: Element =
     Element { size: size_of::<CreatePartitionsAssignment>(), kind: Kind::Struct(&NEW_ASSIGNMENT) };
 static NEW_ASSIGNMENT: Shape = message(&[field(0, LAST, "broker_ids", Kind::Array(&BROKER_IDS))]);
+
+static OFFSET_FOR_LEADER_EPOCH: Shape =
+    message(&[field(3, LAST, "replica_id", I32), field(0, LAST, "topics", Kind::Array(&EPOCH_TOPICS))]);
+static EPOCH_TOPICS: Element = Element { size: size_of::<OffsetForLeaderTopic>(), kind: Kind::Struct(&EPOCH_TOPIC) };
+static EPOCH_TOPIC: Shape =
+    message(&[field(0, LAST, "topic", TEXT), field(0, LAST, "partitions", Kind::Array(&EPOCH_PARTITIONS))]);
+static EPOCH_PARTITIONS: Element =
+    Element { size: size_of::<OffsetForLeaderPartition>(), kind: Kind::Struct(&EPOCH_PARTITION) };
+static EPOCH_PARTITION: Shape = message(&[
+    field(0, LAST, "partition", I32),
+    field(2, LAST, "current_leader_epoch", I32),
+    field(0, LAST, "leader_epoch", I32),
+]);
+
+static DESCRIBE_CLUSTER: Shape = message(&[
+    field(0, LAST, "include_cluster_authorized_operations", BOOL),
+    field(1, LAST, "endpoint_type", I8),
+    field(2, LAST, "include_fenced_brokers", BOOL),
+]);
+
+static DESCRIBE_TOPIC_PARTITIONS: Shape = message(&[
+    field(0, LAST, "topics", Kind::Array(&DESCRIBED_TOPICS)),
+    field(0, LAST, "response_partition_limit", I32),
+    field(0, LAST, "cursor", Kind::NullableStruct(&CURSOR)),
+]);
+static DESCRIBED_TOPICS: Element = Element { size: size_of::<TopicRequest>(), kind: Kind::Struct(&DESCRIBED_TOPIC) };
+static DESCRIBED_TOPIC: Shape = message(&[field(0, LAST, "name", TEXT)]);
+static CURSOR: Shape = message(&[field(0, LAST, "topic_name", TEXT), field(0, LAST, "partition_index", I32)]);
 
 const fn message(fields: &'static [Field]) -> Shape {
     Shape { fields }

@@ -13,14 +13,16 @@ use kafka_protocol::messages::create_topics_request::{
 };
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic, ReplicaState};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
     ApiVersionsRequest, BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest,
-    DeleteTopicsRequest, FetchRequest, FindCoordinatorRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
-    TopicName, TransactionalId,
+    DeleteTopicsRequest, DescribeClusterRequest, DescribeTopicPartitionsRequest, FetchRequest, FindCoordinatorRequest,
+    ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, TopicName, TransactionalId,
 };
 use kafka_protocol::protocol::{Encodable, StrBytes};
 
@@ -293,6 +295,53 @@ impl Maker {
             .with_unknown_tagged_fields(self.tags())
     }
 
+    fn offset_for_leader_epoch(&mut self) -> OffsetForLeaderEpochRequest {
+        let request = OffsetForLeaderEpochRequest::default()
+            .with_topics(self.list(|m| {
+                OffsetForLeaderTopic::default()
+                    .with_topic(m.name())
+                    .with_partitions(m.list(|m| {
+                        OffsetForLeaderPartition::default()
+                            .with_partition(m.i32())
+                            .with_current_leader_epoch(m.i32())
+                            .with_leader_epoch(m.i32())
+                            .with_unknown_tagged_fields(m.tags())
+                    }))
+                    .with_unknown_tagged_fields(m.tags())
+            }))
+            .with_unknown_tagged_fields(self.tags());
+        if self.since(3) { request.with_replica_id(BrokerId(self.i32())) } else { request }
+    }
+
+    fn describe_cluster(&mut self) -> DescribeClusterRequest {
+        let mut request = DescribeClusterRequest::default()
+            .with_include_cluster_authorized_operations(self.bool())
+            .with_unknown_tagged_fields(self.tags());
+        if self.since(1) {
+            request.endpoint_type = self.i16() as i8;
+        }
+        if self.since(2) {
+            request.include_fenced_brokers = self.bool();
+        }
+        request
+    }
+
+    fn describe_topic_partitions(&mut self) -> DescribeTopicPartitionsRequest {
+        let cursor = |m: &mut Self| {
+            Cursor::default()
+                .with_topic_name(m.name())
+                .with_partition_index(m.i32())
+                .with_unknown_tagged_fields(m.tags())
+        };
+        DescribeTopicPartitionsRequest::default()
+            .with_topics(
+                self.list(|m| TopicRequest::default().with_name(m.name()).with_unknown_tagged_fields(m.tags())),
+            )
+            .with_response_partition_limit(self.i32())
+            .with_cursor(self.maybe(cursor))
+            .with_unknown_tagged_fields(self.tags())
+    }
+
     fn body(&mut self, api: Api) -> Bytes {
         let mut out = BytesMut::new();
         let version = self.version;
@@ -307,6 +356,9 @@ impl Maker {
             Api::DeleteTopics => self.delete_topics().encode(&mut out, version),
             Api::DeleteRecords => self.delete_records().encode(&mut out, version),
             Api::CreatePartitions => self.create_partitions().encode(&mut out, version),
+            Api::OffsetForLeaderEpoch => self.offset_for_leader_epoch().encode(&mut out, version),
+            Api::DescribeCluster => self.describe_cluster().encode(&mut out, version),
+            Api::DescribeTopicPartitions => self.describe_topic_partitions().encode(&mut out, version),
         };
         written.expect("only what the version has is set");
         out.freeze()
@@ -340,6 +392,9 @@ fn decode_anything(api: Api, version: i16, body: &Bytes) -> bool {
         Api::DeleteTopics => decode::<DeleteTopicsRequest>(version, body).is_ok(),
         Api::DeleteRecords => decode::<DeleteRecordsRequest>(version, body).is_ok(),
         Api::CreatePartitions => decode::<CreatePartitionsRequest>(version, body).is_ok(),
+        Api::OffsetForLeaderEpoch => decode::<OffsetForLeaderEpochRequest>(version, body).is_ok(),
+        Api::DescribeCluster => decode::<DescribeClusterRequest>(version, body).is_ok(),
+        Api::DescribeTopicPartitions => decode::<DescribeTopicPartitionsRequest>(version, body).is_ok(),
     }
 }
 

@@ -26,7 +26,10 @@ fn client(correlation: i32) -> Client {
 }
 
 fn versions(correlation: i32, version: i16) -> Vec<u8> {
-    on_the_wire(&frame(client(correlation), Api::ApiVersions, version, &ApiVersionsRequest::default()))
+    let name = |text| if version >= 3 { StrBytes::from_static_str(text) } else { StrBytes::new() };
+    let request =
+        ApiVersionsRequest::default().with_client_software_name(name("test")).with_client_software_version(name("1"));
+    on_the_wire(&frame(client(correlation), Api::ApiVersions, version, &request))
 }
 
 fn metadata(correlation: i32) -> Vec<u8> {
@@ -85,7 +88,7 @@ fn api_versions_is_answered_here_and_an_unknown_version_by_the_oldest() {
         assert!(rest.is_empty());
         assert_eq!(response.error_code, error);
         let served: Vec<i16> = response.api_keys.iter().map(|api| api.api_key).collect();
-        assert_eq!(served, [0, 1, 2, 3, 10, 18, 19, 20, 21, 37]);
+        assert_eq!(served, [0, 1, 2, 3, 10, 18, 19, 20, 21, 23, 37, 60, 75]);
         assert_eq!((response.api_keys[0].min_version, response.api_keys[0].max_version), (0, 13));
     }
 }

@@ -4,13 +4,13 @@ use super::{kafka_id, millis, repeated, str_bytes};
 use crate::id::TopicId;
 use crate::kafka::ErrorCode;
 use crate::machine::{Effects, Now};
-use crate::metadata::{Command, NewTopic, TopicName};
+use crate::metadata::{Command, Image, NewTopic, TopicName};
 use crate::shard::joins::Asked;
 use crate::shard::topics::{TopicOutcome, TopicRequest, TopicStep};
 use crate::shard::{Effect, Shard};
 use alloc::collections::BTreeSet;
-use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::Bound;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
@@ -25,9 +25,7 @@ impl Shard {
         out: &mut Effects<Effect>,
     ) {
         let repeated = repeated(request.topics.iter().map(|topic| &topic.name.0));
-        let image = self.image.as_ref().expect("requests come after the image");
-        let taken: BTreeSet<String> = image.names.keys().map(metric_name).collect();
-        let steps = request.topics.iter().map(|topic| match self.check_new_topic(topic, &repeated, &taken) {
+        let steps = request.topics.iter().map(|topic| match self.check_new_topic(topic, &repeated) {
             Err(outcome) => TopicStep::Known(outcome),
             Ok(new) if request.validate_only => TopicStep::Known(TopicOutcome::Created(new)),
             Ok(new) => create(new),
@@ -64,7 +62,6 @@ impl Shard {
         &mut self,
         topic: &CreatableTopic,
         repeated: &BTreeSet<StrBytes>,
-        taken: &BTreeSet<String>,
     ) -> Result<NewTopic, TopicOutcome> {
         let refuse = |code, why: &'static str| Err(TopicOutcome::refused(code, why));
         let Some(name) = TopicName::parse(topic.name.as_str()) else {
@@ -80,7 +77,7 @@ impl Shard {
         if image.names.contains_key(&name) {
             return refuse(ErrorCode::TopicAlreadyExists, "a topic of that name exists");
         }
-        if taken.contains(&metric_name(&name)) {
+        if collides(image, &name) {
             return refuse(
                 ErrorCode::InvalidTopicException,
                 "a topic exists whose name differs only in '.' and '_', which metrics can't tell apart",
@@ -98,9 +95,15 @@ impl Shard {
     }
 }
 
-/// A topic's name as metrics have it.
-fn metric_name(name: &TopicName) -> String {
-    name.as_str().replace('.', "_")
+/// Whether a topic exists that metrics could not tell from one of that name: they have `_` for `.`.
+pub(super) fn collides(image: &Image, name: &TopicName) -> bool {
+    let metric = |byte: u8| if byte == b'.' { b'_' } else { byte };
+    // Only names that are equal up to there are looked at.
+    let Some(prefix) = name.as_str().find(['.', '_']).map(|end| &name.as_str()[..end]) else { return false };
+    let from = TopicName::parse(prefix).map_or(Bound::Unbounded, Bound::Included);
+    let near = image.names.range((from, Bound::Unbounded)).map(|(other, _)| other.as_str());
+    let mut near = near.take_while(|other| other.starts_with(prefix));
+    near.any(|other| other.bytes().map(metric).eq(name.as_str().bytes().map(metric)))
 }
 
 /// What creates a topic.

@@ -4,10 +4,13 @@ mod create_partitions;
 mod create_topics;
 mod delete_records;
 mod delete_topics;
+mod describe_cluster;
+mod describe_topic_partitions;
 mod fetch;
 mod find_coordinator;
 mod list_offsets;
 mod metadata;
+mod offset_for_leader_epoch;
 mod produce;
 
 pub(super) use produce::{ProduceOutcome, Produced};
@@ -27,7 +30,7 @@ fn kafka_id(id: TopicId) -> uuid::Uuid {
     uuid::Uuid::from_bytes(id.0)
 }
 
-fn str_bytes(text: &str) -> StrBytes {
+pub(super) fn str_bytes(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_string())
 }
 

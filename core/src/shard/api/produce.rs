@@ -78,7 +78,7 @@ impl Shard {
                         stream,
                         records: batch.header.record_count(),
                         max_timestamp: WallTime(batch.header.max_timestamp),
-                        batch: batch.bytes,
+                        batch: batch.corrected(),
                         part: self.produces.part(join, index),
                     });
                 }

@@ -1,7 +1,9 @@
 //! The shard, asked by a client and told by a node that are both played here.
 
 mod credit;
+mod describe;
 mod growth;
+mod times;
 mod trims;
 mod waiting;
 mod world;
