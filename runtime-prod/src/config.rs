@@ -16,6 +16,13 @@ mod page;
 mod secret;
 pub(crate) mod value;
 
+/// The name of this host, as far as it knows one.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost".into() } else { name.into() }
+}
+
 #[cfg(test)]
 mod tests;
 
@@ -151,22 +158,18 @@ impl Config {
         self.data_dir.join("objects")
     }
 
-    /// What clients are told, once it is known that the broker listens at `bound`.
-    ///
-    /// # Errors
-    /// When it listens everywhere and nobody said under which name clients find it.
-    pub fn advertised(&self, bound: SocketAddr) -> Result<Endpoint, UsageError> {
+    /// What the cluster is told, once it is known that the broker listens at `bound`. Where it listens everywhere that is
+    /// the host's name, and its clients are told the address that they have connected to.
+    #[must_use]
+    pub fn advertised(&self, bound: SocketAddr) -> Endpoint {
         if let Some(asked) = &self.advertise {
-            return Ok(asked.clone());
+            return asked.clone();
         }
         if bound.ip().is_unspecified() {
-            return Err(UsageError(format!(
-                "--listen {} names no host that clients could connect to: add --advertise HOST:PORT",
-                self.listen
-            )));
+            return Endpoint { host: host_name(), port: bound.port() };
         }
         let host = self.listen.rsplit_once(':').map_or(self.listen.as_str(), |(host, _)| host);
-        Ok(Endpoint { host: host.trim_matches(['[', ']']).into(), port: bound.port() })
+        Endpoint { host: host.trim_matches(['[', ']']).into(), port: bound.port() }
     }
 
     /// What no key can say alone.

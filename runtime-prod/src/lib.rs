@@ -9,6 +9,7 @@ pub mod bench;
 pub mod broker;
 mod client;
 pub mod clock;
+mod compute;
 pub mod command;
 pub mod config;
 mod data_dir;

@@ -55,6 +55,7 @@ impl Machine for Echo {
                 assert!(verdicts.iter().all(Result::is_ok));
                 self.send(&b"computed"[..], out);
             }
+            Input::Computed(..) => panic!("another job's outcome"),
             Input::Closed => {
                 self.closed = true;
                 out.push(Effect::Mail(Mail::Shard(shard::Mail::Closed(self.conn))));
@@ -110,8 +111,9 @@ struct Opens;
 impl Open for Opens {
     type Session = Echo;
 
-    fn open(&self, conn: ConnId, _now: Now, out: &mut Effects<Effect>) -> Echo {
-        out.push(Effect::Mail(Mail::Shard(shard::Mail::Opened(conn))));
+    fn open(&self, conn: ConnId, at: SocketAddr, _now: Now, out: &mut Effects<Effect>) -> Echo {
+        assert!(at.ip().is_loopback(), "{at}");
+        out.push(Effect::Mail(Mail::Shard(shard::Mail::Opened(conn, None))));
         Echo { conn, ops: OpIds::default(), unsent: VecDeque::new(), due: None, closed: false, owed: false }
     }
 
@@ -166,7 +168,7 @@ impl Server {
 
     fn opened(&self) -> ConnId {
         match self.shard.recv_timeout(Duration::from_secs(10)) {
-            Ok(shard::Mail::Opened(conn)) => conn,
+            Ok(shard::Mail::Opened(conn, None)) => conn,
             other => panic!("not opened: {other:?}"),
         }
     }

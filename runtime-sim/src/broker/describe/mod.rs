@@ -80,7 +80,27 @@ macro_rules! mail_and_store {
     };
 }
 
-mail_and_store!(shard, upload, controller);
+mail_and_store!(upload, controller);
+
+impl Describe for karst_core::shard::Input {
+    fn describe(&self, about: &mut About) {
+        match self {
+            Self::Mail(mail) => about.of(mail),
+            Self::Store(op, _) | Self::Computed(op, _) => about.of(op),
+            Self::Tick => about,
+        };
+    }
+}
+
+impl Describe for karst_core::shard::Effect {
+    fn describe(&self, about: &mut About) {
+        match self {
+            Self::Mail(mail) => about.of(mail),
+            Self::Store(op, call) => about.of(op).of(call),
+            Self::Compute(op, _) => about.of(op),
+        };
+    }
+}
 
 impl Describe for controller::Mail {
     fn describe(&self, about: &mut About) {

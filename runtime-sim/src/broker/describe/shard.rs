@@ -6,7 +6,7 @@ use karst_core::shard::Mail;
 impl Describe for Mail {
     fn describe(&self, about: &mut About) {
         match self {
-            Self::Opened(conn) | Self::Closed(conn) => {
+            Self::Opened(conn, _) | Self::Closed(conn) => {
                 about.number("connection", conn.0);
             }
             Self::CreditWanted(conn, ..) | Self::CreditBack(conn, ..) => {
