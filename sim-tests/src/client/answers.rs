@@ -80,6 +80,8 @@ impl Client {
             Asked::DeleteRecords(place, id, may_be) => {
                 self.handle_records_deleted(&decode(frame, version)?, (place, id, may_be), out)
             }
+            Asked::Time(place, puzzle) => self.handle_time(&decode(frame, version)?, (place, puzzle), out),
+            Asked::Epoch(place, puzzle) => self.handle_epoch(&decode(frame, version)?, (place, puzzle), out),
             Asked::Grow(name, count, wish) => {
                 self.handle_grown(now, &decode(frame, version)?, (name, count, wish), out)
             }
@@ -214,6 +216,7 @@ impl Client {
         expect_code("list-offsets", answer.error_code, &[0, 3, 6])?;
         if answer.error_code == 0 {
             if which == super::verify::LATEST {
+                self.learn_epoch(&place, answer.leader_epoch)?;
                 let hw = Observation::HighWatermark(place.clone(), question, answer.offset);
                 out.push(Effect::Observe(hw));
             } else {
@@ -293,6 +296,8 @@ fn api_of(asked: &Asked) -> ApiKey {
         Asked::Delete(_) => ApiKey::DeleteTopics,
         Asked::Grow(..) => ApiKey::CreatePartitions,
         Asked::DeleteRecords(..) => ApiKey::DeleteRecords,
+        Asked::Time(..) => ApiKey::ListOffsets,
+        Asked::Epoch(..) => ApiKey::OffsetForLeaderEpoch,
     }
 }
 

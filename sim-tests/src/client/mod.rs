@@ -16,6 +16,7 @@ mod delete_records;
 mod describe;
 pub mod pack;
 mod slots;
+mod times;
 mod verify;
 mod wire;
 mod work;
@@ -27,6 +28,7 @@ use karst_runtime_sim::gate::Gate;
 use slots::Slots;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
+use times::Puzzle;
 use verify::Verify;
 
 /// All that can happen to a client.
@@ -126,6 +128,8 @@ pub struct Client {
     positions: BTreeMap<Place, i64>,
     /// Where this connection's last write to each partition lies: the next lies behind it.
     acked: BTreeMap<Place, i64>,
+    /// Leader epochs that answers told.
+    epochs: BTreeMap<Place, i32>,
     created: u32,
     writes: u64,
     questions: u64,
@@ -175,6 +179,8 @@ enum Asked {
     Grow(String, i32, Wish),
     /// The last says whether it may succeed at all.
     DeleteRecords(Place, TrimId, bool),
+    Time(Place, Puzzle),
+    Epoch(Place, Puzzle),
 }
 
 /// What a wish for more partitions must come to.
@@ -229,6 +235,8 @@ impl Asked {
             Self::Delete(_) => "delete-topic",
             Self::Grow(..) => "grow-topic",
             Self::DeleteRecords(..) => "delete-records",
+            Self::Time(..) => "list-offsets-by-time",
+            Self::Epoch(..) => "offset-for-leader-epoch",
         }
     }
 }
@@ -253,6 +261,7 @@ impl Client {
             topics: BTreeMap::new(),
             positions: BTreeMap::new(),
             acked: BTreeMap::new(),
+            epochs: BTreeMap::new(),
             created: 0,
             writes: 0,
             questions: 0,

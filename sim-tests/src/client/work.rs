@@ -1,6 +1,7 @@
 //! What a client does while faults happen.
 
 use super::batch::{self, Shape};
+use super::times::SPREAD;
 use super::{Asked, Client, Effect, Quality, Wish, Written, pack};
 use crate::oracle::{GrowthId, Observation, Place, WriteId};
 use bytes::Bytes;
@@ -68,7 +69,10 @@ impl Client {
     /// Appends a batch each to one or a few partitions.
     fn produce(&mut self, now: Now, out: &mut Effects<Effect>) {
         let version = self.rng.between(3, 13) as i16;
-        let mut request = ProduceRequest::default().with_timeout_ms(10_000);
+        // Some don't wait long: what they wrote may become durable all the same.
+        let mut patience = self.rng.child("patience");
+        let timeout = if patience.chance(1, 12) { patience.below(20) as i32 } else { 10_000 };
+        let mut request = ProduceRequest::default().with_timeout_ms(timeout);
         let mut writes: Vec<Written> = Vec::new();
         for _ in 0..self.rng.between(1, 3) {
             let Some(place) = self.any_place() else { continue };
@@ -99,12 +103,19 @@ impl Client {
         }
     }
 
+    /// Records come out of order, as those of several sources do.
+    fn draw_times(&self, now: Now) -> Shape {
+        let mut rng = self.rng.child("times");
+        let times = if rng.chance(1, 2) { rng.next_u64() } else { 0 };
+        Shape { records: 1, value: 8, timestamp: now.wall.0 - rng.below(SPREAD).cast_signed(), times }
+    }
+
     fn draw_batch(&mut self, write: WriteId, version: i16, now: Now) -> (Bytes, Quality) {
         let records = self.rng.between(1, u64::from(self.habits.records));
         // Within the limit on batches.
         let most = (8_000 / records - 20).min(u64::from(self.habits.value));
         let mut shape =
-            Shape { records: records as u32, value: self.rng.between(8, most.max(8)) as u32, timestamp: now.wall.0 };
+            Shape { records: records as u32, value: self.rng.between(8, most.max(8)) as u32, ..self.draw_times(now) };
         match self.rng.below(60) {
             0 => {
                 shape.value = self.habits.largest;
@@ -181,6 +192,11 @@ impl Client {
     }
 
     fn list_offsets(&mut self, now: Now, out: &mut Effects<Effect>) {
+        // Drawn apart, so that what else is drawn stays what it was.
+        let mut times = self.rng.child("times");
+        if times.chance(2, 3) {
+            return self.ask_about_times(now, times, out);
+        }
         if let Some(place) = self.any_place() {
             let which = if self.rng.chance(1, 2) { -1 } else { -2 };
             self.list_offset_of(now, place, which, out);

@@ -5,10 +5,12 @@
 //! violations is Jepsen's (`jepsen.tests.kafka`).
 
 mod partition;
+mod times;
 mod topic;
 mod trims;
 
 pub use partition::{Outcome, Violation};
+pub use times::{Question, Told};
 pub use topic::{Growth, GrowthId};
 pub use trims::{Trim, TrimId, Upto};
 
@@ -53,6 +55,8 @@ pub enum Observation {
     Trimming(Place, TrimId, Upto),
     /// The broker answered, or never will.
     Trimmed(Place, TrimId, Trim),
+    /// What a partition's times or epochs are, says the answer to that request.
+    Told(Place, u64, Question, Told),
     /// A partition does not exist, says the answer to that request.
     Missing(Place, u64),
     /// About to create a topic with so many partitions.
@@ -133,6 +137,11 @@ impl Oracle {
             Observation::OutOfRange(place, number, from) => self.place(&place).out_of_range(number, from)?,
             Observation::Trimming(place, id, upto) => self.place(&place).trimming(id, upto),
             Observation::Trimmed(place, id, outcome) => self.place(&place).trimmed(id, outcome)?,
+            Observation::Told(place, number, question, told) => {
+                self.asked_of_certain.remove(&number);
+                let gone = self.is_deleting(&place.topic);
+                self.place(&place).told(number, question, told).or_else(|violation| forgive(violation, gone))?;
+            }
             Observation::Missing(place, number) => self.check_missing(&place, number)?,
             Observation::Read(place, from, batches) => {
                 self.batches_read += self.place(&place).read(from, &batches)?;

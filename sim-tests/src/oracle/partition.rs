@@ -1,5 +1,6 @@
 //! The model of one partition.
 
+use super::times::{self, Claim, Question, Told};
 use super::trims::{Trim, TrimId, Trims, Upto};
 use super::{Place, WriteId, unstamped};
 use crate::client::batch;
@@ -41,6 +42,10 @@ struct Write {
     outcome: Option<Outcome>,
     /// Where it lies, once somebody knows.
     at: Option<i64>,
+    /// Of its records; none if they can't be read.
+    times: Vec<i64>,
+    /// Under which leader epoch it was appended, once somebody has read it.
+    epoch: Option<i32>,
 }
 
 #[derive(Debug)]
@@ -56,6 +61,8 @@ pub(super) struct PartitionModel {
     /// What was certain when each open question was asked.
     asked: BTreeMap<u64, Known>,
     trims: Trims,
+    /// What was told of times and epochs.
+    claims: Vec<Claim>,
     /// Records in all writes that were sent: there is never more in the log.
     sent: i64,
     /// Whether the whole partition was read since the last write was acknowledged.
@@ -80,6 +87,7 @@ impl PartitionModel {
             read: BTreeSet::new(),
             known_end: 0,
             asked: BTreeMap::new(),
+            claims: Vec::new(),
             sent: 0,
             complete: false,
         }
@@ -88,7 +96,8 @@ impl PartitionModel {
     pub(super) fn sent(&mut self, write: WriteId, batch: Bytes) {
         let records = i64::from(u32::from_be_bytes(batch[57..61].try_into().expect("a batch has a header")));
         self.sent += records;
-        let known = self.writes.insert(write, Write { batch, records, outcome: None, at: None });
+        let times = batch::times_of(&batch).unwrap_or_default();
+        let known = self.writes.insert(write, Write { batch, records, outcome: None, at: None, times, epoch: None });
         assert!(known.is_none(), "a write is sent once");
     }
 
@@ -195,6 +204,7 @@ impl PartitionModel {
                 return Err(Violation::new("G1a-failed-write-read", message));
             }
             self.lies_at(id, base)?;
+            self.stamped(id, &batch)?;
             self.read.insert(base);
             next = Some(end);
             count += 1;
@@ -233,7 +243,43 @@ impl PartitionModel {
             return Err(Violation::new("lost-write", message));
         }
         self.complete = true;
+        self.claims.iter().try_for_each(|claim| self.judge(claim))
+    }
+
+    /// What was told of times or epochs in answer to that question.
+    pub(super) fn told(&mut self, number: u64, question: Question, told: Told) -> Result<(), Violation> {
+        let Some(Known { start: known, end }) = self.asked.remove(&number) else { return Ok(()) };
+        if let Told::Record(offset, ..) = told
+            && offset < known
+        {
+            let message = format!("{}: the log started at {known}, and the record at {offset} was found", self.name);
+            return Err(Violation::new("deleted-records-served", message));
+        }
+        let claim = Claim { question, told, start: self.trims.latest_start(self.sent), end };
+        self.judge(&claim)?;
+        self.claims.push(claim);
         Ok(())
+    }
+
+    fn judge(&self, claim: &Claim) -> Result<(), Violation> {
+        let records = self.log.iter().flat_map(|(base, id)| {
+            let write = &self.writes[id];
+            (*base..).zip(&write.times).map(|(offset, time)| times::Known { offset, time: *time, epoch: write.epoch })
+        });
+        claim.judge(&self.name, records)
+    }
+
+    /// A batch was read: it bears the leader epoch under which it was appended.
+    fn stamped(&mut self, id: WriteId, batch: &Bytes) -> Result<(), Violation> {
+        let epoch = i32::from_be_bytes(batch[12..16].try_into().expect("the header was checked"));
+        let write = self.writes.get_mut(&id).expect("only known writes are read");
+        match write.epoch.replace(epoch) {
+            Some(before) if before != epoch => {
+                let message = format!("{}: write {} is of epoch {before} and of {epoch}", self.name, id.0);
+                Err(Violation::new("leader-epoch-changes", message))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A write acknowledged before the high watermark was asked for, at or above it.
