@@ -128,6 +128,8 @@ marks! {
 
     /// A batch waits since the log has granted no room.
     AppendWaitedForRoom = "shard.append-waited-for-room",
+    /// A produce is answered since its time is up, before all of it is durable.
+    ProduceLate = "shard.produce-late",
     /// A connection closes while batches of it wait for room.
     ClosedWithAppendsWaiting = "shard.closed-with-appends-waiting",
     /// A topic is deleted while a batch for it waits for room.

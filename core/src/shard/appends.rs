@@ -57,6 +57,14 @@ impl Appends {
         gone
     }
 
+    /// What waits of a request.
+    pub(super) fn forget_request(&mut self, join: u64) -> Vec<Waiting> {
+        let all = core::mem::take(&mut self.waiting).into_iter();
+        let (gone, kept): (Vec<_>, Vec<_>) = all.partition(|waiting| waiting.part.join() == join);
+        self.waiting = kept.into();
+        gone
+    }
+
     /// Everything that waits, when it will never be taken.
     pub(super) fn abandon(&mut self) -> impl Iterator<Item = Waiting> + '_ {
         self.waiting.drain(..)

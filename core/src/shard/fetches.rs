@@ -94,7 +94,7 @@ impl Got {
     pub(super) fn cost(&self, copied: u32) -> u64 {
         match self {
             Self::Records { records, .. } => records.cost(copied),
-            Self::Failed(_) => 0,
+            Self::Diverging { .. } | Self::Failed(_) => 0,
         }
     }
 }

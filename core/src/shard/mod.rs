@@ -45,7 +45,7 @@ use crate::id::{ConnId, CutNumber, NodeEpoch, NodeId, StreamId};
 use crate::kafka::{Request, RequestBody, encode};
 use crate::limits::Limits;
 use crate::log_cache::LogCache;
-use crate::machine::{Deadline, Effects, Machine, Now, OpIds, Rng, Rope};
+use crate::machine::{Deadline, Effects, Instant, Machine, Now, OpIds, Rng, Rope};
 use crate::mail::Mail as To;
 use crate::metadata::{Command, Image};
 use crate::node::{self, Asker};
@@ -58,7 +58,7 @@ use arrivals::Arrivals;
 use credit::{Credit, Grant};
 use fetches::{Fetch, Fetches};
 use joins::{Asked, Joins};
-use kafka_protocol::messages::MetadataRequest;
+use kafka_protocol::messages::{DescribeTopicPartitionsRequest, MetadataRequest};
 use kafka_protocol::protocol::Encodable;
 use lookups::{Listing, Lookups};
 use partition::Partition;
@@ -76,6 +76,8 @@ pub struct Shard {
     arrivals: Arrivals,
     appends: Appends,
     produces: Joins<Produced, ProduceOutcome>,
+    /// Which of them are answered at the latest when.
+    produces_due: BTreeMap<(Instant, Asked), u64>,
     topics: Topics,
     fetches: Fetches,
     lookups: Lookups,
@@ -105,6 +107,8 @@ enum Unpaid {
     Fetch(Fetch),
     /// A request whose answer may be large.
     Metadata(Asked, MetadataRequest),
+    /// The same.
+    DescribeTopicPartitions(Asked, DescribeTopicPartitionsRequest),
     /// A search by time that has to look into records.
     Listing(Listing),
 }
@@ -136,6 +140,7 @@ impl Shard {
             arrivals: Arrivals::default(),
             appends: Appends::default(),
             produces: Joins::default(),
+            produces_due: BTreeMap::new(),
             topics: Topics::default(),
             fetches: Fetches::default(),
             lookups: Lookups::default(),
@@ -171,6 +176,7 @@ impl Shard {
     #[must_use]
     pub fn is_quiescent(&self) -> bool {
         self.produces.is_empty()
+            && self.produces_due.is_empty()
             && self.topics.is_idle()
             && self.fetches.is_empty()
             && self.lookups.is_empty()
@@ -265,14 +271,14 @@ impl Shard {
         let Numbered { number, request: Request { version, body, .. } } = numbered;
         let asked = Asked { conn, number, version };
         match body {
-            RequestBody::Produce(request) => self.handle_produce(asked, request, out),
+            RequestBody::Produce(request) => self.handle_produce(now, asked, request, out),
             RequestBody::Fetch(request) => self.handle_fetch(now, asked, &request, out),
             RequestBody::FindCoordinator(request) => self.handle_find_coordinator(asked, &request, out),
             RequestBody::ListOffsets(request) => self.handle_list_offsets(now, asked, request, out),
             RequestBody::OffsetForLeaderEpoch(request) => self.handle_offset_for_leader_epoch(asked, &request, out),
             RequestBody::DescribeCluster(request) => self.handle_describe_cluster(asked, &request, out),
             RequestBody::DescribeTopicPartitions(request) => {
-                self.handle_describe_topic_partitions(asked, &request, out);
+                self.handle_describe_topic_partitions(now, asked, request, out);
             }
             RequestBody::Metadata(request) => self.handle_metadata(now, asked, request, out),
             RequestBody::CreateTopics(request) => self.handle_create_topics(now, asked, request, out),
@@ -319,6 +325,9 @@ impl Machine for Shard {
     fn deadline(&self) -> Option<Deadline> {
         Deadline::earliest([
             self.topics.deadline(),
+            self.produces_due
+                .first_key_value()
+                .map(|((at, _), _)| Deadline { at: *at, reason: "answer a produce that waited long enough" }),
             self.fetches.deadline(),
             self.lookups.deadline(),
             self.reader.deadline(),
@@ -352,6 +361,7 @@ impl Shard {
         for complete in self.topics.expire(now.mono) {
             self.answer_topics(now, complete, out);
         }
+        self.expire_produces(now, out);
         self.expire_fetches(now, out);
         self.expire_listings(now, out);
         self.tick_reader(now, out);
@@ -393,6 +403,10 @@ impl Shard {
                 Unpaid::Fetch(fetch) => self.try_fetch(now, Fetch { held: bytes, ..fetch }, out),
                 Unpaid::Metadata(asked, request) => {
                     let body = self.metadata(asked, &request);
+                    self.send_answer(asked, Answer::Paid(body, Fee { pool, bytes }), out);
+                }
+                Unpaid::DescribeTopicPartitions(asked, request) => {
+                    let body = self.described_topics(asked, &request);
                     self.send_answer(asked, Answer::Paid(body, Fee { pool, bytes }), out);
                 }
                 Unpaid::Listing(listing) => self.go_on_listing(now, Listing { held: bytes, ..listing }, out),

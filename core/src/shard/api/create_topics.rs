@@ -86,6 +86,7 @@ impl Shard {
         if !topic.configs.is_empty() {
             return refuse(ErrorCode::InvalidConfig, "this version of Karst has no configs per topic");
         }
+        topic.assignments.iter().try_for_each(|assignment| self.check_replicas(&assignment.broker_ids))?;
         let partitions = match partitions(topic) {
             Ok(partitions) if partitions <= self.limits.partitions_per_topic => partitions,
             Ok(_) => return refuse(ErrorCode::InvalidPartitions, "more partitions than a topic may have"),

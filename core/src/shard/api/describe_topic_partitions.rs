@@ -2,10 +2,11 @@
 
 use super::{broker_id, kafka_id, str_bytes};
 use crate::kafka::ErrorCode;
-use crate::machine::Effects;
+use crate::machine::{Effects, Now, Rope};
 use crate::metadata::{Image, StreamState, TopicName};
+use crate::session::{Answer, Fee};
 use crate::shard::joins::Asked;
-use crate::shard::{Effect, Shard};
+use crate::shard::{Effect, Pool, Shard, Unpaid, encoded};
 use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -21,17 +22,47 @@ const MOST: usize = 2_000;
 impl Shard {
     pub(in crate::shard) fn handle_describe_topic_partitions(
         &mut self,
+        now: Now,
         asked: Asked,
-        request: &DescribeTopicPartitionsRequest,
+        request: DescribeTopicPartitionsRequest,
         out: &mut Effects<Effect>,
     ) {
+        let bytes = size(self.image.as_ref().expect("requests come after the image"), &request);
+        if bytes <= u64::from(self.limits.idle_credit) {
+            let body = self.described_topics(asked, &request);
+            return self.send_answer(asked, Answer::Body(body), out);
+        }
+        let fee = Fee { pool: Pool::ControlAnswers, bytes };
+        self.want_answer_credit(now, asked.conn, fee, Unpaid::DescribeTopicPartitions(asked, request), out);
+    }
+
+    /// The answer's body.
+    pub(in crate::shard) fn described_topics(&self, asked: Asked, request: &DescribeTopicPartitionsRequest) -> Rope {
         let image = self.image.as_ref().expect("requests come after the image");
         let response = match Page::of(image, request) {
             Ok(page) => page.fill(image),
             Err(code) => refused(request, code),
         };
-        self.answer(asked, &response, out);
+        encoded(asked.version, &response)
     }
+}
+
+/// At least the length of the answer's body.
+fn size(image: &Image, request: &DescribeTopicPartitionsRequest) -> u64 {
+    /// Without its name, and the longest name that there can be.
+    const TOPIC: usize = 48;
+    const NAME: usize = 249;
+    const PARTITION: usize = 48;
+    let most = most(request);
+    let named = request.topics.iter().map(|topic| TOPIC + topic.name.len()).sum::<usize>();
+    let all = most.min(image.topics.len()) * (TOPIC + NAME);
+    let topics = if request.topics.is_empty() { all } else { named };
+    (topics + most.min(image.streams.len()) * PARTITION + TOPIC + NAME) as u64
+}
+
+/// How many partitions the answer may have.
+fn most(request: &DescribeTopicPartitionsRequest) -> usize {
+    usize::try_from(request.response_partition_limit).unwrap_or(0).clamp(1, MOST)
 }
 
 /// What an answer may have.
@@ -52,7 +83,7 @@ impl Page {
         let first = request.cursor.as_ref().map_or(Ok(0), |cursor| usize::try_from(cursor.partition_index));
         let first = first.map_err(|_| ErrorCode::InvalidRequest)?;
         let all = request.topics.is_empty();
-        let most = usize::try_from(request.response_partition_limit).unwrap_or(0).clamp(1, MOST);
+        let most = most(request);
         let topics: Vec<StrBytes> = if all {
             // A topic has a partition at least.
             let names = image.names.keys().map(TopicName::as_str).filter(|name| *name >= after);

@@ -3,7 +3,7 @@
 use super::kafka_id;
 use crate::id::{Offset, StreamId};
 use crate::kafka::{Acks, CheckedBatch, ErrorCode, Produce, ProducePartition, ProduceTopic, Refusal};
-use crate::machine::{Effects, WallTime};
+use crate::machine::{Effects, Instant, Mark, Now, WallTime, sometimes};
 use crate::session::Answer;
 use crate::shard::appends::Waiting;
 use crate::shard::joins::{Asked, Begun, Complete};
@@ -20,6 +20,8 @@ use kafka_protocol::protocol::StrBytes;
 pub(in crate::shard) struct Produced {
     asked: Asked,
     acks: Acks,
+    /// When it is answered at the latest, if ever.
+    due: Option<Instant>,
     /// The request's topics, emptied of their records.
     topics: Vec<Skeleton>,
 }
@@ -37,13 +39,23 @@ pub(in crate::shard) enum ProduceOutcome {
     Durable { base: Offset, start: Offset },
     /// Not appended.
     Failed(Refusal),
+    /// Not durable in time; it may become so.
+    Late,
     /// Nobody can say: the WAL failed.
     Unknown,
 }
 
 impl Shard {
-    pub(in crate::shard) fn handle_produce(&mut self, asked: Asked, request: Produce, out: &mut Effects<Effect>) {
+    pub(in crate::shard) fn handle_produce(
+        &mut self,
+        now: Now,
+        asked: Asked,
+        request: Produce,
+        out: &mut Effects<Effect>,
+    ) {
         let conn = asked.conn;
+        // As in Kafka, only who waits for all replicas waits for a time.
+        let due = (request.acks == Acks::All).then(|| now.mono.after(request.timeout));
         let mut outcomes = Vec::new();
         let mut accepted: Vec<(usize, StreamId, CheckedBatch)> = Vec::new();
         let mut named = BTreeSet::new();
@@ -68,10 +80,11 @@ impl Shard {
             }
             topics.push(Skeleton { topic, indexes });
         }
-        let produced = Produced { asked, acks: request.acks, topics };
+        let produced = Produced { asked, acks: request.acks, due, topics };
         match self.produces.begin(produced, outcomes) {
             Begun::Complete(complete) => self.answer_produce(complete, out),
             Begun::Open(join) => {
+                self.produces_due.extend(due.map(|due| ((due, asked), join)));
                 for (index, stream, batch) in accepted {
                     self.appends.push(Waiting {
                         conn,
@@ -87,13 +100,35 @@ impl Shard {
         }
     }
 
-    /// All batches are durable, or will never be.
+    /// Requests whose time is up. What waits for room in the WAL is not appended; what is on its way may become durable.
+    pub(in crate::shard) fn expire_produces(&mut self, now: Now, out: &mut Effects<Effect>) {
+        while let Some((&(due, _), &join)) = self.produces_due.first_key_value()
+            && due <= now.mono
+        {
+            sometimes!(Mark::ProduceLate);
+            self.produces_due.pop_first();
+            for waiting in self.appends.forget_request(join) {
+                let outcome = ProduceOutcome::Failed(ErrorCode::RequestTimedOut.into());
+                if let Some(complete) = self.produces.finish(waiting.part, outcome) {
+                    self.answer_produce(complete, out);
+                }
+            }
+            if let Some(complete) = self.produces.give_up(join, |_| ProduceOutcome::Late) {
+                self.answer_produce(complete, out);
+            }
+        }
+    }
+
+    /// All batches are durable, or will never be, or the time is up.
     pub(in crate::shard) fn answer_produce(
         &mut self,
         (produced, outcomes): Complete<Produced, ProduceOutcome>,
         out: &mut Effects<Effect>,
     ) {
-        let Produced { asked, acks, topics } = produced;
+        let Produced { asked, acks, due, topics } = produced;
+        if let Some(due) = due {
+            self.produces_due.remove(&(due, asked));
+        }
         if outcomes.contains(&ProduceOutcome::Unknown) {
             let why = String::from("the WAL failed: whether the records are durable is unknown");
             return self.send_answer(asked, Answer::Close(why), out);
@@ -147,6 +182,17 @@ impl Shard {
     }
 }
 
+impl ProduceOutcome {
+    /// What the client is told.
+    fn refusal(self) -> Refusal {
+        match self {
+            Self::Failed(refusal) => refusal,
+            Self::Late => ErrorCode::RequestTimedOut.into(),
+            Self::Durable { .. } | Self::Unknown => unreachable!("{self:?} is no refusal"),
+        }
+    }
+}
+
 /// The client did not say which leader epoch it believes in.
 const ANY_EPOCH: i32 = -1;
 
@@ -162,7 +208,8 @@ fn answer_partition(version: i16, index: i32, outcome: ProduceOutcome) -> Partit
                 response
             }
         }
-        ProduceOutcome::Failed(Refusal { code, why }) => {
+        ProduceOutcome::Failed(_) | ProduceOutcome::Late => {
+            let Refusal { code, why } = outcome.refusal();
             let response = response.with_error_code(code.code()).with_base_offset(-1);
             let response = if version >= 5 { response.with_log_start_offset(-1) } else { response };
             // The field came with version 8.
