@@ -12,7 +12,7 @@ const CAPTURED: [&str; 3] = [
 ];
 
 /// Only Java's clients ask for these, of which there is no capture.
-const UNCAPTURED: [Api; 3] = [Api::OffsetForLeaderEpoch, Api::DescribeCluster, Api::DescribeTopicPartitions];
+const UNCAPTURED: [Api; 2] = [Api::DescribeCluster, Api::DescribeTopicPartitions];
 
 /// Frames with their length, as they were on the wire.
 fn captured() -> Vec<Vec<u8>> {
