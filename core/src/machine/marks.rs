@@ -158,8 +158,6 @@ marks! {
     TimeComputed = "shard.time-computed",
     /// The largest time of something that is searched is that of a record below the log's start.
     TimeBoundTrimmed = "shard.time-bound-trimmed",
-    /// A search by time goes on from the metadata since an object that it wanted is gone.
-    TimeSearchBegunAgain = "shard.time-search-begun-again",
     /// Somebody waits for credit.
     CreditWaited = "shard.credit-waited",
     /// A fetch has found records, and there is no credit for an answer.

@@ -22,7 +22,6 @@ use crate::kafka::ErrorCode;
 use crate::kafka::batch::{Since, Times};
 use crate::machine::{Deadline, Instant, Mark, OpId, Payload, WallTime, sometimes};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
-use alloc::string::String;
 use alloc::vec::Vec;
 use kafka_protocol::messages::ListOffsetsRequest;
 
@@ -32,7 +31,7 @@ pub(super) struct Listing {
     pub(super) asked: Asked,
     pub(super) request: ListOffsetsRequest,
     /// Partitions that the request names more than once.
-    pub(super) repeated: BTreeSet<(String, i32)>,
+    pub(super) repeated: BTreeSet<StreamId>,
     /// Which topic of the request is next, and which of its partitions.
     pub(super) next: (usize, usize),
     /// What those before that came to.
@@ -130,13 +129,6 @@ impl Search {
             self.pass(batch.end, Some(batch.max_timestamp));
         }
         None
-    }
-
-    /// Not now.
-    pub(super) fn put_back(&mut self, candidate: Candidate) {
-        let Candidate { batch, end } = candidate;
-        let (base, max_timestamp) = (self.from, self.since);
-        self.batches.push_front(StoredBatch { base, end, max_timestamp, batch });
     }
 
     /// What is known of the records of a batch.

@@ -125,8 +125,11 @@ static LIST_OFFSETS_TOPICS: Element =
     Element { size: size_of::<ListOffsetsTopic>(), kind: Kind::Struct(&LIST_OFFSETS_TOPIC) };
 static LIST_OFFSETS_TOPIC: Shape =
     message(&[field(0, LAST, "name", TEXT), field(0, LAST, "partitions", Kind::Array(&LIST_OFFSETS_PARTITIONS))]);
-static LIST_OFFSETS_PARTITIONS: Element =
-    Element { size: size_of::<ListOffsetsPartition>(), kind: Kind::Struct(&LIST_OFFSETS_PARTITION) };
+// What they come to is gathered before there is an answer.
+static LIST_OFFSETS_PARTITIONS: Element = Element {
+    size: size_of::<ListOffsetsPartition>() + size_of::<[u64; 5]>(),
+    kind: Kind::Struct(&LIST_OFFSETS_PARTITION),
+};
 static LIST_OFFSETS_PARTITION: Shape = message(&[
     field(0, LAST, "partition_index", I32),
     field(4, LAST, "current_leader_epoch", I32),

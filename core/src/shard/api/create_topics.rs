@@ -86,12 +86,12 @@ impl Shard {
         if !topic.configs.is_empty() {
             return refuse(ErrorCode::InvalidConfig, "this version of Karst has no configs per topic");
         }
-        topic.assignments.iter().try_for_each(|assignment| self.check_replicas(&assignment.broker_ids))?;
         let partitions = match partitions(topic) {
             Ok(partitions) if partitions <= self.limits.partitions_per_topic => partitions,
             Ok(_) => return refuse(ErrorCode::InvalidPartitions, "more partitions than a topic may have"),
             Err(outcome) => return Err(outcome),
         };
+        topic.assignments.iter().try_for_each(|assignment| self.check_replicas(&assignment.broker_ids))?;
         Ok(NewTopic { id: TopicId::draw(&mut self.rng), name, partitions })
     }
 }

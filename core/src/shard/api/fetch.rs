@@ -187,16 +187,8 @@ impl Shard {
             Err(code) => return fail(code),
         };
         let start = self.start_of(stream);
-        if wanted.last_epoch >= 0 {
-            match self.end_of_epoch(stream, wanted.last_epoch, high_watermark) {
-                None => return fail(ErrorCode::OffsetOutOfRange),
-                Some((epoch, end)) if epoch.0 < wanted.last_epoch.unsigned_abs() || is_beyond(wanted.offset, end) => {
-                    let is_gone = !is_beyond(wanted.offset, start) && wanted.offset.cast_unsigned() != start.0;
-                    let diverging = Got::Diverging { high_watermark, start, epoch, end };
-                    return if is_gone { fail(ErrorCode::OffsetOutOfRange) } else { Step::Known(diverging) };
-                }
-                Some(_) => {}
-            }
+        if let Some(diverging) = self.diverging(stream, wanted, (start, high_watermark)) {
+            return Step::Known(diverging);
         }
         let offset = match u64::try_from(wanted.offset).map(Offset) {
             Ok(offset) if offset >= start && offset <= high_watermark => offset,
@@ -226,6 +218,23 @@ impl Shard {
         let (id, cluster) = (self.fetches.next_read(), image.cluster);
         let read = Read { id, cluster, object: range.object, stream, offset, extent: Extent::Bytes(max_bytes) };
         Step::Reading { read, max_bytes, high_watermark, start }
+    }
+
+    /// What a client that tells the epoch of what it has fetched last is answered, if the log does not have that (KIP-595).
+    fn diverging(
+        &self,
+        stream: StreamId,
+        wanted: &WantedPartition,
+        (start, high_watermark): (Offset, Offset),
+    ) -> Option<Got> {
+        let last_epoch = u32::try_from(wanted.last_epoch).ok()?;
+        let below = |offset: Offset| wanted.offset < i64::try_from(offset.0).unwrap_or(i64::MAX);
+        let beyond = |offset: Offset| wanted.offset > i64::try_from(offset.0).unwrap_or(i64::MAX);
+        match self.end_of_epoch(stream, wanted.last_epoch, high_watermark) {
+            Some((epoch, end)) if epoch.0 >= last_epoch && !beyond(end) => None,
+            Some((epoch, end)) if !below(start) => Some(Got::Diverging { high_watermark, start, epoch, end }),
+            _ => Some(Got::Failed(ErrorCode::OffsetOutOfRange)),
+        }
     }
 
     fn take_outcome(&mut self, now: Now, outcome: Outcome, out: &mut Effects<Effect>) {
@@ -386,10 +395,6 @@ fn fetched(wanted: &WantedPartition, got: Got, copied: u32) -> FetchedPartition 
 
 fn answer_fee(bytes: u64) -> Fee {
     Fee { pool: Pool::Answers, bytes }
-}
-
-fn is_beyond(offset: i64, end: Offset) -> bool {
-    u64::try_from(offset).is_ok_and(|offset| offset > end.0)
 }
 
 fn bytes(wanted: i32) -> u64 {

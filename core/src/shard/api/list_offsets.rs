@@ -11,7 +11,6 @@ use crate::shard::joins::Asked;
 use crate::shard::lookups::{Candidate, Computed, Listed, Listing, Search, Sought};
 use crate::shard::{Effect, Pool, Shard, Unpaid};
 use alloc::collections::BTreeSet;
-use alloc::string::ToString;
 use alloc::vec::Vec;
 use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
@@ -67,7 +66,7 @@ impl Shard {
         };
         let listing = Listing {
             asked,
-            repeated: repeated(&request),
+            repeated: self.repeated(&request),
             request,
             next: (0, 0),
             known: Vec::new(),
@@ -109,10 +108,8 @@ impl Shard {
     /// What a search needs is read or computed, once there is credit for it.
     fn wait_for(&mut self, now: Now, mut listing: Listing, need: Need, out: &mut Effects<Effect>) {
         if listing.held == 0 {
+            // A batch that was found is let go of, and found again.
             let conn = listing.asked.conn;
-            if let (Need::Compute(candidate), Some(search)) = (need, &mut listing.search) {
-                search.put_back(candidate);
-            }
             let fee = Fee { pool: Pool::Answers, bytes: self.search_cost() };
             return self.want_answer_credit(now, conn, fee, Unpaid::Listing(listing), out);
         }
@@ -150,7 +147,6 @@ impl Shard {
                 listing.search = Some(search);
             }
             Err(ReadError::Gone | ReadError::NotHeld) if search.restarts < RESTARTS => {
-                sometimes!(Mark::TimeSearchBegunAgain);
                 search.restarts += 1;
                 listing.search = Some(search);
             }
@@ -199,9 +195,6 @@ impl Shard {
         let (topic, wanted) = (topic.name.as_str(), &topic.partitions[listing.next.1]);
         let version = listing.asked.version;
         let fail = |code| Step::Known(Err(code));
-        if listing.repeated.contains(&(topic.to_string(), wanted.partition_index)) {
-            return fail(ErrorCode::InvalidRequest);
-        }
         // Times below zero have a meaning each, since some version.
         let since = match wanted.timestamp {
             0.. | LATEST | EARLIEST => 1,
@@ -217,6 +210,9 @@ impl Shard {
             Ok(stream) => stream,
             Err(code) => return fail(code),
         };
+        if listing.repeated.contains(&stream) {
+            return fail(ErrorCode::InvalidRequest);
+        }
         let partition = match self.led(stream, wanted.current_leader_epoch) {
             Ok(partition) => partition,
             Err(code) => return fail(code),
@@ -237,6 +233,15 @@ impl Shard {
             MAX_TIMESTAMP => Step::Search(Search::new(stream, Sought::Latest)),
             time => Step::Search(Search::new(stream, Sought::Since(WallTime(time)))),
         }
+    }
+
+    /// Partitions that a request names more than once.
+    fn repeated(&self, request: &ListOffsetsRequest) -> BTreeSet<StreamId> {
+        let mut seen = BTreeSet::new();
+        let lines = request.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |line| (topic, line)));
+        let streams =
+            lines.filter_map(|(topic, line)| self.stream_named(topic.name.as_str(), line.partition_index).ok());
+        streams.filter(|stream| !seen.insert(*stream)).collect()
     }
 
     /// Searches as far as that goes at once.
@@ -361,17 +366,6 @@ fn fill(response: ListOffsetsPartitionResponse, listed: Listed, version: i16) ->
     let response = response.with_offset(offset).with_timestamp(listed.time.map_or(-1, |time| time.0));
     // The answer has no leader epoch before version 4.
     if version >= 4 { response.with_leader_epoch(listed.epoch.unwrap_or(-1)) } else { response }
-}
-
-/// Partitions that a request names more than once.
-fn repeated(request: &ListOffsetsRequest) -> BTreeSet<(alloc::string::String, i32)> {
-    let mut seen = BTreeSet::new();
-    let lines = request
-        .topics
-        .iter()
-        .flat_map(|topic| topic.partitions.iter().map(|partition| (topic.name.as_str(), partition.partition_index)));
-    let again = lines.filter(|line| !seen.insert(*line));
-    again.map(|(topic, partition)| (topic.to_string(), partition)).collect()
 }
 
 /// The batch passed its checksums and can't be read: it was stored like that, or the limit on records was lowered.

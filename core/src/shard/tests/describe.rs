@@ -10,11 +10,13 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use kafka_protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
 use kafka_protocol::messages::{
     DescribeClusterRequest, DescribeClusterResponse, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
-    MetadataRequest, MetadataResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, TopicName,
+    FetchRequest, FetchResponse, MetadataRequest, MetadataResponse, OffsetForLeaderEpochRequest,
+    OffsetForLeaderEpochResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -157,6 +159,34 @@ fn an_epoch_ends_at_the_high_watermark_and_one_to_come_nowhere() {
     assert_eq!(epoch_end(&mut world, 0, 0, 1), (74, -1, -1));
     assert_eq!(epoch_end(&mut world, 2, 0, 1), (75, -1, -1));
     assert_eq!(epoch_end(&mut world, -1, 3, 1), (3, -1, -1));
+}
+
+#[test]
+fn a_fetch_that_follows_what_the_log_does_not_have_is_told_where_they_part() {
+    let mut world = world();
+    world.write("b", 0, &[3, 4]);
+    let mut fetch = |last_epoch: i32, offset: i64| {
+        let partition = FetchPartition::default()
+            .with_fetch_offset(offset)
+            .with_last_fetched_epoch(last_epoch)
+            .with_partition_max_bytes(1_000);
+        let topic = FetchTopic::default().with_topic(name("b")).with_partitions(vec![partition]);
+        let request = FetchRequest::default().with_max_bytes(1_000).with_topics(vec![topic]);
+        let number = world.ask(Api::Fetch, 12, RequestBody::Fetch(request.into()));
+        let response: FetchResponse = world.answer(number, 12);
+        let answer = &response.responses[0].partitions[0];
+        let diverging = &answer.diverging_epoch;
+        let records = answer.records.as_ref().is_some_and(|records| !records.is_empty());
+        (answer.error_code, (diverging.epoch, diverging.end_offset), records)
+    };
+    let nowhere = (-1, -1);
+    assert_eq!(fetch(-1, 3), (0, nowhere, true));
+    assert_eq!(fetch(1, 3), (0, nowhere, true));
+    assert_eq!(fetch(1, 7), (0, nowhere, false));
+    assert_eq!(fetch(1, 8), (0, (1, 7), false));
+    assert_eq!(fetch(0, 3), (0, (0, 0), false));
+    assert_eq!(fetch(2, 3), (1, nowhere, false));
+    assert_eq!(fetch(0, -1), (1, nowhere, false));
 }
 
 #[test]
