@@ -21,6 +21,7 @@ use crate::id::{ConnId, Offset, StreamId};
 use crate::kafka::ErrorCode;
 use crate::kafka::batch::{Since, Times};
 use crate::machine::{Deadline, Instant, Mark, OpId, Payload, WallTime, sometimes};
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use kafka_protocol::messages::ListOffsetsRequest;
@@ -182,7 +183,7 @@ pub(super) struct Lookups {
 /// What becomes of a job that came back.
 #[derive(Debug)]
 pub(super) enum Computed {
-    For(Listing, Candidate),
+    For(Box<(Listing, Candidate)>),
     /// The connection is gone, and now nothing of it is left.
     Orphan(ConnId),
 }
@@ -220,7 +221,7 @@ impl Lookups {
         }
         let id = self.jobs.remove(&op).expect("one completion for each job");
         match self.open.remove(&id) {
-            Some((listing, State::Computing(_, candidate))) => Computed::For(listing, candidate),
+            Some((listing, State::Computing(_, candidate))) => Computed::For(Box::new((listing, candidate))),
             other => unreachable!("a listing with a job out waits for it, and is not {other:?}"),
         }
     }

@@ -163,7 +163,7 @@ impl Shard {
             unreachable!("a shard only looks for times, not {outcome:?}")
         };
         let (mut listing, candidate) = match self.lookups.finish_job(op) {
-            Computed::For(listing, candidate) => (listing, candidate),
+            Computed::For(listing) => *listing,
             Computed::Orphan(conn) => {
                 let grants = self.credit.close(now.mono, conn);
                 return self.take_grants(now, grants, out);
