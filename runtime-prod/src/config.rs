@@ -16,13 +16,6 @@ mod page;
 mod secret;
 pub(crate) mod value;
 
-/// The name of this host, as far as it knows one.
-fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    if name.is_empty() { "localhost".into() } else { name.into() }
-}
-
 #[cfg(test)]
 mod tests;
 
@@ -187,4 +180,11 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// The name of this host, as far as it knows one.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost".into() } else { name.into() }
 }
