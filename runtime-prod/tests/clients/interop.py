@@ -27,9 +27,15 @@ class Client:
 
 CLIENTS = {
     "librdkafka": Client(PYTHON, HERE / "librdkafka.py"),
-    "kafka-python": Client(PYTHON, HERE / "kafka_python.py"),
+    "kafka-python": Client(PYTHON, HERE / "kafka_python.py", lacks={
+        "neither key nor value": "kafka-python refuses a record without key and value",
+        "null header values": "kafka-python refuses a header without a value",
+    }),
     "aiokafka": Client(PYTHON, HERE / "aio.py", lacks={
         "cooperative rebalancing": "aiokafka has no incremental rebalancing",
+        "deleting groups": "aiokafka can't delete groups",
+        "neither key nor value": "aiokafka refuses a record without key and value",
+        "setting offsets of groups": "aiokafka can't set the offsets of a group that it is no member of",
     }),
     "kafkajs": Client("node", TARGET / "node/agent.js", lacks={
         "static members": "kafkajs has no group.instance.id",

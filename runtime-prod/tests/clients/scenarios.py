@@ -19,6 +19,7 @@ SERVED = set()
 EARLIEST, LATEST = -2, -1
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 TOPIC_EXISTS, UNKNOWN_TOPIC, INVALID_PARTITIONS = 36, 3, 37
+NON_EMPTY_GROUP, GROUP_ID_NOT_FOUND = 68, 69
 SCENARIOS = []
 _numbers = itertools.count(1)
 
@@ -42,7 +43,9 @@ def every_codec(broker, agent):
     values += [b"x" * 100_000, b""]
     for p, codec in enumerate(CODECS):
         produce(agent, topic, [record(value, b"key", p) for value in values], codec=codec)
-        equal(codecs_stored(broker, topic, p), {CODECS[codec]}, f"codecs of the batches that were sent with {codec}")
+        # Some clients leave a batch plain that would grow.
+        check(codecs_stored(broker, topic, p) in ({CODECS[codec]}, {CODECS[codec], 0}),
+              f"codecs of the batches that were sent with {codec}: {codecs_stored(broker, topic, p)}")
     for codec, found in zip(CODECS, read(agent, topic, [len(values)] * len(CODECS))):
         equal([r["v"] for r in found], [answered(value) for value in values], f"values with {codec}")
 
@@ -54,13 +57,17 @@ def nulls_headers_and_timestamps(broker, agent):
         record(b"plain", b"key", timestamp=1_600_000_000_001),
         record(None, b"no value", timestamp=1_600_000_000_002),
         record(b"no key", None, timestamp=1_600_000_000_003),
-        record(None, None, timestamp=1_600_000_000_000),
         record(b"", b"", timestamp=1_700_000_000_000),
         record(b"headers", b"k", headers=[("a", b"1"), ("b", b"2"), ("a", b"3"), ("a", b"1")], timestamp=1_700_000_000_001),
         record(b"odd headers", b"k", headers=[("", b"no name"), ("empty", b""), ("\u00fc", bytes(range(256)))],
                timestamp=1_700_000_000_002),
-        record(None, None, headers=[("only", b"a header")], timestamp=1_700_000_000_003),
     ])
+
+
+@scenario(of_client=["neither key nor value"])
+def records_without_key_and_value(broker, agent):
+    check_records(agent, [record(None, None, timestamp=1_600_000_000_000),
+                                  record(None, None, headers=[("only", b"a header")], timestamp=1_600_000_000_001)])
 
 
 @scenario(of_client=["null header values"])
@@ -73,7 +80,8 @@ def records_of_20_megabytes(broker, agent):
     size = 20_000_000
     topic = new_topic(agent, "long", configs={"max.message.bytes": str(size + 100_000)})
     values = [b"before", long_value(size, 1), b"between", long_value(size - 1, 2), b"after"]
-    produce(agent, topic, [record(value, b"key") for value in values], most=size + 50_000)
+    for value in values:
+        produce(agent, topic, [record(value, b"key")], most=size + 50_000)
     [found] = read(agent, topic, [len(values)], most=size + 100_000)
     equal([r["v"] for r in found], [answered(value) for value in values], "long values")
     [found] = read(agent, topic, [len(values)], most=1_048_576)
@@ -301,18 +309,29 @@ def administering_groups(broker, agent):
     check(group in agent.call("groups"), "a group with a member is not listed")
     found = agent.call("describe_group", group=group)
     equal((found["state"].lower(), found["members"]), ("stable", 1), "description of a group with one member")
-    NON_EMPTY_GROUP, GROUP_ID_NOT_FOUND = 68, 69
-    expect(NON_EMPTY_GROUP, agent, "delete_group", group=group)
     agent.call("close", name="member")
     wait_until(lambda: agent.call("describe_group", group=group)["state"].lower() == "empty", PATIENCE, "a group empties")
     equal(agent.call("group_offsets", group=group), [[topic, 0, 4], [topic, 1, 5]], "offsets of an empty group")
+
+
+@scenario("groups", "group admin", of_client=["deleting groups"])
+def deleting_groups(broker, agent):
+    topic = new_topic(agent, "unwatched", 1)
+    group = f"group-of-{topic}"
+    produce(agent, topic, [record(b"%d" % n) for n in range(10)])
+    agent.call("open", name="member", group=group, topics=[topic])
+    collect(agent, "member", lambda seen: len(seen) >= 10)
+    commit(agent, "member", [[topic, 0, 4]])
+    expect(NON_EMPTY_GROUP, agent, "delete_group", group=group)
+    agent.call("close", name="member")
+    wait_until(lambda: agent.call("describe_group", group=group)["state"].lower() == "empty", PATIENCE, "a group empties")
     agent.call("delete_group", group=group)
     check(group not in agent.call("groups"), "a group that was deleted is listed")
     expect(GROUP_ID_NOT_FOUND, agent, "delete_group", group=group)
     equal(agent.call("committed", group=group, topic=topic, p=0), None, "offset of a group that was deleted")
 
 
-@scenario("groups", "group admin")
+@scenario("groups", "group admin", of_client=["setting offsets of groups"])
 def setting_offsets_of_a_group(broker, agent):
     topic = new_topic(agent, "moved")
     group = f"group-of-{topic}"
@@ -343,7 +362,7 @@ def kills_while_an_idempotent_producer_produces(broker, agent):
     produce_through(broker, agent, "killed-once", kill, idempotent=True)
 
 
-@scenario()
+@scenario("leader epochs")
 def kills_while_consuming(broker, agent):
     """A reader goes on by itself, without a gap or a second reading."""
     topic = new_topic(agent, "read-through", 2)

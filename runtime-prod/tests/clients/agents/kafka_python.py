@@ -1,6 +1,7 @@
 """The agent of kafka-python."""
 
 import kafka
+import kafka.errors
 from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
@@ -175,7 +176,9 @@ class Agent:
         return {"state": found["group_state"], "members": len(found["members"])}
 
     def delete_group(self, group):
-        self.admin.delete_groups([group])
+        [outcome] = self.admin.delete_groups([group]).values()
+        if outcome != "OK":
+            raise getattr(kafka.errors, outcome)(group)
 
     def set_group_offset(self, group, topic, p, offset):
         wanted = {TopicPartition(topic, p): OffsetAndMetadata(offset, "", -1)}

@@ -14,10 +14,6 @@ LONG = 65_536
 PATIENCE = 110
 
 
-class Unsupported(Exception):
-    """The client has no such call; the text says what is missing."""
-
-
 def serve(agent):
     """Answers calls with the methods of `agent` until there are no more."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
@@ -27,8 +23,6 @@ def serve(agent):
     def answer(request):
         try:
             reply = {"result": getattr(agent, request["call"])(**request["args"])}
-        except Unsupported as why:
-            reply = {"unsupported": str(why)}
         except BaseException as error:
             reply = {"error": {"code": code_of(error), "text": f"{type(error).__name__}: {error}"[:1000]}}
         with lock:
