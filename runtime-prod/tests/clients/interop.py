@@ -37,7 +37,7 @@ CLIENTS = {
         "neither key nor value": "aiokafka refuses a record without key and value",
         "setting offsets of groups": "aiokafka can't set the offsets of a group that it is no member of",
     }),
-    "kafkajs": Client("node", TARGET / "node/agent.js", lacks={
+    "kafkajs": Client("env", f"NODE_PATH={TARGET / 'node/node_modules'}", "node", HERE / "kafkajs.js", lacks={
         "static members": "kafkajs has no group.instance.id",
         "cooperative rebalancing": "kafkajs has no incremental rebalancing",
         "null header values": "kafkajs refuses a header without a value",
@@ -46,6 +46,9 @@ CLIENTS = {
         "static members": "this sarama has no group.instance.id",
         "cooperative rebalancing": "sarama has no incremental rebalancing",
         "pausing": "this sarama can't pause a partition",
+        "deleting groups": "this sarama can't delete groups",
+        "zstd": "this sarama sends zstd by Produce v3, which no broker takes",
+        "describing configs": "this sarama asks by DescribeConfigs v0, which Kafka 4 does not serve either",
     }),
     "java": Client("java", "-XX:TieredStopAtLevel=1", "-Xmx512m", "-cp", ":".join(map(str, [TARGET / "java", *JAVA])),
                    "Agent"),
