@@ -18,15 +18,20 @@ JAVA = sorted(TARGET.glob("java/*.jar"))
 
 
 class Client:
-    """How a client is started, and what it has not: a scenario that needs that is skipped with the reason."""
+    """How a client is started, what it needs of the broker in every scenario, and what it has not: a scenario that needs
+    that is skipped with the reason."""
 
-    def __init__(self, *command, lacks=None):
+    def __init__(self, *command, needs=(), lacks=None):
         self.command = command
+        self.needs = needs
         self.lacks = lacks or {}
 
 
 CLIENTS = {
     "librdkafka": Client(PYTHON, HERE / "librdkafka.py"),
+    "librdkafka-2.0.2": Client(TARGET / "librdkafka-2.0.2/bin/python", HERE / "librdkafka.py", lacks={
+        "deleting records": "confluent-kafka 2.0.2 can't delete records",
+    }),
     "kafka-python": Client(PYTHON, HERE / "kafka_python.py", lacks={
         "neither key nor value": "kafka-python refuses a record without key and value",
         "null header values": "kafka-python refuses a header without a value",
@@ -37,7 +42,8 @@ CLIENTS = {
         "neither key nor value": "aiokafka refuses a record without key and value",
         "setting offsets of groups": "aiokafka can't set the offsets of a group that it is no member of",
     }),
-    "kafkajs": Client("env", f"NODE_PATH={TARGET / 'node/node_modules'}", "node", HERE / "kafkajs.js", lacks={
+    "kafkajs": Client("env", f"NODE_PATH={TARGET / 'node/node_modules'}", "node", HERE / "kafkajs.js",
+                      needs=["groups"], lacks={
         "static members": "kafkajs has no group.instance.id",
         "cooperative rebalancing": "kafkajs has no incremental rebalancing",
         "null header values": "kafkajs refuses a header without a value",
@@ -59,7 +65,7 @@ def main():
     if len(sys.argv) < 2 or sys.argv[1] not in CLIENTS:
         sys.exit(f"{__doc__}\nClients: {', '.join(CLIENTS)}")
     name = sys.argv.pop(1)
-    sys.argv[0] = f"interop-{name}"
+    sys.argv[0] = f"interop-{name}.py"
     client = CLIENTS[name]
     served = features()
     shared = Broker(wal_size="256MiB", arguments=os.environ.get("INTEROP_BROKER", "--check-invariants").split())
@@ -83,7 +89,7 @@ def features():
 def told(scenario, client, served, agent):
     """A test that carries out the scenario with this client."""
     def test(broker):
-        for need in scenario.needs:
+        for need in (*client.needs, *scenario.needs):
             if need not in served:
                 raise Skipped(f"needs {need}, which the broker does not serve yet")
         for need in scenario.of_client:

@@ -5,7 +5,7 @@ const crypto = require('crypto')
 const readline = require('readline')
 const { CompressionCodecs, CompressionTypes, ConfigResourceTypes, Kafka, logLevel } = require('kafkajs')
 const snappy = require('kafkajs-snappy')
-const lz4 = require('lz4js')
+const lz4 = require('lz4-napi')
 const { ZstdCodec } = require('zstd-codec')
 
 const LONG = 65536
@@ -28,8 +28,8 @@ const dataOut = data => {
 const registerCodecs = async () => {
   CompressionCodecs[CompressionTypes.Snappy] = snappy
   CompressionCodecs[CompressionTypes.LZ4] = () => ({
-    compress: async encoder => Buffer.from(lz4.compress(encoder.buffer)),
-    decompress: async buffer => Buffer.from(lz4.decompress(buffer)),
+    compress: async encoder => lz4.compressFrame(encoder.buffer),
+    decompress: async buffer => lz4.decompressFrame(buffer),
   })
   const zstd = await new Promise(resolve => ZstdCodec.run(binding => resolve(new binding.Simple())))
   CompressionCodecs[CompressionTypes.ZSTD] = () => ({

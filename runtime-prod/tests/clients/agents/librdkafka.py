@@ -168,9 +168,16 @@ class Agent:
         return {key: entry.value for key, entry in future.result(100).items()}
 
     def set_topic_config(self, name, key, value):
-        entry = ca.ConfigEntry(key, value, incremental_operation=ca.AlterConfigOpType.SET)
-        resource = ca.ConfigResource("topic", name, incremental_configs=[entry])
-        [future] = self.admin.incremental_alter_configs([resource]).values()
+        if hasattr(self.admin, "incremental_alter_configs"):
+            entry = ca.ConfigEntry(key, value, incremental_operation=ca.AlterConfigOpType.SET)
+            resource = ca.ConfigResource("topic", name, incremental_configs=[entry])
+            [future] = self.admin.incremental_alter_configs([resource]).values()
+        else:
+            # What is left out is reset: old versions have no incremental call.
+            [future] = self.admin.describe_configs([ca.ConfigResource("topic", name)]).values()
+            mine = {k: entry.value for k, entry in future.result(100).items()
+                    if entry.source == ca.ConfigSource.DYNAMIC_TOPIC_CONFIG.value}
+            [future] = self.admin.alter_configs([ca.ConfigResource("topic", name, {**mine, key: value})]).values()
         future.result(100)
 
     def groups(self):
