@@ -73,7 +73,7 @@ def header_values_that_are_null(broker, agent):
     check_records(agent, [record(b"v", b"k", headers=[("null", None), ("full", b"1"), ("null", None)], timestamp=START)])
 
 
-@scenario("configs")
+@scenario("configs", "large records")
 def records_of_20_megabytes(broker, agent):
     size = 20_000_000
     topic = new_topic(agent, "long", configs={"max.message.bytes": str(size + 100_000)})
@@ -286,7 +286,7 @@ def configs(broker, agent):
     topic = new_topic(agent, "configured", configs={"retention.ms": "123456789"})
     found = agent.call("topic_configs", name=topic)
     equal(found.get("retention.ms"), "123456789", "a config of a new topic")
-    check({"cleanup.policy", "max.message.bytes", "segment.bytes"} <= set(found), f"configs of a topic: {sorted(found)}")
+    check({"cleanup.policy", "max.message.bytes", "retention.bytes"} <= set(found), f"configs of a topic: {sorted(found)}")
     agent.call("set_topic_config", name=topic, key="max.message.bytes", value="2222222")
     found = agent.call("topic_configs", name=topic)
     equal((found["max.message.bytes"], found["retention.ms"]), ("2222222", "123456789"), "configs after one was set")
@@ -379,7 +379,7 @@ def kills_while_consuming(broker, agent):
         equal(values_of(seen, p), values_of(stored), f"values in partition {p}")
 
 
-@scenario("groups")
+@scenario("groups", "leader epochs")
 def kills_in_a_group(broker, agent):
     """Two members, a third one that joins as the broker dies: all is read, and no commit is forgotten."""
     topic = new_topic(agent, "group-through", 4)

@@ -130,7 +130,7 @@ class Agent {
   }
 
   async open({ name, assign = null, group = null, topics = null, reset = 'earliest', most = 1048576 }) {
-    const client = this.kafka.consumer({ groupId: group || `assigned-${name}-${process.pid}`, sessionTimeout: 30000,
+    const client = this.kafka.consumer({ groupId: group || `assigned-${name}-${process.pid}`, sessionTimeout: 10000,
       heartbeatInterval: 500, maxWaitTimeInMs: 200, maxBytesPerPartition: most, retry, rebalanceTimeout: 60000 })
     const one = new One(client)
     this.open_ones[name] = one
