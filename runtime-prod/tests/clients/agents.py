@@ -1,8 +1,8 @@
 """The clients of the interop suites: each runs in a process of its own, an agent, that does what the scenarios tell it.
 
 A call is a line of JSON on the agent's standard input, `{"id", "call", "args"}`; its answer is a line on the standard
-output with the same id and `result`, or `error` (`code`: Kafka's, if the client tells it, and `text`). Calls may overlap. Keys and values are base64; long values go by length and seed one way, by
-length and SHA-256 the other.
+output with the same id and `result`, or `error` (`code`: Kafka's, if the client tells it, and `text`). Calls may overlap.
+Keys and values are base64; long values go by length and seed one way, by length and SHA-256 the other.
 """
 
 import base64
@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent / "agents"
 TARGET = ROOT / "target/interop"
 PYTHON = ROOT / "target/clients-venv/bin/python"
 LONG = 65_536
-# Seconds that any one call may take. Nothing is expected to come near it.
+# Seconds that any one call may take. Nothing is expected to come near them.
 PATIENCE = int(os.environ.get("INTEROP_PATIENCE", 120))
 # Prints how long each call took.
 TRACE = bool(os.environ.get("INTEROP_TRACE"))

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the clients, pinned, into target/: from the distribution, from PyPI, from the npm registry. What is there already
-# is left alone, so a second call takes a second or two. Nothing of this becomes part of the broker.
+# Installs the clients, pinned, into target/: from the distribution, from PyPI, from the npm registry. What is there is
+# left alone, so a second call takes no time. Nothing of this becomes part of the broker.
 #
 # | client | from | licence |
 # |---|---|---|

@@ -8,7 +8,6 @@ of scenarios.py: `all`, `none`, or some, with commas between them.
 import os
 import sys
 import time
-from pathlib import Path
 
 import scenarios
 from agents import HERE, PYTHON, TARGET, Agent

@@ -214,20 +214,7 @@ def members_come_and_go(broker, agent):
 @scenario("groups", "static members", of_client=["static members"])
 def static_members(broker, agent):
     """A static member that comes back gets its partitions back, and the other does not notice."""
-    topic = new_topic(agent, "static", 4)
-    group = f"group-of-{topic}"
-    for name in "ab":
-        agent.call("open", name=name, group=group, topics=[topic], instance=f"instance-{name}")
-    shared = await_assignment(agent, topic, {"a": 2, "b": 2})
-    noticed = agent.call("events", name="b")
-    agent.call("close", name="a")
-    agent.call("open", name="a", group=group, topics=[topic], instance="instance-a")
-    equal(await_assignment(agent, topic, {"a": 2, "b": 2}), shared, "assignment after a static member came back")
-    equal(agent.call("events", name="b"), noticed, "rebalances that the other static member saw")
-    produce(agent, topic, [record(b"%d" % n, partition=n % 4) for n in range(40)])
-    for name in "ab":
-        found = collect(agent, name, lambda seen: len(seen) >= 20)
-        equal(sorted({r["p"] for r in found}), shared[name], f"partitions that {name} reads")
+    static_members_through(broker, agent, "static", lambda _: None)
 
 
 @scenario("groups", of_client=["cooperative rebalancing"])
@@ -382,52 +369,18 @@ def kills_while_consuming(broker, agent):
 @scenario("groups", "leader epochs")
 def kills_in_a_group(broker, agent):
     """Two members, a third one that joins as the broker dies: all is read, and no commit is forgotten."""
-    topic = new_topic(agent, "group-through", 4)
-    group = f"group-of-{topic}"
-    agent.call("open", name="a", group=group, topics=[topic])
-    agent.call("open", name="b", group=group, topics=[topic])
-    await_assignment(agent, topic, {"a": 2, "b": 2})
-    sent = load(agent, topic, 600, 4)
-    seen, next_offsets, promised = set(), {}, {}
-    members = ["a", "b"]
+    group_through_kills(broker, agent, "range")
 
-    def go_on(wanted):
-        deadline = time.monotonic() + PATIENCE
-        while len(seen) < wanted:
-            check(time.monotonic() < deadline, f"the group read {len(seen)} of {wanted} records")
-            for name in members:
-                for r in agent.call("poll", name=name, most=500, wait_ms=50)["records"]:
-                    seen.add((r["p"], r["o"]))
-                    next_offsets[r["p"]] = max(next_offsets.get(r["p"], 0), r["o"] + 1)
-                try:
-                    mine = [p for _, p in agent.call("assignment", name=name) if p in next_offsets]
-                    if mine and broker.alive():
-                        agent.call("commit", name=name, offsets=[[topic, p, next_offsets[p]] for p in mine])
-                        promised.update({p: next_offsets[p] for p in mine})
-                except ClientError:
-                    pass  # It rebalances.
 
-    go_on(50)
-    kill(broker)
-    agent.call("go")
-    go_on(250)
-    agent.call("open", name="c", group=group, topics=[topic])
-    members.append("c")
-    kill(broker)
-    go_on(350)
-    agent.call("go")
-    restart(broker)
-    answers = acknowledged(sent.result())
-    ends = ends_by_hand(broker, topic, 4)
-    go_on(sum(ends))
-    for r, offset in zip(numbered(600, 4), answers):
-        check((r["p"], offset) in seen, f"the group never read {r['p']}@{offset}, which was acknowledged")
-    held = {name: agent.call("assignment", name=name) for name in members}
-    wait_until(lambda: sorted(p for name in members for _, p in agent.call("assignment", name=name)) == [0, 1, 2, 3],
-               PATIENCE, f"three members hold each partition once; last seen: {held}")
-    for p, offset in promised.items():
-        found = agent.call("committed", group=group, topic=topic, p=p)
-        check(found is not None and found >= offset, f"partition {p}: {found} is committed, {offset} was acknowledged")
+@scenario("groups", "leader epochs", of_client=["cooperative rebalancing"])
+def kills_while_rebalancing_cooperatively(broker, agent):
+    group_through_kills(broker, agent, "cooperative")
+
+
+@scenario("groups", "static members", "leader epochs", of_client=["static members"])
+def kills_among_static_members(broker, agent):
+    """The group remembers them through the death of the broker."""
+    static_members_through(broker, agent, "static-through", kill)
 
 
 @scenario()
@@ -636,6 +589,74 @@ def load(agent, topic, count, partitions, idempotent=False):
     done before the broker ended."""
     pace = {"chunk": 10, "ms": 10, "halts": [count // 3, count // 3 * 2]}
     return agent.begin("produce", topic=topic, records=numbered(count, partitions), idempotent=idempotent, pace=pace)
+
+
+def group_through_kills(broker, agent, strategy):
+    topic = new_topic(agent, f"{strategy}-through", 4)
+    group = f"group-of-{topic}"
+    agent.call("open", name="a", group=group, topics=[topic], strategy=strategy)
+    agent.call("open", name="b", group=group, topics=[topic], strategy=strategy)
+    await_assignment(agent, topic, {"a": 2, "b": 2})
+    sent = load(agent, topic, 600, 4)
+    seen, next_offsets, promised = set(), {}, {}
+    members = ["a", "b"]
+
+    def go_on(wanted):
+        deadline = time.monotonic() + PATIENCE
+        while len(seen) < wanted:
+            check(time.monotonic() < deadline, f"the group read {len(seen)} of {wanted} records")
+            for name in members:
+                for r in agent.call("poll", name=name, most=500, wait_ms=50)["records"]:
+                    seen.add((r["p"], r["o"]))
+                    next_offsets[r["p"]] = max(next_offsets.get(r["p"], 0), r["o"] + 1)
+                try:
+                    mine = [p for _, p in agent.call("assignment", name=name) if p in next_offsets]
+                    if mine and broker.alive():
+                        agent.call("commit", name=name, offsets=[[topic, p, next_offsets[p]] for p in mine])
+                        promised.update({p: next_offsets[p] for p in mine})
+                except ClientError:
+                    pass  # It rebalances.
+
+    go_on(50)
+    kill(broker)
+    agent.call("go")
+    go_on(250)
+    agent.call("open", name="c", group=group, topics=[topic], strategy=strategy)
+    members.append("c")
+    kill(broker)
+    go_on(350)
+    agent.call("go")
+    restart(broker)
+    answers = acknowledged(sent.result())
+    ends = ends_by_hand(broker, topic, 4)
+    go_on(sum(ends))
+    for r, offset in zip(numbered(600, 4), answers):
+        check((r["p"], offset) in seen, f"the group never read {r['p']}@{offset}, which was acknowledged")
+    held = {name: agent.call("assignment", name=name) for name in members}
+    wait_until(lambda: sorted(p for name in members for _, p in agent.call("assignment", name=name)) == [0, 1, 2, 3],
+               PATIENCE, f"three members hold each partition once; last seen: {held}")
+    for p, offset in promised.items():
+        found = agent.call("committed", group=group, topic=topic, p=p)
+        check(found is not None and found >= offset, f"partition {p}: {found} is committed, {offset} was acknowledged")
+
+
+def static_members_through(broker, agent, name, meanwhile):
+    """Two static members; one goes and comes back, and in between something happens to the broker."""
+    topic = new_topic(agent, name, 4)
+    group = f"group-of-{topic}"
+    for name in "ab":
+        agent.call("open", name=name, group=group, topics=[topic], instance=f"instance-{name}")
+    shared = await_assignment(agent, topic, {"a": 2, "b": 2})
+    noticed = agent.call("events", name="b")
+    agent.call("close", name="a")
+    meanwhile(broker)
+    agent.call("open", name="a", group=group, topics=[topic], instance="instance-a")
+    equal(await_assignment(agent, topic, {"a": 2, "b": 2}), shared, "assignment after a static member came back")
+    equal(agent.call("events", name="b"), noticed, "rebalances that the other static member saw")
+    produce(agent, topic, [record(b"%d" % n, partition=n % 4) for n in range(40)])
+    for name in "ab":
+        found = collect(agent, name, lambda seen: len(seen) >= 20)
+        equal(sorted({r["p"] for r in found}), shared[name], f"partitions that {name} reads")
 
 
 def ends_by_hand(broker, topic, partitions):
