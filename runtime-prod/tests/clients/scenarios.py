@@ -610,7 +610,9 @@ def group_through_kills(broker, agent, strategy):
                     seen.add((r["p"], r["o"]))
                     next_offsets[r["p"]] = max(next_offsets.get(r["p"], 0), r["o"] + 1)
                 try:
-                    mine = [p for _, p in agent.call("assignment", name=name) if p in next_offsets]
+                    # Only what is new: a client that commits all the time in a rebalance may rejoin each time.
+                    mine = [p for _, p in agent.call("assignment", name=name)
+                            if next_offsets.get(p, 0) > promised.get(p, 0)]
                     if mine and broker.alive():
                         agent.call("commit", name=name, offsets=[[topic, p, next_offsets[p]] for p in mine])
                         promised.update({p: next_offsets[p] for p in mine})

@@ -430,6 +430,9 @@ func (c *consumer) put(m *sarama.ConsumerMessage) {
 }
 
 func (c *consumer) fail(err error) {
+	if err == nil {
+		return
+	}
 	c.lock.Lock()
 	defer c.lock.Unlock()
 	c.errors = append(c.errors, err.Error())
