@@ -102,8 +102,19 @@ once python "${python_packages[*]}" python_environment target/clients-venv "${py
 once librdkafka-2.0.2 'confluent-kafka==2.0.2' python_environment "$interop/librdkafka-2.0.2" confluent-kafka==2.0.2
 command -v npm > /dev/null || packages 'nodejs npm' node npm
 once node "kafkajs and its codecs, $(text_of "$agents/package-lock.json")" node_packages
-packages 'golang-go golang-github-shopify-sarama-dev gcc libc6-dev' go gcc /usr/share/gocode/src/github.com/Shopify/sarama
-once go "the agent of sarama, $(text_of "$agents/sarama.go")" compile_go
-packages default-jdk-headless java javac
-once jars "$java_package, $(text_of "$agents/jars.sha256")" jars
-once java "the agent of kafka-clients, $(text_of "$agents/Agent.java" "$agents/jars.sha256")" compile_java
+# Go and Java are large, and not everywhere to be had: interop.py skips a client that is not there, and says so.
+go_client() {
+    packages 'golang-go golang-github-shopify-sarama-dev gcc libc6-dev' go gcc /usr/share/gocode/src/github.com/Shopify/sarama &&
+        once go "the agent of sarama, $(text_of "$agents/sarama.go")" compile_go
+}
+
+java_client() {
+    packages default-jdk-headless java javac &&
+        once jars "$java_package, $(text_of "$agents/jars.sha256")" jars &&
+        once java "the agent of kafka-clients, $(text_of "$agents/Agent.java" "$agents/jars.sha256")" compile_java
+}
+
+# In a shell of its own, since what stands before || is not ended by an error within.
+for client in go_client java_client; do
+    (set -e; "$client") & wait $! || printf 'NOT INSTALLED: %s\n' "$client" >&2
+done

@@ -20,8 +20,10 @@ class Client:
     """How a client is started, what it needs of the broker in every scenario, and what it has not: a scenario that needs
     that is skipped with the reason."""
 
-    def __init__(self, *command, needs=(), lacks=None):
+    def __init__(self, *command, needs=(), lacks=None, file=None):
         self.command = command
+        # What install.sh makes last for it, where it may fail to.
+        self.file = file
         self.needs = needs
         self.lacks = lacks or {}
 
@@ -47,7 +49,7 @@ CLIENTS = {
         "cooperative rebalancing": "kafkajs has no incremental rebalancing",
         "null header values": "kafkajs refuses a header without a value",
     }),
-    "sarama": Client(TARGET / "go/sarama", lacks={
+    "sarama": Client(TARGET / "go/sarama", file=TARGET / "go/sarama", lacks={
         "static members": "this sarama has no group.instance.id",
         "cooperative rebalancing": "sarama has no incremental rebalancing",
         "pausing": "this sarama can't pause a partition",
@@ -56,7 +58,7 @@ CLIENTS = {
         "describing configs": "this sarama asks by DescribeConfigs v0, which Kafka 4 does not serve either",
     }),
     "java": Client("java", "-XX:TieredStopAtLevel=1", "-Xmx512m", "-cp", ":".join(map(str, [TARGET / "java", *JAVA])),
-                   "Agent"),
+                   "Agent", file=TARGET / "java/Agent.class"),
 }
 
 
@@ -66,6 +68,9 @@ def main():
     name = sys.argv.pop(1)
     sys.argv[0] = f"interop-{name}.py"
     client = CLIENTS[name]
+    if client.file is not None and not client.file.exists():
+        print(f"skipped: {name} could not be installed; install.sh says why")
+        return
     served = features()
     shared = Broker(wal_size="256MiB", arguments=os.environ.get("INTEROP_BROKER", "--check-invariants").split())
     agent = Agent(client.command, shared.address)
