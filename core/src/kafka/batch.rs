@@ -19,6 +19,9 @@
 mod records;
 
 pub(crate) use records::Flaw;
+pub use records::{Keyless, RecordFacts, RecordTime};
+
+use records::Described;
 
 use super::error::{ErrorCode, Refusal};
 use crate::id::{Offset, StreamEpoch};
@@ -35,6 +38,8 @@ const MAGIC_AT: usize = 16;
 /// Where the CRC's cover begins.
 const COVERED: usize = 21;
 const MAGIC: u8 = 2;
+/// The bit of the attributes' lower byte that says that the times are the broker's.
+const LOG_APPEND_TIME: u8 = 1 << 3;
 /// Length, attributes, two deltas, two lengths and a count of headers: a byte each at least.
 const SMALLEST_RECORD: usize = 7;
 
@@ -197,6 +202,34 @@ pub fn stamp(batch: &mut [u8], base: Offset, epoch: StreamEpoch) {
     batch[12..16].copy_from_slice(&epoch.to_be_bytes());
 }
 
+/// What a broker may say about the times of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BatchTime {
+    /// The records' times are the producer's; this is the largest.
+    Create(WallTime),
+    /// They all count as appended at that time.
+    LogAppend(WallTime),
+}
+
+/// A copy of the batch with these times in its header, and the CRC that follows from them.
+///
+/// # Panics
+/// When `batch` is shorter than a header, which no checked batch is.
+#[must_use]
+pub fn retimed(batch: &[u8], time: BatchTime) -> Payload {
+    assert!(batch.len() >= HEADER, "only checked batches get times");
+    let mut copy = batch.to_vec();
+    let (max, flag) = match time {
+        BatchTime::Create(max) => (max, 0),
+        BatchTime::LogAppend(now) => (now, LOG_APPEND_TIME),
+    };
+    copy[22] = copy[22] & !LOG_APPEND_TIME | flag;
+    copy[35..43].copy_from_slice(&max.0.to_be_bytes());
+    let crc = crc32c::crc32c(&copy[COVERED..]);
+    copy[17..21].copy_from_slice(&crc.to_be_bytes());
+    Payload(copy.into())
+}
+
 /// One batch of a producer: complete, of the current format, its CRC verified. It may be appended once its records
 /// were looked at, too.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -205,6 +238,8 @@ pub struct CheckedBatch {
     pub header: BatchHeader,
     /// All of it, header included.
     pub bytes: Payload,
+    /// What is known of its records; nothing, as long as they are compressed and nobody has looked.
+    pub facts: RecordFacts,
 }
 
 impl CheckedBatch {
@@ -236,9 +271,9 @@ impl CheckedBatch {
             return Err(ErrorCode::InvalidRecord.because("something follows the batch"));
         }
         check_header(&header)?;
-        let checked = Self { header, bytes: Payload(records.clone()) };
+        let mut checked = Self { header, bytes: Payload(records.clone()), facts: RecordFacts::default() };
         if !checked.is_compressed() {
-            checked.check_records(u64::MAX).map_err(Flaw::refusal)?;
+            checked.facts = checked.check_records(u64::MAX).map_err(Flaw::refusal)?;
         }
         Ok(checked)
     }
@@ -248,10 +283,12 @@ impl CheckedBatch {
         self.header.attributes.codec() != Some(Codec::None)
     }
 
-    /// Looks into the records, which may take `limit` bytes once decompressed. Returns how many they take.
-    pub(crate) fn check_records(&self, limit: u64) -> Result<u64, Flaw> {
+    /// Looks into the records, which may take `limit` bytes once decompressed.
+    pub(crate) fn check_records(&self, limit: u64) -> Result<RecordFacts, Flaw> {
         let codec = self.header.attributes.codec().expect("the header was checked");
-        records::check(codec, &self.bytes[HEADER..], self.header.record_count(), limit)
+        let base = WallTime(self.header.base_timestamp);
+        let described = Described { codec, count: self.header.record_count(), base };
+        records::check(described, &self.bytes[HEADER..], limit)
     }
 }
 

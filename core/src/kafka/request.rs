@@ -14,8 +14,9 @@ use bytes::Bytes;
 use core::hash::{Hash, Hasher};
 use core::time::Duration;
 use kafka_protocol::messages::{
-    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-    FetchRequest, FindCoordinatorRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
+    AlterConfigsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest,
+    DeleteTopicsRequest, DescribeConfigsRequest, FetchRequest, FindCoordinatorRequest, IncrementalAlterConfigsRequest,
+    ListOffsetsRequest, MetadataRequest, ProduceRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -61,6 +62,12 @@ pub enum RequestBody {
     DeleteRecords(DeleteRecordsRequest),
     /// Add partitions to topics.
     CreatePartitions(CreatePartitionsRequest),
+    /// Tell configs.
+    DescribeConfigs(DescribeConfigsRequest),
+    /// Replace configs.
+    AlterConfigs(AlterConfigsRequest),
+    /// Change some configs.
+    IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
 }
 
 /// Records to append, each batch checked already, but for what is compressed.
@@ -159,6 +166,9 @@ fn decode_body(api: Api, version: i16, body: &Bytes) -> Result<Option<RequestBod
         Api::DeleteTopics => RequestBody::DeleteTopics(shape::decode(version, body)?),
         Api::DeleteRecords => RequestBody::DeleteRecords(shape::decode(version, body)?),
         Api::CreatePartitions => RequestBody::CreatePartitions(shape::decode(version, body)?),
+        Api::DescribeConfigs => RequestBody::DescribeConfigs(shape::decode(version, body)?),
+        Api::AlterConfigs => RequestBody::AlterConfigs(shape::decode(version, body)?),
+        Api::IncrementalAlterConfigs => RequestBody::IncrementalAlterConfigs(shape::decode(version, body)?),
         Api::ApiVersions => {
             shape::decode::<ApiVersionsRequest>(version, body)?;
             return Ok(None);
@@ -215,6 +225,9 @@ fn name(api: Api) -> &'static str {
         Api::DeleteTopics => "DeleteTopics",
         Api::DeleteRecords => "DeleteRecords",
         Api::CreatePartitions => "CreatePartitions",
+        Api::DescribeConfigs => "DescribeConfigs",
+        Api::AlterConfigs => "AlterConfigs",
+        Api::IncrementalAlterConfigs => "IncrementalAlterConfigs",
     }
 }
 

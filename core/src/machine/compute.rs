@@ -8,7 +8,7 @@
 //! comes back once as its outcome, or the process dies. Unlike the world's effects a job can't fail; what it finds wrong
 //! with its data is part of the outcome.
 
-use crate::kafka::{CheckedBatch, Refusal};
+use crate::kafka::{CheckedBatch, Flaw, RecordFacts, Refusal};
 use alloc::vec::Vec;
 
 /// Something to be computed.
@@ -26,8 +26,8 @@ pub enum Job {
 /// What came of a [`Job`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// Of [`Job::CheckRecords`]: for each batch, in order, whether it may be appended.
-    CheckedRecords(Vec<Result<(), Refusal>>),
+    /// Of [`Job::CheckRecords`]: for each batch, in order, what is known of its records, if it may be appended.
+    CheckedRecords(Vec<Result<RecordFacts, Refusal>>),
 }
 
 impl Job {
@@ -36,10 +36,7 @@ impl Job {
     pub fn run(&self) -> Outcome {
         match self {
             Self::CheckRecords { batches, inflated } => {
-                let check = |batch: &CheckedBatch| match batch.check_records(*inflated) {
-                    Ok(_) => Ok(()),
-                    Err(flaw) => Err(flaw.refusal()),
-                };
+                let check = |batch: &CheckedBatch| batch.check_records(*inflated).map_err(Flaw::refusal);
                 Outcome::CheckedRecords(batches.iter().map(check).collect())
             }
         }

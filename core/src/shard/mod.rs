@@ -21,6 +21,7 @@
 
 mod api;
 mod appends;
+mod configs;
 mod credit;
 mod durable;
 mod fetches;
@@ -29,6 +30,7 @@ mod joins;
 mod mail;
 mod partition;
 mod replica;
+mod retention;
 mod topics;
 
 #[cfg(test)]
@@ -54,9 +56,10 @@ use appends::Appends;
 use credit::{Credit, Grant};
 use fetches::{Fetch, Fetches};
 use joins::{Asked, Joins};
-use kafka_protocol::messages::MetadataRequest;
+use kafka_protocol::messages::{DescribeConfigsRequest, MetadataRequest};
 use kafka_protocol::protocol::Encodable;
 use partition::Partition;
+use retention::Retention;
 use topics::{TopicRequest, Topics};
 
 /// The machine. See the module.
@@ -71,6 +74,7 @@ pub struct Shard {
     appends: Appends,
     produces: Joins<Produced, ProduceOutcome>,
     topics: Topics,
+    retention: Retention,
     fetches: Fetches,
     cache: LogCache,
     reader: ObjectReader,
@@ -98,6 +102,8 @@ enum Unpaid {
     Fetch(Fetch),
     /// A request whose answer may be large.
     Metadata(Asked, MetadataRequest),
+    /// A question about configs, whose answer is many times as long.
+    Configs(Asked, DescribeConfigsRequest),
 }
 
 /// Whether records are taken.
@@ -127,6 +133,7 @@ impl Shard {
             appends: Appends::default(),
             produces: Joins::default(),
             topics: Topics::default(),
+            retention: Retention::default(),
             fetches: Fetches::default(),
             cache: LogCache::new(limits),
             ops: OpIds::default(),
@@ -161,6 +168,7 @@ impl Shard {
     pub fn is_quiescent(&self) -> bool {
         self.produces.is_empty()
             && self.topics.is_idle()
+            && self.retention_is_idle()
             && self.fetches.is_empty()
             && self.unpaid.is_empty()
             && self.appends.is_empty()
@@ -223,7 +231,7 @@ impl Shard {
             }
             Mail::Granted(bytes) => {
                 self.appends.grant(bytes);
-                self.append_granted(out);
+                self.append_granted(now, out);
             }
             Mail::Appended(batches) => self.handle_appended(now, batches, out),
             Mail::Cut(marker) => self.handle_marker(marker, out),
@@ -232,9 +240,13 @@ impl Shard {
             Mail::Entries(entries) => self.handle_entries(now, &entries, out),
             Mail::Serve { node, epoch } => {
                 self.serve(Me { node, epoch });
+                self.begin_retention(now);
                 out.push(to(To::Node(node::Mail::Serves)));
             }
             Mail::Answered(tag, answer) => {
+                if self.retention_answered(now, tag, &answer, out) {
+                    return;
+                }
                 if let Some(complete) = self.topics.answered(tag, &answer) {
                     self.answer_topics(now, complete, out);
                 }
@@ -247,7 +259,7 @@ impl Shard {
         let Numbered { number, request: Request { version, body, .. } } = numbered;
         let asked = Asked { conn, number, version };
         match body {
-            RequestBody::Produce(request) => self.handle_produce(asked, request, out),
+            RequestBody::Produce(request) => self.handle_produce(now, asked, request, out),
             RequestBody::Fetch(request) => self.handle_fetch(now, asked, &request, out),
             RequestBody::FindCoordinator(request) => self.handle_find_coordinator(asked, &request, out),
             RequestBody::ListOffsets(request) => self.handle_list_offsets(asked, &request, out),
@@ -255,6 +267,11 @@ impl Shard {
             RequestBody::CreateTopics(request) => self.handle_create_topics(now, asked, request, out),
             RequestBody::CreatePartitions(request) => self.handle_create_partitions(now, asked, request, out),
             RequestBody::DeleteRecords(request) => self.handle_delete_records(now, asked, request, out),
+            RequestBody::DescribeConfigs(request) => self.handle_describe_configs(now, asked, request, out),
+            RequestBody::AlterConfigs(request) => self.handle_alter_configs(now, asked, request, out),
+            RequestBody::IncrementalAlterConfigs(request) => {
+                self.handle_incremental_alter_configs(now, asked, request, out);
+            }
             RequestBody::DeleteTopics(request) => self.handle_delete_topics(now, asked, request, out),
         }
     }
@@ -265,6 +282,10 @@ impl Shard {
             TopicRequest::Metadata(request) => self.answer_metadata(now, asked, request, out),
             TopicRequest::Create(request) => self.answer_create_topics(asked, &request, outcomes, out),
             TopicRequest::Grow(request) => self.answer_create_partitions(asked, &request, outcomes, out),
+            TopicRequest::Alter(request) => self.answer_alter_configs(asked, &request, outcomes, out),
+            TopicRequest::AlterIncrementally(request) => {
+                self.answer_incremental_alter_configs(asked, &request, outcomes, out);
+            }
             TopicRequest::Trim(request) => self.answer_delete_records(asked, &request, outcomes, out),
             TopicRequest::Delete(request, ids) => self.answer_delete_topics(asked, &request, &ids, outcomes, out),
         }
@@ -299,6 +320,7 @@ impl Machine for Shard {
             self.reader.deadline(),
             self.credit.deadline(),
             self.cut_deadline(),
+            self.retention_deadline(),
         ])
     }
 
@@ -331,6 +353,7 @@ impl Shard {
         self.tick_reader(now, out);
         self.hurry(now, out);
         self.cut_by_age(now, out);
+        self.tick_retention(now, out);
     }
 
     fn answer(&self, asked: Asked, response: &impl Encodable, out: &mut Effects<Effect>) {
@@ -364,6 +387,10 @@ impl Shard {
                 continue;
             }
             match self.unpaid.remove(&conn).expect("credit for an answer is wanted by one that waits") {
+                Unpaid::Configs(asked, request) => {
+                    let body = self.describe_configs(asked.version, &request);
+                    self.send_answer(asked, Answer::Paid(body, Fee { pool, bytes }), out);
+                }
                 Unpaid::Fetch(fetch) => self.try_fetch(now, Fetch { held: bytes, ..fetch }, out),
                 Unpaid::Metadata(asked, request) => {
                     let body = self.metadata(asked.version, &request);

@@ -167,7 +167,7 @@ fn any_bytes_are_survived() {
 /// What is said of a compressed batch of so many records.
 fn verdict(codec: Codec, count: i32, content: &[u8]) -> Result<u64, Flaw> {
     let batch = CheckedBatch::check(&compressed(codec, count, content).into()).expect("its header is sound");
-    batch.check_records(1 << 20)
+    batch.check_records(1 << 20).map(|facts| facts.inflated)
 }
 
 #[test]
@@ -229,4 +229,17 @@ fn damaged_batches_of_real_clients_are_refused_or_whole() {
         }
     }
     assert!(refused > 5 * whole && whole > 0, "both fates are tried: {refused} refused, {whole} whole");
+}
+
+#[test]
+fn a_retimed_batch_differs_in_its_times_alone() {
+    let sound = batch(3, &records(3));
+    let stamped = retimed(&sound, BatchTime::LogAppend(WallTime(77)));
+    assert!(crc_matches(&stamped));
+    let header = BatchHeader::parse(&stamped).expect("a batch");
+    assert!(header.attributes.is_log_append_time());
+    assert_eq!((header.max_timestamp(), header.base_timestamp), (WallTime(77), 1_000));
+    assert_eq!((&stamped[..17], &stamped[43..]), (&sound[..17], &sound[43..]));
+    let back = retimed(&stamped, BatchTime::Create(WallTime(2_000)));
+    assert_eq!(*back, sound, "and back again");
 }

@@ -7,20 +7,23 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
 use kafka_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
 };
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic, ReplicaState};
+use kafka_protocol::messages::incremental_alter_configs_request as incremental;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    ApiVersionsRequest, BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest,
-    DeleteTopicsRequest, FetchRequest, FindCoordinatorRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
-    TopicName, TransactionalId,
+    AlterConfigsRequest, ApiVersionsRequest, BrokerId, CreatePartitionsRequest, CreateTopicsRequest,
+    DeleteRecordsRequest, DeleteTopicsRequest, DescribeConfigsRequest, FetchRequest, FindCoordinatorRequest,
+    IncrementalAlterConfigsRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest, TopicName, TransactionalId,
 };
 use kafka_protocol::protocol::{Encodable, StrBytes};
 
@@ -293,6 +296,59 @@ impl Maker {
             .with_unknown_tagged_fields(self.tags())
     }
 
+    fn describe_configs(&mut self) -> DescribeConfigsRequest {
+        let request = DescribeConfigsRequest::default()
+            .with_resources(self.list(|m| {
+                DescribeConfigsResource::default()
+                    .with_resource_type(m.i16() as i8)
+                    .with_resource_name(m.text())
+                    .with_configuration_keys(m.maybe(|m| m.list(Self::text)))
+                    .with_unknown_tagged_fields(m.tags())
+            }))
+            .with_include_synonyms(self.bool())
+            .with_unknown_tagged_fields(self.tags());
+        if self.since(3) { request.with_include_documentation(self.bool()) } else { request }
+    }
+
+    fn alter_configs(&mut self) -> AlterConfigsRequest {
+        let config = |m: &mut Self| {
+            AlterableConfig::default()
+                .with_name(m.text())
+                .with_value(m.maybe(Self::text))
+                .with_unknown_tagged_fields(m.tags())
+        };
+        AlterConfigsRequest::default()
+            .with_resources(self.list(|m| {
+                AlterConfigsResource::default()
+                    .with_resource_type(m.i16() as i8)
+                    .with_resource_name(m.text())
+                    .with_configs(m.list(config))
+                    .with_unknown_tagged_fields(m.tags())
+            }))
+            .with_validate_only(self.bool())
+            .with_unknown_tagged_fields(self.tags())
+    }
+
+    fn incremental_alter_configs(&mut self) -> IncrementalAlterConfigsRequest {
+        let config = |m: &mut Self| {
+            incremental::AlterableConfig::default()
+                .with_name(m.text())
+                .with_config_operation(m.i16() as i8)
+                .with_value(m.maybe(Self::text))
+                .with_unknown_tagged_fields(m.tags())
+        };
+        IncrementalAlterConfigsRequest::default()
+            .with_resources(self.list(|m| {
+                incremental::AlterConfigsResource::default()
+                    .with_resource_type(m.i16() as i8)
+                    .with_resource_name(m.text())
+                    .with_configs(m.list(config))
+                    .with_unknown_tagged_fields(m.tags())
+            }))
+            .with_validate_only(self.bool())
+            .with_unknown_tagged_fields(self.tags())
+    }
+
     fn body(&mut self, api: Api) -> Bytes {
         let mut out = BytesMut::new();
         let version = self.version;
@@ -307,6 +363,9 @@ impl Maker {
             Api::DeleteTopics => self.delete_topics().encode(&mut out, version),
             Api::DeleteRecords => self.delete_records().encode(&mut out, version),
             Api::CreatePartitions => self.create_partitions().encode(&mut out, version),
+            Api::DescribeConfigs => self.describe_configs().encode(&mut out, version),
+            Api::AlterConfigs => self.alter_configs().encode(&mut out, version),
+            Api::IncrementalAlterConfigs => self.incremental_alter_configs().encode(&mut out, version),
         };
         written.expect("only what the version has is set");
         out.freeze()
@@ -340,6 +399,9 @@ fn decode_anything(api: Api, version: i16, body: &Bytes) -> bool {
         Api::DeleteTopics => decode::<DeleteTopicsRequest>(version, body).is_ok(),
         Api::DeleteRecords => decode::<DeleteRecordsRequest>(version, body).is_ok(),
         Api::CreatePartitions => decode::<CreatePartitionsRequest>(version, body).is_ok(),
+        Api::DescribeConfigs => decode::<DescribeConfigsRequest>(version, body).is_ok(),
+        Api::AlterConfigs => decode::<AlterConfigsRequest>(version, body).is_ok(),
+        Api::IncrementalAlterConfigs => decode::<IncrementalAlterConfigsRequest>(version, body).is_ok(),
     }
 }
 

@@ -1,14 +1,17 @@
 //! One handler for each API that the shard answers.
 
+mod alter_configs;
 mod create_partitions;
 mod create_topics;
 mod delete_records;
 mod delete_topics;
+mod describe_configs;
 mod fetch;
 mod find_coordinator;
 mod list_offsets;
 mod metadata;
 mod produce;
+mod record_errors;
 
 pub(super) use produce::{ProduceOutcome, Produced};
 
