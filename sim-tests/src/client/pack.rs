@@ -125,7 +125,7 @@ mod tests {
     use karst_core::machine::{Job, Outcome};
 
     const MOST: u32 = 8_192;
-    const SHAPE: Shape = Shape { records: 3, value: 100, timestamp: 5 };
+    const SHAPE: Shape = Shape { records: 3, value: 100, timestamp: 5, key: 0 };
 
     fn verdict(batch: &Bytes) -> Result<(), i16> {
         let checked = CheckedBatch::check(batch).expect("header and CRC are right");
