@@ -8,6 +8,7 @@ use crate::machine::{Deadline, Effects, Instant, Now};
 use crate::metadata::{Answer, Command, NewTopic, Refusal};
 use crate::node::Asker;
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use kafka_protocol::messages::{
@@ -34,7 +35,7 @@ pub(super) enum TopicRequest {
 pub(super) enum TopicOutcome {
     Done,
     /// Created, or would be (validate only).
-    Created(NewTopic),
+    Created(Box<NewTopic>),
     /// Nothing below that offset can be read any more.
     Trimmed(StreamId, Offset),
     Refused(ErrorCode, Cow<'static, str>),

@@ -11,6 +11,7 @@ use crate::metadata::{Command, ConfigName, NewTopic, TopicConfigs, TopicName};
 use crate::shard::joins::Asked;
 use crate::shard::topics::{TopicOutcome, TopicRequest, TopicStep};
 use crate::shard::{Effect, Shard};
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
@@ -33,7 +34,7 @@ impl Shard {
         let taken: BTreeSet<String> = image.names.keys().map(metric_name).collect();
         let steps = request.topics.iter().map(|topic| match self.check_new_topic(topic, &repeated, &taken) {
             Err(outcome) => TopicStep::Known(outcome),
-            Ok(new) if request.validate_only => TopicStep::Known(TopicOutcome::Created(new)),
+            Ok(new) if request.validate_only => TopicStep::Known(TopicOutcome::Created(Box::new(new))),
             Ok(new) => create(new),
         });
         let steps = steps.collect();
@@ -140,7 +141,7 @@ fn metric_name(name: &TopicName) -> String {
 
 /// What creates a topic.
 pub(super) fn create(new: NewTopic) -> TopicStep {
-    TopicStep::Command(Command::CreateTopic(new.clone()), TopicOutcome::Created(new))
+    TopicStep::Command(Command::CreateTopic(new.clone()), TopicOutcome::Created(Box::new(new)))
 }
 
 /// The number of partitions asked for: 1 if that is left to the broker. Replicas are accepted as they are: durability

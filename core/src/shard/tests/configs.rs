@@ -60,7 +60,7 @@ fn create(world: &mut World, version: i16, configs: &[(&str, Option<&str>)], val
 }
 
 /// Name, value and source of everything in the answer to a question about a resource; or its error.
-fn describe(world: &mut World, resource: (i8, &str)) -> Result<Vec<(String, String, i8)>, (i16, String)> {
+fn describe(world: &mut World, resource: (i8, &str)) -> Result<Told, (i16, String)> {
     describe_some(world, 4, resource, None)
 }
 
@@ -69,7 +69,7 @@ fn describe_some(
     version: i16,
     (kind, name): (i8, &str),
     keys: Option<&[&str]>,
-) -> Result<Vec<(String, String, i8)>, (i16, String)> {
+) -> Result<Told, (i16, String)> {
     let resource = DescribeConfigsResource::default()
         .with_resource_type(kind)
         .with_resource_name(text(name))
@@ -111,6 +111,9 @@ fn set_of(world: &mut World, topic: &str) -> Vec<(String, String)> {
 fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
 }
+
+/// Name, value and source of configs.
+type Told = Vec<(String, String, i8)>;
 
 type Line<'a> = (&'a str, i8, Option<&'a str>);
 
