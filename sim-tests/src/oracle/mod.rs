@@ -295,7 +295,9 @@ fn forgive(violation: Violation, gone: bool) -> Result<(), Violation> {
     if gone { Ok(()) } else { Err(violation) }
 }
 
-/// The part of a batch that a broker never changes.
-fn unstamped(batch: &Bytes) -> Bytes {
-    batch.slice(crate::client::batch::STAMPED.min(batch.len())..)
+/// The parts of a batch that a broker never changes: all but base offset and leader epoch. The CRC is among them, since
+/// consumers look at it.
+fn unstamped(batch: &Bytes) -> (Bytes, Bytes) {
+    let end = batch.len();
+    (batch.slice(8.min(end)..12.min(end)), batch.slice(16.min(end)..))
 }
