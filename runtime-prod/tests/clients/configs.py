@@ -7,7 +7,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ConfigSource, NewTopic
 
 from broker import Broker, check, equal, run, wait_until
-from kafka import admin, create_topic, produce_all, producer, read
+from kafka import admin, create_topic, produce_all, producer, read, watermarks
 from wire import Client, batch
 
 DAY = 24 * 3_600_000
@@ -175,8 +175,32 @@ def restarts_keep_everything(broker):
     wait_until(lambda: len(read(broker, "kept", 0, 0, 100)) == len(offsets), 30, "all records")
 
 
+def old_records_go(_):
+    """By age and by size, while a young topic keeps all; also after kill -9 nothing comes back."""
+    quick = ["--log-retention-check-interval-ms", "1000", "--upload-interval-ms", "100"]
+    with Broker(arguments=quick) as broker:
+        now = int(time.time() * 1000)
+        create(broker, "old", {}).result(30)
+        create(broker, "large", {"retention.bytes": "3000"}).result(30)
+        create(broker, "young", {}).result(30)
+        for _ in range(10):
+            equal(delivered(broker, "old", b"k", now - 8 * DAY)[0], None, "a record of last week")
+            produce_all(broker, "large", [(0, None, bytes(1000), None)])
+            time.sleep(0.2)
+        produce_all(broker, "young", [(0, None, b"%d" % n, None) for n in range(10)])
+        wait_until(lambda: watermarks(broker, "old", 0) == (10, 10), 30, "old records go")
+        start = wait_until(lambda: watermarks(broker, "large", 0)[0], 30, "a large partition is trimmed")
+        check(start <= 7, f"of 3000 bytes that should stay too few did: the log starts at {start}")
+        broker.kill()
+        broker.start()
+        equal(watermarks(broker, "old", 0), (10, 10), "offsets after kill -9")
+        check(start <= watermarks(broker, "large", 0)[0] <= 7, "a log start that went back, or too far")
+        equal(watermarks(broker, "young", 0), (0, 10), "offsets of young records")
+
+
 TESTS = [topics_are_created_with_configs, configs_change_and_survive, the_broker_describes_itself,
-         large_batches_are_refused, compacted_topics_need_keys, times_are_checked_or_given, restarts_keep_everything]
+         large_batches_are_refused, compacted_topics_need_keys, times_are_checked_or_given, restarts_keep_everything,
+         old_records_go]
 
 if __name__ == "__main__":
     run(*TESTS, shared=Broker(arguments=["--check-invariants"]))
