@@ -76,6 +76,8 @@ pub struct Limits {
     pub deleted_retention: Duration,
     /// Pause between two scrubs of the bucket.
     pub scrub_interval: Duration,
+    /// Pause between two looks for records that may go by age or size (Kafka's log.retention.check.interval.ms).
+    pub retention_check: Duration,
     /// One attempt at an object-store request.
     pub store_attempt: Duration,
     /// An upload at shutdown or after the WAL is poisoned may take so long in all.
@@ -121,6 +123,7 @@ impl Default for Limits {
             segments: 16,
             deleted_retention: Duration::from_secs(60),
             scrub_interval: Duration::from_secs(3600),
+            retention_check: Duration::from_secs(300),
             store_attempt: Duration::from_secs(10),
             drain: Duration::from_secs(30),
         }

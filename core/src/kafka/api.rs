@@ -29,8 +29,14 @@ pub enum Api {
     DeleteRecords = 21,
     /// Tells where leader epochs end.
     OffsetForLeaderEpoch = 23,
+    /// Tells what topics and the broker are configured to.
+    DescribeConfigs = 32,
+    /// Replaces all that is configured.
+    AlterConfigs = 33,
     /// Adds partitions to topics.
     CreatePartitions = 37,
+    /// Changes some of what is configured.
+    IncrementalAlterConfigs = 44,
     /// Tells which brokers there are.
     DescribeCluster = 60,
     /// Tells who serves what, page by page.
@@ -51,7 +57,7 @@ struct Line {
 
 /// Where advertised and served differ, it is because librdkafka before 2.11.1 takes a Produce that does not begin at
 /// version 0 for a broker without compression, and sends everything uncompressed without a word.
-const TABLE: [Line; 13] = [
+const TABLE: [Line; 16] = [
     Line { api: Api::Produce, advertised: (0, 13), served: (3, 13), flexible: 9 },
     Line { api: Api::Fetch, advertised: (4, 18), served: (4, 18), flexible: 12 },
     Line { api: Api::ListOffsets, advertised: (1, 10), served: (1, 10), flexible: 6 },
@@ -62,7 +68,10 @@ const TABLE: [Line; 13] = [
     Line { api: Api::DeleteTopics, advertised: (1, 6), served: (1, 6), flexible: 4 },
     Line { api: Api::DeleteRecords, advertised: (0, 2), served: (0, 2), flexible: 2 },
     Line { api: Api::OffsetForLeaderEpoch, advertised: (2, 4), served: (2, 4), flexible: 4 },
+    Line { api: Api::DescribeConfigs, advertised: (1, 4), served: (1, 4), flexible: 4 },
+    Line { api: Api::AlterConfigs, advertised: (0, 2), served: (0, 2), flexible: 2 },
     Line { api: Api::CreatePartitions, advertised: (0, 3), served: (0, 3), flexible: 2 },
+    Line { api: Api::IncrementalAlterConfigs, advertised: (0, 1), served: (0, 1), flexible: 1 },
     Line { api: Api::DescribeCluster, advertised: (0, 2), served: (0, 2), flexible: 0 },
     Line { api: Api::DescribeTopicPartitions, advertised: (0, 0), served: (0, 0), flexible: 0 },
 ];
@@ -151,7 +160,10 @@ mod tests {
             Api::DeleteTopics,
             Api::DeleteRecords,
             Api::OffsetForLeaderEpoch,
+            Api::DescribeConfigs,
+            Api::AlterConfigs,
             Api::CreatePartitions,
+            Api::IncrementalAlterConfigs,
             Api::DescribeCluster,
             Api::DescribeTopicPartitions,
         ] {

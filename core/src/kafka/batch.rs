@@ -19,13 +19,15 @@
 mod records;
 mod times;
 
-pub use records::Flaw;
+pub use records::{Flaw, Keyless, RecordFacts, RecordTime};
 pub use times::{Since, Times, times};
+
+use records::Described;
 
 use super::error::{ErrorCode, Refusal};
 use crate::id::{Offset, StreamEpoch};
 use crate::machine::{Payload, WallTime};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use core::ops::Range;
 
 /// Length of a batch header.
@@ -41,6 +43,8 @@ const COVERED: usize = 21;
 /// Where the largest of the records' times is.
 const MAX_TIMESTAMP: Range<usize> = 35..43;
 const MAGIC: u8 = 2;
+/// The bit of the attributes' lower byte that says that the times are the broker's.
+const LOG_APPEND_TIME: u8 = 1 << 3;
 /// Length, attributes, two deltas, two lengths and a count of headers: a byte each at least.
 const SMALLEST_RECORD: usize = 7;
 
@@ -203,13 +207,32 @@ pub fn stamp(batch: &mut [u8], base: Offset, epoch: StreamEpoch) {
     batch[12..16].copy_from_slice(&epoch.to_be_bytes());
 }
 
-/// What the records of a batch are like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Contents {
-    /// What they take once decompressed, in bytes.
-    pub(crate) inflated: u64,
-    /// The largest of their times.
-    pub(crate) latest: WallTime,
+/// What a broker may say about the times of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BatchTime {
+    /// The records' times are the producer's; this is the largest.
+    Create(WallTime),
+    /// They all count as appended at that time.
+    LogAppend(WallTime),
+}
+
+/// A copy of the batch with these times in its header, and the CRC that follows from them.
+///
+/// # Panics
+/// When `batch` is shorter than a header, which no checked batch is.
+#[must_use]
+pub fn retimed(batch: &[u8], time: BatchTime) -> Payload {
+    assert!(batch.len() >= HEADER, "only checked batches get times");
+    let mut copy = batch.to_vec();
+    let (max, flag) = match time {
+        BatchTime::Create(max) => (max, 0),
+        BatchTime::LogAppend(now) => (now, LOG_APPEND_TIME),
+    };
+    copy[22] = copy[22] & !LOG_APPEND_TIME | flag;
+    copy[MAX_TIMESTAMP].copy_from_slice(&max.0.to_be_bytes());
+    let crc = crc32c::crc32c(&copy[COVERED..]);
+    copy[CRC_AT..COVERED].copy_from_slice(&crc.to_be_bytes());
+    Payload(copy.into())
 }
 
 /// One batch of a producer: complete, of the current format, its CRC verified. It may be appended once its records
@@ -220,6 +243,8 @@ pub struct CheckedBatch {
     pub header: BatchHeader,
     /// All of it, header included, as it came.
     pub bytes: Payload,
+    /// What is known of its records; nothing, as long as they are compressed and nobody has looked.
+    pub facts: RecordFacts,
 }
 
 impl CheckedBatch {
@@ -251,10 +276,9 @@ impl CheckedBatch {
             return Err(ErrorCode::InvalidRecord.because("something follows the batch"));
         }
         check_header(&header)?;
-        let mut checked = Self { header, bytes: Payload(records.clone()) };
+        let mut checked = Self { header, bytes: Payload(records.clone()), facts: RecordFacts::default() };
         if !checked.is_compressed() {
-            let contents = checked.check_records(u64::MAX).map_err(Flaw::refusal)?;
-            checked.header.max_timestamp = contents.latest.0;
+            checked.facts = checked.check_records(u64::MAX).map_err(Flaw::refusal)?;
         }
         Ok(checked)
     }
@@ -265,27 +289,11 @@ impl CheckedBatch {
     }
 
     /// Looks into the records, which may take `limit` bytes once decompressed.
-    pub(crate) fn check_records(&self, limit: u64) -> Result<Contents, Flaw> {
+    pub(crate) fn check_records(&self, limit: u64) -> Result<RecordFacts, Flaw> {
         let codec = self.header.attributes.codec().expect("the header was checked");
-        let (base, mut latest) = (self.header.base_timestamp, i64::MIN);
-        let mut each = |_, delta: i64| latest = latest.max(base.wrapping_add(delta));
-        let inflated = records::check(codec, &self.bytes[HEADER..], self.header.record_count(), limit, &mut each)?;
-        Ok(Contents { inflated, latest: WallTime(latest) })
-    }
-
-    /// The bytes to be stored: as they came, unless they say another largest time than the records have. Kafka corrects
-    /// that as well; without it no record could be found by its time. A batch to be corrected is copied.
-    #[must_use]
-    pub fn corrected(&self) -> Payload {
-        let latest = self.header.max_timestamp.to_be_bytes();
-        if self.bytes[MAX_TIMESTAMP] == latest {
-            return self.bytes.clone();
-        }
-        let mut bytes = BytesMut::from(&self.bytes[..]);
-        bytes[MAX_TIMESTAMP].copy_from_slice(&latest);
-        let crc = crc32c::crc32c(&bytes[COVERED..]);
-        bytes[CRC_AT..COVERED].copy_from_slice(&crc.to_be_bytes());
-        Payload(bytes.freeze())
+        let base = WallTime(self.header.base_timestamp);
+        let described = Described { codec, count: self.header.record_count(), base };
+        records::check(described, &self.bytes[HEADER..], limit, &mut |_, _| {})
     }
 }
 

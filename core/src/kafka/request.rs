@@ -14,9 +14,10 @@ use bytes::Bytes;
 use core::hash::{Hash, Hasher};
 use core::time::Duration;
 use kafka_protocol::messages::{
-    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-    DescribeClusterRequest, DescribeTopicPartitionsRequest, FetchRequest, FindCoordinatorRequest, ListOffsetsRequest,
-    MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest,
+    AlterConfigsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest,
+    DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeTopicPartitionsRequest, FetchRequest,
+    FindCoordinatorRequest, IncrementalAlterConfigsRequest, ListOffsetsRequest, MetadataRequest,
+    OffsetForLeaderEpochRequest, ProduceRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -68,6 +69,12 @@ pub enum RequestBody {
     DescribeCluster(DescribeClusterRequest),
     /// Describe topics, page by page.
     DescribeTopicPartitions(DescribeTopicPartitionsRequest),
+    /// Tell configs.
+    DescribeConfigs(DescribeConfigsRequest),
+    /// Replace configs.
+    AlterConfigs(AlterConfigsRequest),
+    /// Change some configs.
+    IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
 }
 
 /// Records to append, each batch checked already, but for what is compressed.
@@ -169,6 +176,9 @@ fn decode_body(api: Api, version: i16, body: &Bytes) -> Result<Option<RequestBod
         Api::OffsetForLeaderEpoch => RequestBody::OffsetForLeaderEpoch(shape::decode(version, body)?),
         Api::DescribeCluster => RequestBody::DescribeCluster(shape::decode(version, body)?),
         Api::DescribeTopicPartitions => RequestBody::DescribeTopicPartitions(shape::decode(version, body)?),
+        Api::DescribeConfigs => RequestBody::DescribeConfigs(shape::decode(version, body)?),
+        Api::AlterConfigs => RequestBody::AlterConfigs(shape::decode(version, body)?),
+        Api::IncrementalAlterConfigs => RequestBody::IncrementalAlterConfigs(shape::decode(version, body)?),
         Api::ApiVersions => return Ok(None),
     }))
 }
@@ -242,6 +252,9 @@ fn name(api: Api) -> &'static str {
         Api::OffsetForLeaderEpoch => "OffsetForLeaderEpoch",
         Api::DescribeCluster => "DescribeCluster",
         Api::DescribeTopicPartitions => "DescribeTopicPartitions",
+        Api::DescribeConfigs => "DescribeConfigs",
+        Api::AlterConfigs => "AlterConfigs",
+        Api::IncrementalAlterConfigs => "IncrementalAlterConfigs",
     }
 }
 

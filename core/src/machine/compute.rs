@@ -8,9 +8,9 @@
 //! comes back once as its outcome, or the process dies. Unlike the world's effects a job can't fail; what it finds wrong
 //! with its data is part of the outcome.
 
-use crate::kafka::batch::{Flaw, Since, Times, times};
-use crate::kafka::{CheckedBatch, Refusal};
-use crate::machine::{Payload, WallTime};
+use crate::kafka::batch::{Since, Times, times};
+use crate::kafka::{CheckedBatch, Flaw, RecordFacts, Refusal};
+use crate::machine::Payload;
 use alloc::vec::Vec;
 
 /// Something to be computed.
@@ -37,8 +37,8 @@ pub enum Job {
 /// What came of a [`Job`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// Of [`Job::CheckRecords`]: for each batch, in order, whether it may be appended, and the largest time in it.
-    CheckedRecords(Vec<Result<WallTime, Refusal>>),
+    /// Of [`Job::CheckRecords`]: for each batch, in order, what is known of its records, if it may be appended.
+    CheckedRecords(Vec<Result<RecordFacts, Refusal>>),
     /// Of [`Job::FindTime`].
     FoundTime(Result<Times, Flaw>),
 }
@@ -49,10 +49,7 @@ impl Job {
     pub fn run(&self) -> Outcome {
         match self {
             Self::CheckRecords { batches, inflated } => {
-                let check = |batch: &CheckedBatch| match batch.check_records(*inflated) {
-                    Ok(contents) => Ok(contents.latest),
-                    Err(flaw) => Err(flaw.refusal()),
-                };
+                let check = |batch: &CheckedBatch| batch.check_records(*inflated).map_err(Flaw::refusal);
                 Outcome::CheckedRecords(batches.iter().map(check).collect())
             }
             Self::FindTime { batch, since, inflated } => Outcome::FoundTime(times(batch, *since, *inflated)),

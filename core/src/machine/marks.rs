@@ -167,6 +167,21 @@ marks! {
     /// A wish beyond its whole pool is granted alone.
     WishBeyondPool = "shard.wish-beyond-pool",
 
+    /// A batch is refused for the times of its records.
+    TimestampRefused = "configs.timestamp-refused",
+    /// A batch for a compacted topic is refused since a record has no key.
+    KeylessRefused = "configs.keyless-refused",
+    /// A topic's configs change while batches of it are on their way to the disk.
+    ConfiguredInFlight = "configs.changed-in-flight",
+    /// A batch gets the time of its append.
+    AppendTimeStamped = "configs.append-time-stamped",
+    /// Records go since they are old.
+    TrimmedByAge = "retention.by-age",
+    /// Records go since there are too many.
+    TrimmedBySize = "retention.by-size",
+    /// Old records stay since others in their range are young.
+    KeptByYoung = "retention.kept-by-young",
+
     /// A connection is closed for a frame that makes no sense.
     MalformedFrame = "session.malformed-frame",
     /// A connection is closed since its client does not go on.

@@ -1,6 +1,6 @@
 //! The state that the log folds to.
 
-use super::{Answer, EpochHistory, Recovery, TopicName};
+use super::{Answer, EpochHistory, Recovery, TopicConfigs, TopicName};
 use crate::id::{
     ClusterId, CommandSeq, CutNumber, FeatureLevel, Incarnation, Lsn, NodeEpoch, NodeId, ObjectId, Offset,
     PartitionIndex, RecoveryNumber, Seq, StreamEpoch, StreamId, TopicId, WalUuid,
@@ -76,6 +76,8 @@ pub struct TopicImage {
     pub name: TopicName,
     /// By index.
     pub partitions: Vec<PartitionImage>,
+    /// What was set for it.
+    pub configs: TopicConfigs,
 }
 
 /// A partition.
@@ -128,6 +130,8 @@ pub struct RangeImage {
     pub max_timestamp: WallTime,
     /// Length of its batches in bytes.
     pub bytes: u64,
+    /// When it was committed, by the log: what has no timestamps ages from here.
+    pub committed: WallTime,
 }
 
 /// A data object.

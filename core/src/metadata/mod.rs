@@ -10,6 +10,7 @@
 //! | `image` | the state, and questions to it |
 //! | `apply/` | what each command does to the state |
 //! | `check` | what holds in every state |
+//! | `configs/` | what topics may be configured to |
 //! | `codec/` | entries and images as bytes |
 //! | `bounds` | what an entry may ask for at most |
 
@@ -18,6 +19,7 @@ pub mod bounds;
 mod check;
 pub(crate) mod codec;
 mod command;
+mod configs;
 mod epochs;
 mod image;
 #[cfg(test)]
@@ -25,6 +27,10 @@ pub(crate) mod workload;
 
 pub use command::{
     Answer, Command, Commit, CommitObject, CommitRange, Entry, NewTopic, Recovery, Refusal, RegisteredWal, TopicName,
+};
+pub use configs::{
+    ByteLimit, CleanupPolicy, CompressionType, ConfigKind, ConfigName, ConfigNames, ConfigPatch, Millis, Replicas,
+    TimestampType, Toggle, TopicConfigs,
 };
 pub use epochs::EpochHistory;
 pub use image::{

@@ -8,9 +8,9 @@
 //! at most one of each connection. Whatever comes behind it waits.
 
 use super::mail::{Effect, Numbered};
-use crate::kafka::{CheckedBatch, ErrorCode, Flaw, Produce, Refusal, RequestBody};
+use crate::kafka::{CheckedBatch, ErrorCode, Flaw, Produce, RecordFacts, Refusal, RequestBody};
 use crate::limits::Limits;
-use crate::machine::{Effects, Job, OpId, OpIds, Outcome, WallTime};
+use crate::machine::{Effects, Job, OpId, OpIds, Outcome};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -114,9 +114,9 @@ impl Checks {
             };
             code = rest;
             match batch.check_records(content.min(self.inflated)) {
-                Ok(contents) => {
-                    content -= contents.inflated;
-                    place.judge(produce, Ok(contents.latest));
+                Ok(facts) => {
+                    content -= facts.inflated;
+                    place.judge(produce, Ok(facts));
                 }
                 // It may be legal; but to find out is not cheap.
                 Err(Flaw::TooLarge) if content < self.inflated => left.push_back(place),
@@ -159,11 +159,11 @@ impl Place {
         produce.topics[topic].partitions[partition].records.as_ref().expect("only sound batches are looked into")
     }
 
-    fn judge(self, produce: &mut Produce, verdict: Result<WallTime, Refusal>) {
+    fn judge(self, produce: &mut Produce, verdict: Result<RecordFacts, Refusal>) {
         let Self(topic, partition) = self;
         let records = &mut produce.topics[topic].partitions[partition].records;
         match (verdict, records) {
-            (Ok(latest), Ok(batch)) => batch.header.max_timestamp = latest.0,
+            (Ok(facts), Ok(batch)) => batch.facts = facts,
             (Err(refusal), records) => *records = Err(refusal),
             (Ok(_), Err(_)) => unreachable!("only sound batches are looked into"),
         }

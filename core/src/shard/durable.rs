@@ -2,8 +2,8 @@
 
 use super::{Effect, Mode, Shard, to};
 use crate::id::{ConnId, Lsn, NodeId, StreamId};
-use crate::kafka::ErrorCode;
-use crate::machine::{Deadline, Effects, Mark, Now, sometimes};
+use crate::kafka::{BatchHeader, ErrorCode};
+use crate::machine::{Deadline, Effects, Mark, Now, WallTime, sometimes};
 use crate::mail::Mail as To;
 use crate::metadata::Commit;
 use crate::node;
@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 
 impl Shard {
     /// Gives offsets to what the WAL has granted room for, and sends it there.
-    pub(super) fn append_granted(&mut self, out: &mut Effects<Effect>) {
+    pub(super) fn append_granted(&mut self, now: Now, out: &mut Effects<Effect>) {
         let mut batches = Vec::new();
         while let Some(waiting) = self.appends.next() {
             let Some(partition) = self.partitions.get_mut(&waiting.stream) else {
@@ -29,15 +29,9 @@ impl Shard {
                 }
                 continue;
             };
+            let (batch, max_timestamp) = waiting.stamped(now.wall);
             let (base, end) = partition.append(waiting.records, waiting.part);
-            batches.push(Append {
-                stream: waiting.stream,
-                epoch: partition.epoch,
-                base,
-                end,
-                max_timestamp: waiting.max_timestamp,
-                batch: waiting.batch,
-            });
+            batches.push(Append { stream: waiting.stream, epoch: partition.epoch, base, end, max_timestamp, batch });
         }
         sometimes!(Mark::AppendWaitedForRoom, !self.appends.is_empty());
         if !batches.is_empty() {
@@ -68,8 +62,9 @@ impl Shard {
             sometimes!(Mark::DurableAfterDelete, !self.partitions.contains_key(&stream));
             let Some(partition) = self.partitions.get_mut(&stream) else { continue };
             let part = partition.apply(base, end);
+            let appended_at = append_time(&appended);
             self.cache.insert(now, appended);
-            let outcome = ProduceOutcome::Durable { base, start: self.start_of(stream) };
+            let outcome = ProduceOutcome::Durable { base, start: self.start_of(stream), appended_at };
             if let Some(complete) = self.produces.finish(part, outcome) {
                 self.answer_produce(complete, out);
             }
@@ -173,4 +168,10 @@ impl Shard {
             ranges,
         }))));
     }
+}
+
+/// The time that the broker gave a batch's records, if it did.
+fn append_time(appended: &Appended) -> Option<WallTime> {
+    let header = BatchHeader::parse(&appended.batch)?;
+    header.attributes.is_log_append_time().then(|| header.max_timestamp())
 }

@@ -22,6 +22,7 @@
 mod api;
 mod appends;
 mod arrivals;
+mod configs;
 mod credit;
 mod durable;
 mod fetches;
@@ -31,6 +32,7 @@ mod lookups;
 mod mail;
 mod partition;
 mod replica;
+mod retention;
 mod topics;
 
 #[cfg(test)]
@@ -58,10 +60,11 @@ use arrivals::Arrivals;
 use credit::{Credit, Grant};
 use fetches::{Fetch, Fetches};
 use joins::{Asked, Joins};
-use kafka_protocol::messages::{DescribeTopicPartitionsRequest, MetadataRequest};
+use kafka_protocol::messages::{DescribeConfigsRequest, DescribeTopicPartitionsRequest, MetadataRequest};
 use kafka_protocol::protocol::Encodable;
 use lookups::{Listing, Lookups};
 use partition::Partition;
+use retention::Retention;
 use topics::{TopicRequest, Topics};
 
 /// The machine. See the module.
@@ -79,6 +82,7 @@ pub struct Shard {
     /// Which of them are answered at the latest when.
     produces_due: BTreeMap<(Instant, Asked), u64>,
     topics: Topics,
+    retention: Retention,
     fetches: Fetches,
     lookups: Lookups,
     cache: LogCache,
@@ -111,6 +115,8 @@ enum Unpaid {
     DescribeTopicPartitions(Asked, DescribeTopicPartitionsRequest),
     /// A search by time that has to look into records.
     Listing(Listing),
+    /// A question about configs, whose answer is many times as long.
+    Configs(Asked, DescribeConfigsRequest),
 }
 
 /// Whether records are taken.
@@ -142,6 +148,7 @@ impl Shard {
             produces: Joins::default(),
             produces_due: BTreeMap::new(),
             topics: Topics::default(),
+            retention: Retention::default(),
             fetches: Fetches::default(),
             lookups: Lookups::default(),
             cache: LogCache::new(limits),
@@ -178,6 +185,7 @@ impl Shard {
         self.produces.is_empty()
             && self.produces_due.is_empty()
             && self.topics.is_idle()
+            && self.retention_is_idle()
             && self.fetches.is_empty()
             && self.lookups.is_empty()
             && self.unpaid.is_empty()
@@ -247,7 +255,7 @@ impl Shard {
             }
             Mail::Granted(bytes) => {
                 self.appends.grant(bytes);
-                self.append_granted(out);
+                self.append_granted(now, out);
             }
             Mail::Appended(batches) => self.handle_appended(now, batches, out),
             Mail::Cut(marker) => self.handle_marker(marker, out),
@@ -256,9 +264,13 @@ impl Shard {
             Mail::Entries(entries) => self.handle_entries(now, &entries, out),
             Mail::Serve { node, epoch } => {
                 self.serve(Me { node, epoch });
+                self.begin_retention(now);
                 out.push(to(To::Node(node::Mail::Serves)));
             }
             Mail::Answered(tag, answer) => {
+                if self.retention_answered(now, tag, &answer, out) {
+                    return;
+                }
                 if let Some(complete) = self.topics.answered(tag, &answer) {
                     self.answer_topics(now, complete, out);
                 }
@@ -284,6 +296,11 @@ impl Shard {
             RequestBody::CreateTopics(request) => self.handle_create_topics(now, asked, request, out),
             RequestBody::CreatePartitions(request) => self.handle_create_partitions(now, asked, request, out),
             RequestBody::DeleteRecords(request) => self.handle_delete_records(now, asked, request, out),
+            RequestBody::DescribeConfigs(request) => self.handle_describe_configs(now, asked, request, out),
+            RequestBody::AlterConfigs(request) => self.handle_alter_configs(now, asked, request, out),
+            RequestBody::IncrementalAlterConfigs(request) => {
+                self.handle_incremental_alter_configs(now, asked, request, out);
+            }
             RequestBody::DeleteTopics(request) => self.handle_delete_topics(now, asked, request, out),
         }
     }
@@ -294,6 +311,10 @@ impl Shard {
             TopicRequest::Metadata(request) => self.answer_metadata(now, asked, request, out),
             TopicRequest::Create(request) => self.answer_create_topics(asked, &request, outcomes, out),
             TopicRequest::Grow(request) => self.answer_create_partitions(asked, &request, outcomes, out),
+            TopicRequest::Alter(request) => self.answer_alter_configs(asked, &request, outcomes, out),
+            TopicRequest::AlterIncrementally(request) => {
+                self.answer_incremental_alter_configs(asked, &request, outcomes, out);
+            }
             TopicRequest::Trim(request) => self.answer_delete_records(asked, &request, outcomes, out),
             TopicRequest::Delete(request, ids) => self.answer_delete_topics(asked, &request, &ids, outcomes, out),
         }
@@ -333,6 +354,7 @@ impl Machine for Shard {
             self.reader.deadline(),
             self.credit.deadline(),
             self.cut_deadline(),
+            self.retention_deadline(),
         ])
     }
 
@@ -367,6 +389,7 @@ impl Shard {
         self.tick_reader(now, out);
         self.hurry(now, out);
         self.cut_by_age(now, out);
+        self.tick_retention(now, out);
     }
 
     fn answer(&self, asked: Asked, response: &impl Encodable, out: &mut Effects<Effect>) {
@@ -400,6 +423,10 @@ impl Shard {
                 continue;
             }
             match self.unpaid.remove(&conn).expect("credit for an answer is wanted by one that waits") {
+                Unpaid::Configs(asked, request) => {
+                    let body = self.describe_configs(asked.version, &request);
+                    self.send_answer(asked, Answer::Paid(body, Fee { pool, bytes }), out);
+                }
                 Unpaid::Fetch(fetch) => self.try_fetch(now, Fetch { held: bytes, ..fetch }, out),
                 Unpaid::Metadata(asked, request) => {
                     let body = self.metadata(asked, &request);

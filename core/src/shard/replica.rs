@@ -20,6 +20,9 @@ impl Shard {
                 | Command::GrowTopic { .. }
                 | Command::DeleteTopic { .. }
                 | Command::OpenStreams => changed = true,
+                Command::ConfigureTopic { id, .. } => {
+                    sometimes!(Mark::ConfiguredInFlight, self.is_in_flight(*id));
+                }
                 Command::Commit(commit) if answer == Answer::Done => self.commit_applied(entry.by.node, commit),
                 _ => {}
             }
@@ -27,6 +30,12 @@ impl Shard {
         if changed {
             self.follow_image(now, out);
         }
+    }
+
+    /// Whether batches for a topic are on their way to the disk.
+    fn is_in_flight(&self, topic: TopicId) -> bool {
+        let of = |stream: &StreamId| self.image.as_ref()?.streams.get(stream).map(|stream| stream.topic);
+        self.partitions.iter().any(|(stream, partition)| !partition.is_settled() && of(stream) == Some(topic))
     }
 
     pub(super) fn serve(&mut self, me: Me) {

@@ -306,6 +306,11 @@ pub static KEYS: &[Key] = &[
         place: Place::Small(Unit::Bytes, (4 * KIB, 64 * MIB), |of| &mut of.limits.data_block),
     },
     Key {
+        name: "log.retention.check.interval.ms",
+        about: "Pause between two looks for records that may go by age or size.",
+        place: Place::Time((SECOND, 30 * DAY), |of| &mut of.limits.retention_check),
+    },
+    Key {
         name: "store.request.timeout.ms",
         about: "One attempt at a request to the object store.",
         place: Place::Time((100, HOUR), |of| &mut of.limits.store_attempt),

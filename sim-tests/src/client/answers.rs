@@ -1,12 +1,14 @@
 //! What a client makes of answers.
 
+use super::configs::{self, Wishes};
 use super::wire::response_header;
 use super::{Asked, Client, Effect, KnownTopic, Mode, Pending, Quality, Wish, Written};
-use crate::oracle::{Growth, Observation, Outcome, Place, Trim};
+use crate::oracle::{Growth, Judged, Observation, Outcome, Place, Trim};
 use bytes::Bytes;
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsResponse, CreatePartitionsResponse, CreateTopicsResponse, DeleteTopicsResponse, FetchResponse,
-    ListOffsetsResponse, MetadataResponse, ProduceResponse,
+    AlterConfigsResponse, ApiKey, ApiVersionsResponse, CreatePartitionsResponse, CreateTopicsResponse,
+    DeleteTopicsResponse, FetchResponse, IncrementalAlterConfigsResponse, ListOffsetsResponse, MetadataResponse,
+    ProduceResponse,
 };
 use kafka_protocol::protocol::Decodable;
 use karst_core::machine::{Effects, Now, Payload};
@@ -47,6 +49,7 @@ impl Client {
                 Asked::DeleteRecords(place, id, true) => {
                     out.push(Effect::Observe(Observation::Trimmed(place, id, Trim::Unknown)));
                 }
+                Asked::Change(change) | Asked::Replace(change) => configs::forget_change(change, out),
                 _ => {}
             }
         }
@@ -69,7 +72,20 @@ impl Client {
             Asked::List(place, question, which) => {
                 self.handle_listed(now, &decode(frame, version)?, place, question, which, out)
             }
-            Asked::Create(name) => self.handle_created(now, &decode(frame, version)?, name, out),
+            Asked::Create(name, wishes) => {
+                self.handle_created(now, (&decode(frame, version)?, version), (name, wishes), out)
+            }
+            Asked::Configs(topic, question) => Self::handle_described(&decode(frame, version)?, (topic, question), out),
+            Asked::Change(change) => {
+                let response: IncrementalAlterConfigsResponse = decode(frame, version)?;
+                let answer = response.responses.first().ok_or("an empty answer to a change of configs")?;
+                Self::handle_changed(change, answer.error_code, out)
+            }
+            Asked::Replace(change) => {
+                let response: AlterConfigsResponse = decode(frame, version)?;
+                let answer = response.responses.first().ok_or("an empty answer to a change of configs")?;
+                Self::handle_changed(change, answer.error_code, out)
+            }
             Asked::Delete(name) => {
                 let response: DeleteTopicsResponse = decode(frame, version)?;
                 let answer = response.responses.first().ok_or("an empty answer to delete-topics")?;
@@ -130,7 +146,7 @@ impl Client {
                 return Err(format!("write {} is damaged, lies or is too large, and was acknowledged", write.0));
             }
             if let Quality::Lies(error) = quality {
-                expect_code("a batch that lies", answer.error_code, &[error, 3, 6, 7, 100])?;
+                expect_code("a batch that lies", answer.error_code, &[error, 3, 6, 7, 10, 32, 100])?;
             }
             if answer.error_code == 0
                 && let Some(before) = self.acked.insert(place.clone(), answer.base_offset)
@@ -138,7 +154,11 @@ impl Client {
             {
                 return Err(format!("a write sent after one at offset {before} lies at {}", answer.base_offset));
             }
-            expect_code("produce", answer.error_code, &[0, 2, 3, 6, 7, 10, 87, 100])?;
+            expect_code("produce", answer.error_code, &[0, 2, 3, 6, 7, 10, 32, 87, 100])?;
+            if quality == Quality::Good {
+                let judged = Judged { code: answer.error_code, appended_at: answer.log_append_time_ms };
+                out.push(Effect::Observe(Observation::Judged(place.clone(), write, judged)));
+            }
             let outcome = match answer.error_code {
                 0 => Outcome::Acked(answer.base_offset),
                 REQUEST_TIMED_OUT => quality.unheard(),
@@ -237,13 +257,14 @@ impl Client {
     fn handle_created(
         &mut self,
         now: Now,
-        response: &CreateTopicsResponse,
-        name: String,
+        (response, version): (&CreateTopicsResponse, i16),
+        (name, wishes): (String, Wishes),
         out: &mut Effects<Effect>,
     ) -> Result<(), String> {
         let answer = response.topics.first().ok_or("an empty answer to create-topics")?;
         expect_code("create-topics", answer.error_code, &[0, 7, 36, 41])?;
         if answer.error_code == 0 {
+            configs::check_created(answer, &wishes, version)?;
             out.push(Effect::Observe(Observation::Created(name)));
             self.ask_metadata(now, out);
         }
@@ -292,7 +313,10 @@ fn api_of(asked: &Asked) -> ApiKey {
         Asked::Produce(_) => ApiKey::Produce,
         Asked::Fetch(_) => ApiKey::Fetch,
         Asked::List(..) => ApiKey::ListOffsets,
-        Asked::Create(_) => ApiKey::CreateTopics,
+        Asked::Create(..) => ApiKey::CreateTopics,
+        Asked::Configs(..) => ApiKey::DescribeConfigs,
+        Asked::Change(_) => ApiKey::IncrementalAlterConfigs,
+        Asked::Replace(_) => ApiKey::AlterConfigs,
         Asked::Delete(_) => ApiKey::DeleteTopics,
         Asked::Grow(..) => ApiKey::CreatePartitions,
         Asked::DeleteRecords(..) => ApiKey::DeleteRecords,

@@ -20,6 +20,8 @@ pub struct Shape {
     pub timestamp: i64,
     /// What the records' times are beyond that: four bits each, again and again.
     pub times: u64,
+    /// Length of each key in bytes; 0 for none.
+    pub key: u32,
 }
 
 impl Shape {
@@ -50,7 +52,7 @@ pub(super) fn records(write: WriteId, shape: Shape, rng: &mut Rng) -> BytesMut {
 
 /// One record with this value.
 pub(super) fn record_of(value: &[u8]) -> BytesMut {
-    let mut record = beginning(0, 0, value.len());
+    let mut record = beginning(0, 0, 0, value.len());
     record.put_slice(value);
     put_varint(&mut record, 0);
     let mut records = BytesMut::new();
@@ -103,7 +105,8 @@ pub fn write_of(batch: &[u8]) -> Option<WriteId> {
     let _attributes = take(&mut at, 1)?;
     let _timestamp = take_varint(&mut at)?;
     let _offset = take_varint(&mut at)?;
-    let _no_key = take_varint(&mut at)?;
+    let key = take_varint(&mut at)?;
+    let _key = take(&mut at, usize::try_from(key).unwrap_or(0))?;
     let _value = take_varint(&mut at)?;
     Some(WriteId(u64::from_be_bytes(take(&mut at, 8)?.try_into().ok()?)))
 }
@@ -127,6 +130,21 @@ pub fn times_of(batch: &[u8]) -> Option<Vec<i64>> {
         times.push(base + take_varint(&mut record)?);
     }
     Some(times)
+}
+
+/// Whether the records of a batch have no keys: all of a batch or none have.
+#[must_use]
+pub fn has_no_key(batch: &[u8]) -> bool {
+    let key = || {
+        let records = beginning_of_records(batch)?;
+        let mut at = &records[..];
+        take_varint(&mut at)?;
+        take(&mut at, 1)?;
+        take_varint(&mut at)?;
+        take_varint(&mut at)?;
+        take_varint(&mut at)
+    };
+    key() == Some(-1)
 }
 
 /// The first bytes of a batch's records, decompressed.
@@ -155,24 +173,29 @@ fn put_record(out: &mut BytesMut, record: &[u8]) {
     out.put_slice(record);
 }
 
-/// A record without key up to its value, which is so long.
-fn beginning(index: u32, delta: i64, value: usize) -> BytesMut {
+/// A record up to its value, with a key and a value that are so long.
+fn beginning(index: u32, delta: i64, key: u32, value: usize) -> BytesMut {
     let mut record = BytesMut::with_capacity(value + 32);
     record.put_i8(0);
     put_varint(&mut record, delta);
     put_varint(&mut record, i64::from(index));
-    put_varint(&mut record, -1); // null key
+    if key == 0 {
+        put_varint(&mut record, -1); // null key
+    } else {
+        put_varint(&mut record, i64::from(key));
+        record.put_bytes(b'k', key as usize);
+    }
     put_varint(&mut record, i64::try_from(value).unwrap_or(0));
     record
 }
 
 fn record(write: WriteId, index: u32, shape: Shape, rng: &mut Rng) -> BytesMut {
-    let value = shape.value as usize;
-    let mut record = beginning(index, shape.delta(index), value);
+    let Shape { key, value, .. } = shape;
+    let mut record = beginning(index, shape.delta(index), key, value as usize);
     record.put_u64(write.0);
     // Half of the values compress well.
     let word = rng.chance(1, 2).then(|| rng.next_u64());
-    let mut left = value - 8;
+    let mut left = value as usize - 8;
     while left > 0 {
         let word = word.unwrap_or_else(|| rng.next_u64()).to_be_bytes();
         let take = left.min(word.len());

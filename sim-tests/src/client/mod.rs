@@ -12,6 +12,7 @@
 
 mod answers;
 pub mod batch;
+mod configs;
 mod delete_records;
 mod describe;
 pub mod pack;
@@ -23,6 +24,7 @@ mod work;
 
 use crate::oracle::{GrowthId, Observation, Outcome, Place, TrimId, WriteId};
 use bytes::BytesMut;
+use configs::{Change, Wishes};
 use karst_core::machine::{Deadline, Effects, Instant, Machine, Now, Payload, Rng, Rope};
 use karst_runtime_sim::gate::Gate;
 use slots::Slots;
@@ -86,6 +88,8 @@ pub struct Habits {
     pub partitions: u32,
     /// Partitions of a topic that it makes grow, at most.
     pub grown: u32,
+    /// Per cent of its topics that are created with configs. Above 0, its records have keys and ages.
+    pub configured: u64,
 }
 
 /// How often a client does what, relative to each other.
@@ -107,6 +111,8 @@ pub struct Shares {
     pub grow: u64,
     /// Delete records.
     pub trim: u64,
+    /// Describe or change configs.
+    pub configure: u64,
 }
 
 /// The machine. See the module.
@@ -174,13 +180,17 @@ enum Asked {
     Produce(Vec<Written>),
     Fetch(Vec<(Place, i64, u64)>),
     List(Place, u64, i64),
-    Create(String),
+    Create(String, Wishes),
     Delete(String),
     Grow(String, i32, Wish),
     /// The last says whether it may succeed at all.
     DeleteRecords(Place, TrimId, bool),
     Time(Place, Puzzle),
     Epoch(Place, Puzzle),
+    Configs(String, u64),
+    Change(Change),
+    /// Of all configs at once.
+    Replace(Change),
 }
 
 /// What a wish for more partitions must come to.
@@ -231,12 +241,15 @@ impl Asked {
             Self::Produce(_) => "produce",
             Self::Fetch(_) => "fetch",
             Self::List(..) => "list-offsets",
-            Self::Create(_) => "create-topic",
+            Self::Create(..) => "create-topic",
             Self::Delete(_) => "delete-topic",
             Self::Grow(..) => "grow-topic",
             Self::DeleteRecords(..) => "delete-records",
             Self::Time(..) => "list-offsets-by-time",
             Self::Epoch(..) => "offset-for-leader-epoch",
+            Self::Configs(..) => "describe-configs",
+            Self::Change(_) => "change-configs",
+            Self::Replace(_) => "replace-configs",
         }
     }
 }

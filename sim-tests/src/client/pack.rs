@@ -125,13 +125,13 @@ mod tests {
     use karst_core::machine::{Job, Outcome};
 
     const MOST: u32 = 8_192;
-    const SHAPE: Shape = Shape { records: 3, value: 100, timestamp: 5, times: 0x123 };
+    const SHAPE: Shape = Shape { records: 3, value: 100, timestamp: 5, times: 0x123, key: 0 };
 
     fn verdict(batch: &Bytes) -> Result<(), i16> {
         let checked = CheckedBatch::check(batch).expect("header and CRC are right");
         let job = Job::CheckRecords { batches: vec![checked], inflated: most_inflated(MOST).into() };
         let Outcome::CheckedRecords(verdicts) = job.run() else { panic!("another job's outcome") };
-        verdicts[0].map(drop).map_err(|refusal| refusal.code.code())
+        verdicts[0].map(|_| ()).map_err(|refusal| refusal.code.code())
     }
 
     #[test]

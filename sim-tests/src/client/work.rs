@@ -2,7 +2,7 @@
 
 use super::batch::{self, Shape};
 use super::times::SPREAD;
-use super::{Asked, Client, Effect, Quality, Wish, Written, pack};
+use super::{Asked, Client, Effect, Quality, Wish, Written, configs, pack};
 use crate::oracle::{GrowthId, Observation, Place, WriteId};
 use bytes::Bytes;
 use kafka_protocol::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
@@ -39,6 +39,7 @@ impl Client {
             shares.delete,
             shares.grow,
             shares.trim,
+            shares.configure,
         ];
         let mut drawn = self.rng.below(all.iter().sum());
         let chosen = all.iter().position(|share| match drawn.checked_sub(*share) {
@@ -62,6 +63,7 @@ impl Client {
             Some(5) => self.delete(now, out),
             Some(6) => self.grow(now, out),
             Some(7) => self.delete_records(now, out),
+            Some(8) => self.configure(now, out),
             _ => self.ask_metadata(now, out),
         }
     }
@@ -107,7 +109,7 @@ impl Client {
     fn draw_times(&self, now: Now) -> Shape {
         let mut rng = self.rng.child("times");
         let times = if rng.chance(1, 2) { rng.next_u64() } else { 0 };
-        Shape { records: 1, value: 8, timestamp: now.wall.0 - rng.below(SPREAD).cast_signed(), times }
+        Shape { records: 1, value: 8, timestamp: now.wall.0 - rng.below(SPREAD).cast_signed(), times, key: 0 }
     }
 
     fn draw_batch(&mut self, write: WriteId, version: i16, now: Now) -> (Bytes, Quality) {
@@ -116,6 +118,11 @@ impl Client {
         let most = (8_000 / records - 20).min(u64::from(self.habits.value));
         let mut shape =
             Shape { records: records as u32, value: self.rng.between(8, most.max(8)) as u32, ..self.draw_times(now) };
+        if self.habits.configured > 0 {
+            let mut rng = self.rng.child("age");
+            shape.timestamp -= configs::age(&mut rng);
+            shape.key = if rng.chance(1, 2) { 1 } else { 0 };
+        }
         match self.rng.below(60) {
             0 => {
                 shape.value = self.habits.largest;
@@ -224,10 +231,13 @@ impl Client {
             .with_name(topic_name(&name))
             .with_num_partitions(partitions)
             .with_replication_factor(1);
+        let wishes = self.draw_configs();
+        let topic = topic.with_configs(configs::creatable(&wishes));
         let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000);
         out.push(Effect::Observe(Observation::Creating(name.clone(), partitions)));
+        self.tell_configs(&name, &wishes, out);
         let version = self.rng.between(2, 7) as i16;
-        self.send(now, (ApiKey::CreateTopics, version), &request, Asked::Create(name), out);
+        self.send(now, (ApiKey::CreateTopics, version), &request, Asked::Create(name, wishes), out);
     }
 
     fn delete(&mut self, now: Now, out: &mut Effects<Effect>) {

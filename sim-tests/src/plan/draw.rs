@@ -47,6 +47,7 @@ impl Plan {
         limits(&mut numbers, &mut rng.child("limits"));
         profile.adapt(&mut numbers, &mut rng.child("profile"));
         faults(&mut numbers, profile, &mut rng.child("faults"));
+        configs(&mut numbers, &mut rng.child("configs"));
         let disturbances = disturbances(&mut numbers, profile, &mut rng.child("disturbances"));
         Self { numbers, disturbances, only: BTreeMap::new() }
     }
@@ -74,6 +75,15 @@ fn shape(n: &mut Numbers, rng: &mut Rng) {
     n.grow = rng.between(0, 4);
     n.grown = rng.between(2, 8);
     n.trim = rng.between(0, 3);
+}
+
+/// Two in three have topics with configs.
+fn configs(n: &mut Numbers, rng: &mut Rng) {
+    n.retention_check = log_uniform(rng, 50_000, 2_000_000);
+    if rng.chance(2, 3) {
+        n.configured = rng.between(30, 100);
+        n.configure = rng.between(0, 8);
+    }
 }
 
 fn limits(n: &mut Numbers, rng: &mut Rng) {

@@ -46,6 +46,7 @@ impl Numbers {
             segments: u32_of(self.segments),
             deleted_retention: micros(self.retention),
             scrub_interval: micros(self.scrub),
+            retention_check: micros(self.retention_check),
             store_attempt: micros(self.attempt),
             ..Limits::default()
         }
@@ -70,10 +71,12 @@ impl Numbers {
                 delete: self.delete,
                 grow: self.grow,
                 trim: self.trim,
+                configure: self.configure,
             },
             topics: u32_of(self.topics),
             partitions: u32_of(self.partitions),
             grown: u32_of(self.grown),
+            configured: self.configured.min(100),
         }
     }
 

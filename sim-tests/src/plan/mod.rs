@@ -96,6 +96,11 @@ numbers! {
     /// Most partitions of a topic that a client makes grow.
     grown = "client.grown-partitions", 6;
 
+    /// Share of questions about configs and changes of them.
+    configure = "client.share.configs", 0;
+    /// Per cent of topics that are created with configs. Above 0, records have keys and ages.
+    configured = "client.configured-topics", 0 => .bounds(0, 100);
+
     /// The WAL's device.
     ring = "wal.device", 139_264 => .bounds(24_576, 1 << 30);
     /// Largest write to it.
@@ -142,6 +147,8 @@ numbers! {
     retention = "bucket.retention", 1_000_000;
     /// Pause between two scrubs.
     scrub = "bucket.scrub", 5_000_000;
+    /// Pause between two looks for records that may go.
+    retention_check = "limits.retention-check", 300_000_000;
     /// One attempt at a request to the store.
     attempt = "bucket.attempt", 2_000_000;
 

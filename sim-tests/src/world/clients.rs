@@ -122,6 +122,7 @@ fn requests_of(kind: &str) -> &'static str {
         "create-topic" => "requests.create-topic",
         "delete-topic" => "requests.delete-topic",
         "grow-topic" => "requests.grow-topic",
+        "describe-configs" | "change-configs" | "replace-configs" => "requests.configs",
         "garbage" => "requests.garbage",
         _ => "requests.other",
     }

@@ -6,7 +6,10 @@ use crate::id::{
     StreamEpoch, StreamId, Term, TopicId, WalUuid,
 };
 use crate::machine::{Rng, WallTime};
-use crate::metadata::{Command, Commit, CommitObject, CommitRange, Entry, Image, NewTopic, RegisteredWal, TopicName};
+use crate::metadata::{
+    CleanupPolicy, Command, Commit, CommitObject, CommitRange, ConfigName, ConfigNames, ConfigPatch, Entry, Image,
+    NewTopic, RegisteredWal, TimestampType, TopicConfigs, TopicName,
+};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
@@ -38,9 +41,29 @@ fn entries() -> Vec<Entry> {
             CommitObject { id: ObjectId(2), size: 100, ranges: vec![range(3, 5)] },
         ],
     };
+    let mut configs = TopicConfigs::default();
+    for (name, value) in [
+        (ConfigName::RetentionTime, "-1"),
+        (ConfigName::RetentionBytes, "1000"),
+        (ConfigName::MaxMessageBytes, "2000"),
+        (ConfigName::TimestampType, "CreateTime"),
+        (ConfigName::TimestampBeforeMax, "3000"),
+        (ConfigName::TimestampAfterMax, "4000"),
+        (ConfigName::CompressionType, "producer"),
+        (ConfigName::CleanupPolicy, "compact"),
+        (ConfigName::MinInsyncReplicas, "2"),
+    ] {
+        configs.set(name, value).expect("legal");
+    }
     let topic = |id, name, partitions| {
         let name = TopicName::parse(name).expect("legal");
-        Command::CreateTopic(NewTopic { id: TopicId([id; 16]), name, partitions })
+        Command::CreateTopic(NewTopic { id: TopicId([id; 16]), name, partitions, configs })
+    };
+    let patch = ConfigPatch {
+        clear: ConfigNames::NONE.with(ConfigName::RetentionTime),
+        set: TopicConfigs { timestamp_type: Some(TimestampType::LogAppendTime), ..TopicConfigs::default() },
+        append: CleanupPolicy::DELETE,
+        subtract: CleanupPolicy::NONE,
     };
     let register = |wal| Command::Register { wal, host: "broker-1.example".into(), port: 9092 };
     let held = RegisteredWal { uuid: ring, epoch: NodeEpoch(1), trim: Lsn(4096) };
@@ -58,7 +81,7 @@ fn entries() -> Vec<Entry> {
         (1, 1, 11, Command::ForgetObjects { ids: vec![ObjectId(1)] }),
         (1, 1, 13, Command::OpenStreams),
         (2, 0, 1, register(Some(held))),
-        (2, 2, 2, Command::LeaseObjects { count: 1 }),
+        (2, 2, 2, Command::ConfigureTopic { id: TopicId([0x71; 16]), patch }),
         (2, 2, 3, Command::EndRecovery { number: crate::id::RecoveryNumber(13) }),
         (2, 2, 4, Command::NameWal { uuid: WalUuid([0x22; 16]) }),
         (2, 2, 5, Command::OpenStreams),

@@ -80,26 +80,26 @@ fn after(change: impl FnOnce(&mut Vec<u8>)) -> Result<CheckedBatch, ErrorCode> {
 #[test]
 fn a_sound_batch_passes_with_its_header() {
     let checked = after(|_| ()).expect("sound");
-    assert_eq!((checked.header.record_count(), checked.header.max_timestamp()), (3, WallTime(1_000)));
+    assert_eq!((checked.header.record_count(), checked.facts.latest()), (3, WallTime(1_000)));
     assert_eq!((checked.header.base(), checked.header.end()), (Some(Offset(0)), Some(Offset(3))));
     assert_eq!(checked.header.attributes.codec(), Some(Codec::None));
     assert_eq!(checked.bytes.len(), HEADER + 21);
 }
 
 #[test]
-fn a_batch_that_has_its_largest_time_wrong_is_stored_with_the_right_one() {
+fn the_largest_time_of_the_records_counts_whatever_the_header_says() {
     let right: Bytes = timed(None, 0, 1_000, &[5, 9, -3]).into();
-    assert_eq!(CheckedBatch::check(&right).expect("sound").corrected().as_ptr(), right.as_ptr(), "as it came");
     for wrong in [0_i64, i64::MAX, 1_008] {
         let mut bytes = right.to_vec();
         bytes[MAX_TIMESTAMP].copy_from_slice(&wrong.to_be_bytes());
         seal(&mut bytes);
         let checked = CheckedBatch::check(&bytes.into()).expect("its CRC is right");
-        assert_eq!((checked.header.max_timestamp(), &*checked.corrected()), (WallTime(1_009), &right));
+        assert_eq!(checked.facts.latest(), WallTime(1_009));
+        assert_eq!(&*retimed(&checked.bytes, BatchTime::Create(checked.facts.latest())), &right);
     }
     for codec in CODECS {
         let checked = CheckedBatch::check(&timed(Some(codec), 0, 1_000, &[5, 9, -3]).into()).expect("sound");
-        assert_eq!(checked.check_records(100).expect("sound").latest, WallTime(1_009));
+        assert_eq!(checked.check_records(100).expect("sound").latest(), WallTime(1_009));
     }
 }
 
@@ -206,7 +206,7 @@ fn any_bytes_are_survived() {
 /// What is said of a compressed batch of so many records.
 fn verdict(codec: Codec, count: i32, content: &[u8]) -> Result<u64, Flaw> {
     let batch = CheckedBatch::check(&compressed(codec, count, content).into()).expect("its header is sound");
-    batch.check_records(1 << 20).map(|contents| contents.inflated)
+    batch.check_records(1 << 20).map(|facts| facts.inflated)
 }
 
 #[test]
@@ -268,4 +268,17 @@ fn damaged_batches_of_real_clients_are_refused_or_whole() {
         }
     }
     assert!(refused > 5 * whole && whole > 0, "both fates are tried: {refused} refused, {whole} whole");
+}
+
+#[test]
+fn a_retimed_batch_differs_in_its_times_alone() {
+    let sound = batch(3, &records(3));
+    let stamped = retimed(&sound, BatchTime::LogAppend(WallTime(77)));
+    assert!(crc_matches(&stamped));
+    let header = BatchHeader::parse(&stamped).expect("a batch");
+    assert!(header.attributes.is_log_append_time());
+    assert_eq!((header.max_timestamp(), header.base_timestamp), (WallTime(77), 1_000));
+    assert_eq!((&stamped[..17], &stamped[43..]), (&sound[..17], &sound[43..]));
+    let back = retimed(&stamped, BatchTime::Create(WallTime(2_000)));
+    assert_eq!(*back, sound, "and back again");
 }

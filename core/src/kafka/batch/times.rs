@@ -1,6 +1,7 @@
 //! The times of a stored batch's records.
 
-use super::{BatchHeader, Flaw, HEADER, records};
+use super::records::{self, Described};
+use super::{BatchHeader, Flaw, HEADER};
 use crate::id::Offset;
 use crate::machine::WallTime;
 
@@ -55,10 +56,9 @@ pub fn times(batch: &[u8], since: Since, limit: u64) -> Result<Times, Flaw> {
         }
         return Ok(times);
     }
-    let mut each = |number, delta: i64| {
-        times.see(offset(number), WallTime(header.base_timestamp.wrapping_add(delta)), since);
-    };
-    records::check(codec, &batch[HEADER..], header.record_count(), limit, &mut each)?;
+    let mut each = |number, time| times.see(offset(number), time, since);
+    let described = Described { codec, count: header.record_count(), base: WallTime(header.base_timestamp) };
+    records::check(described, &batch[HEADER..], limit, &mut each)?;
     Ok(times)
 }
 

@@ -4,14 +4,17 @@ use super::{Element, Field, Kind, Place, Shape};
 use crate::kafka::Api;
 use crate::kafka::request::{ProducePartition, ProduceTopic};
 use core::mem::size_of;
+use kafka_protocol::messages::alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
 use kafka_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
 };
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_topic_partitions_request::TopicRequest;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
+use kafka_protocol::messages::incremental_alter_configs_request as incremental;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
@@ -45,6 +48,9 @@ pub(super) const fn of(api: Api) -> &'static Shape {
         Api::OffsetForLeaderEpoch => &OFFSET_FOR_LEADER_EPOCH,
         Api::DescribeCluster => &DESCRIBE_CLUSTER,
         Api::DescribeTopicPartitions => &DESCRIBE_TOPIC_PARTITIONS,
+        Api::DescribeConfigs => &DESCRIBE_CONFIGS,
+        Api::AlterConfigs => &ALTER_CONFIGS,
+        Api::IncrementalAlterConfigs => &INCREMENTAL_ALTER_CONFIGS,
     }
 }
 
@@ -232,6 +238,48 @@ static DESCRIBE_TOPIC_PARTITIONS: Shape = message(&[
 static DESCRIBED_TOPICS: Element = Element { size: size_of::<TopicRequest>(), kind: Kind::Struct(&DESCRIBED_TOPIC) };
 static DESCRIBED_TOPIC: Shape = message(&[field(0, LAST, "name", TEXT)]);
 static CURSOR: Shape = message(&[field(0, LAST, "topic_name", TEXT), field(0, LAST, "partition_index", I32)]);
+
+static DESCRIBE_CONFIGS: Shape = message(&[
+    field(0, LAST, "resources", Kind::Array(&DESCRIBED_RESOURCES)),
+    field(1, LAST, "include_synonyms", BOOL),
+    field(3, LAST, "include_documentation", BOOL),
+]);
+static DESCRIBED_RESOURCES: Element =
+    Element { size: size_of::<DescribeConfigsResource>(), kind: Kind::Struct(&DESCRIBED_RESOURCE) };
+static DESCRIBED_RESOURCE: Shape = message(&[
+    field(0, LAST, "resource_type", I8),
+    field(0, LAST, "resource_name", TEXT),
+    field(0, LAST, "configuration_keys", Kind::NullableArray(&CONFIGURATION_KEYS)),
+]);
+static CONFIGURATION_KEYS: Element = Element { size: size_of::<StrBytes>(), kind: TEXT };
+
+static ALTER_CONFIGS: Shape =
+    message(&[field(0, LAST, "resources", Kind::Array(&ALTERED_RESOURCES)), field(0, LAST, "validate_only", BOOL)]);
+static ALTERED_RESOURCES: Element =
+    Element { size: size_of::<AlterConfigsResource>(), kind: Kind::Struct(&ALTERED_RESOURCE) };
+static ALTERED_RESOURCE: Shape = message(&[
+    field(0, LAST, "resource_type", I8),
+    field(0, LAST, "resource_name", TEXT),
+    field(0, LAST, "configs", Kind::Array(&ALTERED_CONFIGS)),
+]);
+static ALTERED_CONFIGS: Element = Element { size: size_of::<AlterableConfig>(), kind: Kind::Struct(&CONFIG) };
+
+static INCREMENTAL_ALTER_CONFIGS: Shape =
+    message(&[field(0, LAST, "resources", Kind::Array(&CHANGED_RESOURCES)), field(0, LAST, "validate_only", BOOL)]);
+static CHANGED_RESOURCES: Element =
+    Element { size: size_of::<incremental::AlterConfigsResource>(), kind: Kind::Struct(&CHANGED_RESOURCE) };
+static CHANGED_RESOURCE: Shape = message(&[
+    field(0, LAST, "resource_type", I8),
+    field(0, LAST, "resource_name", TEXT),
+    field(0, LAST, "configs", Kind::Array(&CHANGED_CONFIGS)),
+]);
+static CHANGED_CONFIGS: Element =
+    Element { size: size_of::<incremental::AlterableConfig>(), kind: Kind::Struct(&CHANGED_CONFIG) };
+static CHANGED_CONFIG: Shape = message(&[
+    field(0, LAST, "name", TEXT),
+    field(0, LAST, "config_operation", I8),
+    field(0, LAST, "value", NULLABLE_TEXT),
+]);
 
 const fn message(fields: &'static [Field]) -> Shape {
     Shape { fields }

@@ -7,21 +7,25 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
 use kafka_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
 };
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic, ReplicaState};
+use kafka_protocol::messages::incremental_alter_configs_request as incremental;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    ApiVersionsRequest, BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest,
-    DeleteTopicsRequest, DescribeClusterRequest, DescribeTopicPartitionsRequest, FetchRequest, FindCoordinatorRequest,
+    AlterConfigsRequest, ApiVersionsRequest, BrokerId, CreatePartitionsRequest, CreateTopicsRequest,
+    DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+    DescribeTopicPartitionsRequest, FetchRequest, FindCoordinatorRequest, IncrementalAlterConfigsRequest,
     ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, TopicName, TransactionalId,
 };
 use kafka_protocol::protocol::{Encodable, StrBytes};
@@ -339,6 +343,58 @@ impl Maker {
             )
             .with_response_partition_limit(self.i32())
             .with_cursor(self.maybe(cursor))
+    }
+
+    fn describe_configs(&mut self) -> DescribeConfigsRequest {
+        let request = DescribeConfigsRequest::default()
+            .with_resources(self.list(|m| {
+                DescribeConfigsResource::default()
+                    .with_resource_type(m.i16() as i8)
+                    .with_resource_name(m.text())
+                    .with_configuration_keys(m.maybe(|m| m.list(Self::text)))
+                    .with_unknown_tagged_fields(m.tags())
+            }))
+            .with_include_synonyms(self.bool())
+            .with_unknown_tagged_fields(self.tags());
+        if self.since(3) { request.with_include_documentation(self.bool()) } else { request }
+    }
+
+    fn alter_configs(&mut self) -> AlterConfigsRequest {
+        let config = |m: &mut Self| {
+            AlterableConfig::default()
+                .with_name(m.text())
+                .with_value(m.maybe(Self::text))
+                .with_unknown_tagged_fields(m.tags())
+        };
+        AlterConfigsRequest::default()
+            .with_resources(self.list(|m| {
+                AlterConfigsResource::default()
+                    .with_resource_type(m.i16() as i8)
+                    .with_resource_name(m.text())
+                    .with_configs(m.list(config))
+                    .with_unknown_tagged_fields(m.tags())
+            }))
+            .with_validate_only(self.bool())
+            .with_unknown_tagged_fields(self.tags())
+    }
+
+    fn incremental_alter_configs(&mut self) -> IncrementalAlterConfigsRequest {
+        let config = |m: &mut Self| {
+            incremental::AlterableConfig::default()
+                .with_name(m.text())
+                .with_config_operation(m.i16() as i8)
+                .with_value(m.maybe(Self::text))
+                .with_unknown_tagged_fields(m.tags())
+        };
+        IncrementalAlterConfigsRequest::default()
+            .with_resources(self.list(|m| {
+                incremental::AlterConfigsResource::default()
+                    .with_resource_type(m.i16() as i8)
+                    .with_resource_name(m.text())
+                    .with_configs(m.list(config))
+                    .with_unknown_tagged_fields(m.tags())
+            }))
+            .with_validate_only(self.bool())
             .with_unknown_tagged_fields(self.tags())
     }
 
@@ -359,6 +415,9 @@ impl Maker {
             Api::OffsetForLeaderEpoch => self.offset_for_leader_epoch().encode(&mut out, version),
             Api::DescribeCluster => self.describe_cluster().encode(&mut out, version),
             Api::DescribeTopicPartitions => self.describe_topic_partitions().encode(&mut out, version),
+            Api::DescribeConfigs => self.describe_configs().encode(&mut out, version),
+            Api::AlterConfigs => self.alter_configs().encode(&mut out, version),
+            Api::IncrementalAlterConfigs => self.incremental_alter_configs().encode(&mut out, version),
         };
         written.expect("only what the version has is set");
         out.freeze()
@@ -395,6 +454,9 @@ fn decode_anything(api: Api, version: i16, body: &Bytes) -> bool {
         Api::OffsetForLeaderEpoch => decode::<OffsetForLeaderEpochRequest>(version, body).is_ok(),
         Api::DescribeCluster => decode::<DescribeClusterRequest>(version, body).is_ok(),
         Api::DescribeTopicPartitions => decode::<DescribeTopicPartitionsRequest>(version, body).is_ok(),
+        Api::DescribeConfigs => decode::<DescribeConfigsRequest>(version, body).is_ok(),
+        Api::AlterConfigs => decode::<AlterConfigsRequest>(version, body).is_ok(),
+        Api::IncrementalAlterConfigs => decode::<IncrementalAlterConfigsRequest>(version, body).is_ok(),
     }
 }
 

@@ -84,6 +84,7 @@ impl Image {
             let state = ObjectState::Destroyed(self.at);
             self.objects.insert(object.id, ObjectImage { state, size: object.size });
         }
+        let committed = self.at;
         for (id, range) in kept {
             if let Some(object) = self.objects.get_mut(id) {
                 object.state = match object.state {
@@ -93,7 +94,7 @@ impl Image {
             }
             if let Some(stream) = self.streams.get_mut(&range.stream) {
                 let CommitRange { end, max_timestamp, bytes, .. } = **range;
-                stream.ranges.insert(range.start, RangeImage { end, object: *id, max_timestamp, bytes });
+                stream.ranges.insert(range.start, RangeImage { end, object: *id, max_timestamp, bytes, committed });
                 stream.end = end;
             }
         }

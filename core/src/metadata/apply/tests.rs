@@ -9,7 +9,7 @@ use crate::machine::{Rng, WallTime};
 use crate::metadata::workload::Workload;
 use crate::metadata::{
     Answer, Command, Commit, CommitObject, CommitRange, Entry, FEATURE_LEVEL, Image, NewTopic, ObjectState, Refusal,
-    RegisteredWal, StreamState, TopicName, bounds,
+    RegisteredWal, StreamState, TopicConfigs, TopicName, bounds,
 };
 use alloc::boxed::Box;
 use alloc::format;
@@ -100,7 +100,7 @@ impl Log {
 
 fn create(name: &str, id: u8, partitions: u32) -> Command {
     let name = TopicName::parse(name).expect("legal");
-    Command::CreateTopic(NewTopic { id: TopicId([id; 16]), name, partitions })
+    Command::CreateTopic(NewTopic { id: TopicId([id; 16]), name, partitions, configs: TopicConfigs::default() })
 }
 
 fn range(stream: u64, start: u64, end: u64) -> CommitRange {
@@ -279,7 +279,7 @@ fn all_topics_together_have_no_more_streams_than_memory_is_for() {
     let mut log = Log::serving();
     let create = |name: &str, id: u8, partitions| {
         let name = TopicName::parse(name).expect("a legal name");
-        Command::CreateTopic(NewTopic { id: TopicId([id; 16]), name, partitions })
+        Command::CreateTopic(NewTopic { id: TopicId([id; 16]), name, partitions, configs: TopicConfigs::default() })
     };
     assert_eq!(log.send(create("most", 1, bounds::PARTITIONS - 1)), Answer::Done);
     assert_eq!(log.refused(create("more", 2, 2)), Refusal::InvalidPartitions);

@@ -3,7 +3,8 @@
 use crate::controller::NodeCommand;
 use crate::id::{Offset, PartitionIndex, StreamEpoch, StreamId, TopicId};
 use crate::metadata::{
-    Answer, EpochHistory, Image, NewTopic, PartitionImage, Refusal, StreamImage, StreamState, TopicImage, bounds,
+    Answer, ConfigPatch, EpochHistory, Image, NewTopic, PartitionImage, Refusal, StreamImage, StreamState, TopicImage,
+    bounds,
 };
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -23,7 +24,7 @@ impl Image {
         self.may_open(by)?;
         let partitions = self.new_streams(by, topic.id, 0, topic.partitions);
         self.names.insert(topic.name.clone(), topic.id);
-        self.topics.insert(topic.id, TopicImage { name: topic.name.clone(), partitions });
+        self.topics.insert(topic.id, TopicImage { name: topic.name.clone(), partitions, configs: topic.configs });
         Ok(Answer::Done)
     }
 
@@ -48,6 +49,13 @@ impl Image {
             let stream = self.streams.remove(&partition.stream);
             self.release(stream.into_iter().flat_map(|stream| stream.ranges.into_values()));
         }
+        Ok(Answer::Done)
+    }
+
+    /// What the topic has is changed; what two requests ask for at the same time is applied one after the other.
+    pub(super) fn configure_topic(&mut self, id: TopicId, patch: &ConfigPatch) -> Result<Answer, Refusal> {
+        let topic = self.topics.get_mut(&id).ok_or(Refusal::UnknownTopic)?;
+        topic.configs = topic.configs.patched(patch);
         Ok(Answer::Done)
     }
 

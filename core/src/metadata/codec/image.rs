@@ -44,10 +44,10 @@ impl Record for Image {
 
 record!(NodeImage { epoch, incarnation, host, port, epochs, last_command, answers });
 record!(EpochImage { wal, trim, last_cut, recovery });
-record!(TopicImage { name, partitions });
+record!(TopicImage { name, partitions, configs });
 record!(PartitionImage { stream });
 record!(StreamImage { topic, partition, owner, epoch, state, start, end, ranges, epochs });
-record!(RangeImage { end, object, max_timestamp, bytes });
+record!(RangeImage { end, object, max_timestamp, bytes, committed });
 record!(ObjectImage { state, size });
 
 /// A map.

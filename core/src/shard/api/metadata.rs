@@ -5,7 +5,7 @@ use super::{broker_id, kafka_id, str_bytes};
 use crate::id::{PartitionIndex, TopicId};
 use crate::kafka::ErrorCode;
 use crate::machine::{Effects, Now, Rope};
-use crate::metadata::{Image, NewTopic, StreamState, TopicImage, TopicName};
+use crate::metadata::{Image, NewTopic, StreamState, TopicConfigs, TopicImage, TopicName};
 use crate::session::{Answer, Fee};
 use crate::shard::joins::Asked;
 use crate::shard::topics::{TopicOutcome, TopicRequest, TopicStep};
@@ -98,7 +98,12 @@ impl Shard {
         if image.names.contains_key(&name) || collides(image, &name) {
             return None;
         }
-        Some(NewTopic { id: TopicId::draw(&mut self.rng), name, partitions: DEFAULT_PARTITIONS })
+        Some(NewTopic {
+            id: TopicId::draw(&mut self.rng),
+            name,
+            partitions: DEFAULT_PARTITIONS,
+            configs: TopicConfigs::default(),
+        })
     }
 }
 

@@ -1,10 +1,12 @@
 //! One handler for each API that the shard answers.
 
+mod alter_configs;
 mod create_partitions;
 mod create_topics;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
+mod describe_configs;
 mod describe_topic_partitions;
 mod fetch;
 mod find_coordinator;
@@ -12,6 +14,7 @@ mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
+mod record_errors;
 
 pub(super) use produce::{ProduceOutcome, Produced};
 

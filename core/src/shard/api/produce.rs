@@ -1,13 +1,15 @@
 //! Produce: record batches into the WAL, answered when they are durable, whatever `acks` says.
 
 use super::kafka_id;
+use super::record_errors::Rejection;
 use crate::id::{Offset, StreamId};
 use crate::kafka::{Acks, CheckedBatch, ErrorCode, Produce, ProducePartition, ProduceTopic, Refusal};
 use crate::machine::{Effects, Instant, Mark, Now, WallTime, sometimes};
 use crate::session::Answer;
-use crate::shard::appends::Waiting;
+use crate::shard::appends::{Times, Waiting};
 use crate::shard::joins::{Asked, Begun, Complete};
 use crate::shard::{Effect, Shard};
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -33,14 +35,17 @@ struct Skeleton {
 }
 
 /// What one partition of a produce request came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::shard) enum ProduceOutcome {
-    /// Durable from this offset on, in a partition that starts at that one.
-    Durable { base: Offset, start: Offset },
+    /// Durable from this offset on, in a partition that starts at that one, and stamped with that time, if the broker
+    /// stamps its records.
+    Durable { base: Offset, start: Offset, appended_at: Option<WallTime> },
     /// Not appended.
     Failed(Refusal),
     /// Not durable in time; it may become so.
     Late,
+    /// Not appended, for some of its records.
+    Rejected(Box<Rejection>),
     /// Nobody can say: the WAL failed.
     Unknown,
 }
@@ -70,10 +75,13 @@ impl Shard {
                         let twice = ErrorCode::InvalidRequest.because("a partition is named twice");
                         Some(ProduceOutcome::Failed(twice))
                     }
-                    Ok((stream, batch)) => {
-                        accepted.push((outcomes.len(), stream, batch));
-                        None
-                    }
+                    Ok((stream, batch)) => match self.judge_records(now, stream, &batch) {
+                        Ok(()) => {
+                            accepted.push((outcomes.len(), stream, batch));
+                            None
+                        }
+                        Err(rejection) => Some(ProduceOutcome::Rejected(rejection)),
+                    },
                     Err(refusal) => Some(ProduceOutcome::Failed(refusal)),
                 };
                 outcomes.push(outcome);
@@ -90,12 +98,12 @@ impl Shard {
                         conn,
                         stream,
                         records: batch.header.record_count(),
-                        max_timestamp: WallTime(batch.header.max_timestamp),
-                        batch: batch.corrected(),
+                        times: Times::of(&batch, self.configs_of(stream).timestamp_type()),
+                        batch: batch.bytes,
                         part: self.produces.part(join, index),
                     });
                 }
-                self.append_granted(out);
+                self.append_granted(now, out);
             }
         }
     }
@@ -134,7 +142,8 @@ impl Shard {
             return self.send_answer(asked, Answer::Close(why), out);
         }
         if acks == Acks::None {
-            let failed = outcomes.iter().any(|outcome| matches!(outcome, ProduceOutcome::Failed(_)));
+            let is_refusal = |outcome: &ProduceOutcome| !matches!(outcome, ProduceOutcome::Durable { .. });
+            let failed = outcomes.iter().any(is_refusal);
             // There is no answer to say it with: closing makes the client refresh its metadata, as Kafka does.
             let answer = if failed {
                 Answer::Close(String::from("a produce request with acks=0 failed"))
@@ -175,21 +184,10 @@ impl Shard {
             return Err(ErrorCode::NotLeaderOrFollower.into());
         }
         let batch = partition.records?;
-        if batch.bytes.len() > self.limits.batch as usize {
+        if batch.bytes.len() > self.largest_batch(self.configs_of(stream)) {
             return Err(ErrorCode::MessageTooLarge.into());
         }
         Ok((stream, batch))
-    }
-}
-
-impl ProduceOutcome {
-    /// What the client is told.
-    fn refusal(self) -> Refusal {
-        match self {
-            Self::Failed(refusal) => refusal,
-            Self::Late => ErrorCode::RequestTimedOut.into(),
-            Self::Durable { .. } | Self::Unknown => unreachable!("{self:?} is no refusal"),
-        }
     }
 }
 
@@ -199,8 +197,10 @@ const ANY_EPOCH: i32 = -1;
 fn answer_partition(version: i16, index: i32, outcome: ProduceOutcome) -> PartitionProduceResponse {
     let response = PartitionProduceResponse::default().with_index(index).with_log_append_time_ms(-1);
     match outcome {
-        ProduceOutcome::Durable { base, start } => {
-            let response = response.with_base_offset(i64::try_from(base.0).unwrap_or(i64::MAX));
+        ProduceOutcome::Durable { base, start, appended_at } => {
+            let response = response
+                .with_base_offset(i64::try_from(base.0).unwrap_or(i64::MAX))
+                .with_log_append_time_ms(appended_at.map_or(-1, |at| at.0));
             // The field came with version 5.
             if version >= 5 {
                 response.with_log_start_offset(i64::try_from(start.0).unwrap_or(i64::MAX))
@@ -208,12 +208,20 @@ fn answer_partition(version: i16, index: i32, outcome: ProduceOutcome) -> Partit
                 response
             }
         }
-        ProduceOutcome::Failed(_) | ProduceOutcome::Late => {
-            let Refusal { code, why } = outcome.refusal();
+        ProduceOutcome::Late => {
+            answer_partition(version, index, ProduceOutcome::Failed(ErrorCode::RequestTimedOut.into()))
+        }
+        ProduceOutcome::Failed(Refusal { code, why }) => {
             let response = response.with_error_code(code.code()).with_base_offset(-1);
             let response = if version >= 5 { response.with_log_start_offset(-1) } else { response };
             // The field came with version 8.
             if version >= 8 { response.with_error_message(why.map(StrBytes::from_static_str)) } else { response }
+        }
+        ProduceOutcome::Rejected(rejection) => {
+            let response = response.with_error_code(rejection.code.code()).with_base_offset(-1);
+            let response = if version >= 5 { response.with_log_start_offset(-1) } else { response };
+            // The fields came with version 8 (KIP-467).
+            if version >= 8 { rejection.explain(response) } else { response }
         }
         ProduceOutcome::Unknown => unreachable!("an unknown outcome closes the connection"),
     }

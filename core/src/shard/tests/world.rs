@@ -3,19 +3,22 @@
 use crate::controller::NodeCommand;
 use crate::data_object::sample;
 use crate::id::{
-    ClusterId, CommandSeq, ConnId, Incarnation, NodeEpoch, NodeId, PartitionIndex, Seq, StreamId, TopicId, WalUuid,
+    ClusterId, CommandSeq, ConnId, CutNumber, Incarnation, Lsn, NodeEpoch, NodeId, ObjectId, Offset, PartitionIndex,
+    Seq, StreamId, TopicId, WalUuid,
 };
 use crate::kafka::{Acks, Api, CheckedBatch, Produce, ProducePartition, ProduceTopic, Request, RequestBody};
 use crate::limits::Limits;
 use crate::machine::{Effects, Instant, Job, Machine, Now, OpId, Outcome, Payload, Rng, Rope, WallTime};
 use crate::mail::Mail as To;
-use crate::metadata::{self, Command, Entry, FEATURE_LEVEL, Image, NewTopic, TopicName};
+use crate::metadata::{
+    self, Command, Commit, CommitObject, CommitRange, Entry, FEATURE_LEVEL, Image, NewTopic, TopicConfigs, TopicName,
+};
 use crate::node::{self, Asker};
 use crate::session::{self, Answer, Numbered, RequestNumber};
 use crate::shard::{Effect, Input, Mail, Shard};
 use crate::store::{StoreCall, StoreResult};
 use crate::upload::{self, Cut};
-use crate::wal::Appended;
+use crate::wal::{self, Append, Appended};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec;
@@ -38,6 +41,8 @@ pub(super) struct World {
     pub(super) jobs: VecDeque<(OpId, Job)>,
     pub(super) calls: VecDeque<(OpId, StoreCall)>,
     pub(super) cuts: VecDeque<Cut>,
+    /// Given to the WAL, which is not played.
+    appends: VecDeque<Append>,
     pub(super) answers: Vec<(RequestNumber, Answer)>,
     /// What else sessions were told.
     pub(super) told: Vec<(ConnId, session::Mail)>,
@@ -47,7 +52,7 @@ impl World {
     pub(super) fn new(limits: &Limits) -> Self {
         let mut world = Self {
             shard: Shard::new(limits, Rng::new(1)),
-            now: Now { mono: Instant(1_000), wall: WallTime(0) },
+            now: Now { mono: Instant(1_000), wall: WallTime(1_700_000_000_000) },
             image: Image::new(ClusterId([1; 16]), FEATURE_LEVEL),
             sent: CommandSeq(0),
             asked: 0,
@@ -55,6 +60,7 @@ impl World {
             jobs: VecDeque::new(),
             calls: VecDeque::new(),
             cuts: VecDeque::new(),
+            appends: VecDeque::new(),
             answers: Vec::new(),
             told: Vec::new(),
         };
@@ -70,7 +76,7 @@ impl World {
     pub(super) fn topic(&mut self, name: &str, partitions: u32) {
         let name = TopicName::parse(name).expect("a legal name");
         let id = TopicId::draw(&mut Rng::new(self.image.seq.0));
-        self.command(Command::CreateTopic(NewTopic { id, name, partitions }));
+        self.command(Command::CreateTopic(NewTopic { id, name, partitions, configs: TopicConfigs::default() }));
     }
 
     /// A command of this broker that the shard did not send.
@@ -158,6 +164,35 @@ impl World {
         self.mail(Mail::Answered(tag, answer));
     }
 
+    /// Makes the next append durable as it is, and returns its batch.
+    pub(super) fn write_out(&mut self) -> Option<Payload> {
+        let Append { stream, epoch, base, end, max_timestamp, batch } = self.appends.pop_front()?;
+        let appended = Appended { stream, epoch, base, end, max_timestamp, batch: batch.clone() };
+        self.mail(Mail::Appended(vec![appended]));
+        Some(batch)
+    }
+
+    /// Commits these ranges of a partition, of 100 bytes each, as one object each.
+    pub(super) fn commit(&mut self, topic: &str, partition: u32, ranges: &[(u64, u64)]) {
+        let (stream, image) = self.image.stream_of(self.id_of(topic), PartitionIndex(partition)).expect("it is there");
+        let epoch = image.epoch;
+        let count = u32::try_from(ranges.len()).expect("a few");
+        let first = self.image.next_object;
+        self.command(Command::LeaseObjects { count });
+        let object = |(at, (start, end)): (u64, &(u64, u64))| {
+            let (start, end) = (Offset(*start), Offset(*end));
+            let range = CommitRange { stream, epoch, start, end, max_timestamp: self.now.wall, bytes: 100 };
+            CommitObject { id: ObjectId(first.0 + at), size: 200, ranges: vec![range] }
+        };
+        let objects = (0..).zip(ranges).map(object).collect();
+        let (epoch, number, lsn) = (NodeEpoch(1), CutNumber(1), Lsn(0));
+        self.command(Command::Commit(Commit { epoch, recovery: None, number, lsn, objects }));
+    }
+
+    pub(super) fn next_command(&self) -> Option<&Command> {
+        self.commands.front().map(|(_, command)| command)
+    }
+
     pub(super) fn commands(&self) -> usize {
         self.commands.len()
     }
@@ -181,6 +216,10 @@ impl World {
         let at = self.answers.iter().position(|(to, _)| *to == number)?;
         match self.answers.remove(at).1 {
             Answer::Body(body) => Some(body),
+            Answer::Paid(body, fee) => {
+                self.mail(Mail::CreditBack(CONN, fee.pool, fee.bytes));
+                Some(body)
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -201,6 +240,7 @@ impl World {
                     self.commands.push_back((asker, command));
                 }
                 Effect::Mail(To::Uploader(upload::Mail::Cut(cut))) => self.cuts.push_back(cut),
+                Effect::Mail(To::Wal(wal::Mail::Append(batches))) => self.appends.extend(batches),
                 Effect::Compute(op, job) => self.jobs.push_back((op, job)),
                 Effect::Store(op, call) => self.calls.push_back((op, call)),
                 Effect::Mail(_) => {}
