@@ -13,6 +13,8 @@
 mod chain;
 mod data;
 mod json;
+mod milestones;
+mod sentence;
 mod words;
 
 #[cfg(test)]

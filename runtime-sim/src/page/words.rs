@@ -34,6 +34,15 @@ pub(super) fn named_in(text: &str, recording: &Recording) -> Vec<(&'static str, 
     found
 }
 
+/// What may be the last record that a text speaks of: the one before each number in it, the largest first, since a log
+/// that ends at 15 has 14.
+pub(super) fn ends_in(text: &str) -> impl Iterator<Item = String> {
+    let words = text.split(|c: char| !is_of_word(c));
+    let mut numbers: Vec<u64> = words.filter_map(|word| word.trim_end_matches('.').parse().ok()).collect();
+    numbers.sort_unstable_by(|one, other| other.cmp(one));
+    numbers.into_iter().filter_map(|number| number.checked_sub(1)).map(|number| number.to_string())
+}
+
 fn is_of_word(c: char) -> bool {
     c.is_alphanumeric() || "-_.".contains(c)
 }
@@ -106,6 +115,7 @@ mod tests {
             lane: LaneId(0),
             kind: EntryKind::Input,
             text: "x".into(),
+            words: None,
             cause: None,
             tags,
         };

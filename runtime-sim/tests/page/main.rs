@@ -160,8 +160,16 @@ impl Run {
             lanes.len() - 1
         });
         let lane = LaneId(u32::try_from(place).expect("few lanes"));
-        let entry =
-            Entry { event: self.event, at: SimTime(self.at), lane, kind, text: text.into(), cause, tags: tags.into() };
+        let entry = Entry {
+            event: self.event,
+            at: SimTime(self.at),
+            lane,
+            kind,
+            text: text.into(),
+            words: None,
+            cause,
+            tags: tags.into(),
+        };
         self.recording.entries.push(entry);
         EntryId(u32::try_from(self.recording.entries.len() - 1).expect("few entries"))
     }

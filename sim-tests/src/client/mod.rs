@@ -17,6 +17,7 @@ mod describe;
 pub mod pack;
 mod slots;
 mod times;
+mod told;
 mod verify;
 mod wire;
 mod work;
