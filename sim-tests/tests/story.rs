@@ -53,7 +53,7 @@ fn sentences_name_who_sent_what_and_what_was_asked_for() {
     has("wal", Input, &["hears \"done, and durable\" to its wish to write a block of "]);
     has("shard", Input, &["gets from the wal the news that 1 batch is durable: t", " offset"]);
     has("uploader", Effect, &["asks the store to write object ", ", which must not be there yet: t"]);
-    has("controller", Effect, &["asks the store to replace the head of the metadata log"]);
+    has("controller", Effect, &["asks the store to replace the head of the metadata log, unless somebody else did"]);
     has("controller", Input, &["gets from the node the wish of node 1 to commit cut ", " with t"]);
     has("node", Input, &["wal", " what the ring's header says: "]);
     has("client", Effect, &["tells the oracle that write ", " was acknowledged, at offset "]);

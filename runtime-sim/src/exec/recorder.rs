@@ -7,7 +7,6 @@
 //! Whatever carries something to a later moment (an inbox, a timer, a connection) carries its cause along. When nothing
 //! is recorded there are no entries, hence no causes: each of these is one look at an empty option.
 
-use crate::failure::Failure;
 use crate::recording::{
     About, Band, Describe, Entry, EntryId, EntryKind, Lane, LaneId, Record, Recording, Sample, Tag, words,
 };
@@ -114,12 +113,11 @@ impl Recorder {
         into.extend(effects.iter().map(add));
     }
 
-    /// The whole recording; it is empty afterwards.
-    pub(super) fn take(&self, failure: Option<&Failure>) -> Option<Recording> {
+    /// The whole recording, but for what ended the run; it is empty afterwards.
+    pub(super) fn take(&self) -> Option<Recording> {
         let tape = core::mem::take(&mut *self.tape()?);
         let mut recording = tape.recording;
         complete(&mut recording, &tape.aliases);
-        recording.failure = failure.cloned();
         Some(recording)
     }
 }

@@ -296,7 +296,8 @@ fn is_grave(lane: &Lane) -> bool {
 
 fn violated(failure: &Failure, entry: Option<EntryId>) -> Step {
     let Failure { invariant, process, component, message, at, .. } = failure;
-    let who = if process.is_empty() { format!("the {component}") } else { format!("{process}'s {component}") };
+    let judge = if process.is_empty() { "world" } else { process };
+    let who = Lane { process: judge.into(), owner: component.as_str().into() }.title();
     let words = format!("finds {invariant} violated: {message}");
     Step { entry, at: *at, who, words, kind: StepKind::Failure }
 }

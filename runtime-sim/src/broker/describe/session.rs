@@ -79,7 +79,7 @@ pub(super) fn of_mail(mail: &Mail) -> String {
         Mail::Answer { to, answer } => {
             let what = match answer {
                 Answer::Body(body) | Answer::Paid(body, _) => count(body.len(), "byte"),
-                Answer::Nothing => "nothing, as the client wants it".into(),
+                Answer::Nothing => "which is nothing, as its client asked".into(),
                 Answer::Close(why) => format!("close the connection, since {why}"),
             };
             format!("the answer to request {}, {what}", to.0)

@@ -55,11 +55,7 @@ pub(super) fn asks_the_store(StoreCall { op, .. }: &StoreCall) -> String {
             format!("asks the store to write {}, which must not be there yet{}", name(key), held(key, &body.to_bytes()))
         }
         StoreOp::Put { key, body, only_if: Precondition::Is(_) } => {
-            format!(
-                "asks the store to replace the version of {} that it knows{}",
-                name(key),
-                held(key, &body.to_bytes())
-            )
+            format!("asks the store to replace {}, unless somebody else did{}", name(key), held(key, &body.to_bytes()))
         }
         StoreOp::Get { key, span } => match span {
             Span::Whole => format!("asks the store to read {}", name(key)),
