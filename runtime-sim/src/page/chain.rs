@@ -87,8 +87,15 @@ pub(super) fn failing_entry(recording: &Recording, failure: &Failure) -> Option<
         failure.process.is_empty() && lane_of(recording, entry).is_some_and(|lane| *lane.owner == *failure.component)
     };
     let last = |is: &dyn Fn(&Entry) -> bool| recording.entries.iter().rposition(is);
+    // Who watches the bucket fails it right after a change that somebody had asked for.
+    let change = || {
+        let newest = last(&|entry| entry.at <= failure.at)?;
+        let entry = &recording.entries[newest];
+        (entry.kind == EntryKind::Note && entry.cause.is_some() && failure.process.is_empty()).then_some(newest)
+    };
     let found = last(&|entry| is_in(entry) && is_whose(entry) && entry.kind == EntryKind::Input)
         .or_else(|| last(&|entry| is_in(entry) && is_whose(entry)))
+        .or_else(change)
         .or_else(|| last(&|entry| entry.at <= failure.at && is_of_kind(entry) && entry.kind == EntryKind::Input))
         .or_else(|| last(&|entry| is_in(entry) && entry.kind == EntryKind::Input))
         .or_else(|| last(&|entry| entry.at <= failure.at));

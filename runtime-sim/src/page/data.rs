@@ -189,7 +189,7 @@ impl<'a> Data<'a> {
     }
 
     fn head(&self, heading: &Heading) -> String {
-        let Heading { title, hash, events, at, plan, command } = heading;
+        let Heading { title, hash, events, at, plan, command, glossary } = heading;
         // What a model records after the last input belongs to the picture, too.
         let end = self.entries.last().map_or(*at, |last| last.at.max(*at));
         written(|out| {
@@ -203,6 +203,11 @@ impl<'a> Data<'a> {
                     ("leftOut", &mut |out| json::number(out, self.first as u64)),
                     ("plan", &mut |out| json::string(out, plan)),
                     ("command", &mut |out| json::string(out, command)),
+                    ("glossary", &mut |out| {
+                        json::array(out, glossary, |out, (term, meaning)| {
+                            json::array(out, [term, meaning], |out, text| json::string(out, text));
+                        });
+                    }),
                 ],
             );
         })

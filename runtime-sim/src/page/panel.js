@@ -29,6 +29,9 @@ class Panel {
     const list = make("ol", { class: "steps" });
     model.steps.forEach((step, n) => list.append(this.stepItem(step, n)));
     sheet.append(list);
+    if (model.head.glossary.length === 0 || model.steps.length === 0) return;
+    sheet.append(make("h3", {}, "Who and what"),
+      make("dl", { class: "glossary" }, ...model.head.glossary.flatMap(([term, meaning]) => [make("dt", {}, term), make("dd", {}, meaning)])));
   }
 
   stepItem(step, n) {

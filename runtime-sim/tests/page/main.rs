@@ -27,6 +27,7 @@ fn pages_of_every_size_are_written() {
             at: recording.entries.last().map_or(SimTime::ZERO, |entry| entry.at),
             plan: "root = 1\nat 3 kill".into(),
             command: "replay 1".into(),
+            glossary: vec![("store", "The bucket.")],
         };
         let html = page::html(&recording, &heading, &story);
         let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("page-{entries}.html"));

@@ -29,11 +29,11 @@ pub(super) fn that(seen: &Observation) -> String {
             format!("it has read all of {place}, from offset {start} up to {end}")
         }
         Observation::Creating(topic, partitions) => {
-            format!("it is about to create topic {topic} with {partitions} partitions")
+            format!("it is about to create topic {topic}, partitions: {partitions}")
         }
         Observation::Created(topic) => format!("topic {topic} exists"),
         Observation::Growing(topic, _, partitions) => {
-            format!("it is about to give topic {topic} {partitions} partitions")
+            format!("it is about to make topic {topic} grow, partitions then: {partitions}")
         }
         Observation::Grown(topic, _, growth) => match growth {
             Growth::Done => format!("topic {topic} has grown"),
@@ -42,7 +42,7 @@ pub(super) fn that(seen: &Observation) -> String {
         },
         Observation::Deleting(topic) => format!("it is about to delete topic {topic}"),
         Observation::AskedForTopics(_) => "it is about to ask for all topics".into(),
-        Observation::Listed(_, topics) => format!("it was told of {} topics", topics.len()),
+        Observation::Listed(_, topics) => format!("it was told of all topics, in number: {}", topics.len()),
         Observation::Broken(what) => format!("an answer makes no sense: {what}"),
         Observation::Answered(what) => format!("its {what} request was answered"),
         Observation::Lost(what) => format!("its {what} request will never be answered"),

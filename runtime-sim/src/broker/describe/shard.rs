@@ -87,7 +87,7 @@ pub(super) fn of_mail(mail: &Mail) -> String {
             format!("the news that {} durable{}", are(batches.len()), listed(batches.iter().map(durable)))
         }
         Mail::Cut(marker) => {
-            format!("the place to cut at, LSN {}, made since {}", marker.lsn.0, why_cut(marker.reason))
+            format!("the place to cut at, LSN {}, as {}", marker.lsn.0, why_cut(marker.reason))
         }
         Mail::WalPoisoned => "the news that a write to the log failed for good".into(),
         Mail::Image(image) => format!("the cluster's metadata as of entry {}", image.seq.0),

@@ -41,9 +41,9 @@ impl Describe for Applied {
         let late = if self.when == Timeliness::Late { ", late: whoever asked had given up waiting" } else { "" };
         Some(match &self.change {
             Change::Put { key, body, .. } => {
-                format!("has {} from now on{late}{}", name(key), held(key, body))
+                format!("stores {}{late}{}", name(key), held(key, body))
             }
-            Change::Deleted { key } => format!("does not have {} any more{late}", name(key)),
+            Change::Deleted { key } => format!("deletes {}{late}", name(key)),
         })
     }
 }

@@ -159,7 +159,7 @@ pub(super) fn of_mail(mail: &Mail) -> String {
             let all = batches.iter().map(|batch| records(batch.stream, batch.base, batch.end));
             format!("{} to append{}", count(batches.len(), "batch"), listed(all))
         }
-        Mail::Cut(reason) => format!("the order to mark a place to cut at, since {}", why_cut(*reason)),
+        Mail::Cut(reason) => format!("the order to mark a place to cut at, as {}", why_cut(*reason)),
         Mail::Trim(lsn) => format!("the news that all below LSN {} is committed and may be overwritten", lsn.0),
         Mail::Close => "the order to mark the ring as empty".into(),
     }
