@@ -70,6 +70,7 @@ impl Describe for Observation {
             | Self::OutOfRange(place, ..)
             | Self::Trimming(place, ..)
             | Self::Trimmed(place, ..)
+            | Self::Told(place, ..)
             | Self::Missing(place, _) => place.describe(about),
             Self::AskedForTopics(_) | Self::Listed(..) | Self::Broken(_) | Self::Answered(_) | Self::Lost(_) => {}
         }

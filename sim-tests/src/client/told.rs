@@ -1,6 +1,6 @@
 //! What the oracle is told, in words: the rest of `tells the oracle that`.
 
-use crate::oracle::{Growth, Observation, Outcome, Place, Trim, Upto};
+use crate::oracle::{Growth, Observation, Outcome, Place, Question, Told, Trim, Upto};
 use karst_core::kafka::BatchHeader;
 
 pub(super) fn that(seen: &Observation) -> String {
@@ -24,6 +24,7 @@ pub(super) fn that(seen: &Observation) -> String {
             Trim::Refused => format!("deleting records of {place} was refused"),
             Trim::Unknown => format!("nobody knows whether records of {place} were deleted"),
         },
+        Observation::Told(place, _, question, told) => of_answer(place, *question, *told),
         Observation::Missing(place, _) => format!("{place} is said not to exist"),
         Observation::ReadAll(place, start, end) => {
             format!("it has read all of {place}, from offset {start} up to {end}")
@@ -54,6 +55,19 @@ fn of_write(write: &str, outcome: Outcome) -> String {
         Outcome::Acked(base) => format!("{write} was acknowledged, at offset {base}"),
         Outcome::Failed => format!("{write} was refused"),
         Outcome::Unknown => format!("nobody knows whether {write} was done"),
+    }
+}
+
+fn of_answer(place: &Place, question: Question, told: Told) -> String {
+    let asked = match question {
+        Question::Since(time) => format!("the first record of {place} since {time}"),
+        Question::Latest => format!("the latest record of {place}"),
+        Question::Epoch(epoch) => format!("the end of epoch {epoch} of {place}"),
+    };
+    match told {
+        Told::Record(offset, time, _) => format!("{asked} is said to be at offset {offset}, of time {time}"),
+        Told::EpochEnd(epoch, end) => format!("{asked} is said to be offset {end}, of epoch {epoch}"),
+        Told::Nothing => format!("{asked} is said not to exist"),
     }
 }
 

@@ -77,7 +77,19 @@ impl Describe for Request {
                     about.name("topic", topic.name.as_str());
                 }
             }
-            RequestBody::Metadata(_) | RequestBody::FindCoordinator(_) => {}
+            RequestBody::OffsetForLeaderEpoch(asked) => {
+                for topic in &asked.topics {
+                    for partition in &topic.partitions {
+                        place(topic.topic.as_str(), &[0; 16], partition.partition, about);
+                    }
+                }
+            }
+            RequestBody::DescribeTopicPartitions(asked) => {
+                for topic in &asked.topics {
+                    about.name("topic", topic.name.as_str());
+                }
+            }
+            RequestBody::Metadata(_) | RequestBody::FindCoordinator(_) | RequestBody::DescribeCluster(_) => {}
         }
     }
 }
@@ -147,6 +159,17 @@ fn of_request(request: &Request) -> String {
             Some(topics) => format!("Metadata of {}", count(topics.len(), "topic")),
         },
         RequestBody::FindCoordinator(_) => "FindCoordinator".into(),
+        RequestBody::DescribeCluster(_) => "DescribeCluster".into(),
+        RequestBody::DescribeTopicPartitions(asked) => {
+            format!("DescribeTopicPartitions of {}", list(asked.topics.iter().map(|topic| topic.name.to_string())))
+        }
+        RequestBody::OffsetForLeaderEpoch(asked) => {
+            let all = asked.topics.iter().flat_map(|topic| {
+                let of = |epoch, partition| format!("epoch {epoch} of {}-{partition}", topic.topic.as_str());
+                topic.partitions.iter().map(move |one| of(one.leader_epoch, one.partition))
+            });
+            format!("OffsetForLeaderEpoch for {}", list(all))
+        }
         RequestBody::CreateTopics(asked) => {
             format!("CreateTopics of {}", list(asked.topics.iter().map(|topic| topic.name.to_string())))
         }

@@ -73,7 +73,7 @@ impl Describe for Mail {
 
 pub(super) fn of_mail(mail: &Mail) -> String {
     match mail {
-        Mail::Opened(conn) => format!("the news that connection {conn} is open"),
+        Mail::Opened(conn, _) => format!("the news that connection {conn} is open"),
         Mail::Request(conn, request) => numbered(*conn, request),
         Mail::CreditWanted(conn, pool, bytes) => {
             format!("connection {conn}'s wish for {bytes} bytes of credit for {}", of_pool(*pool))
