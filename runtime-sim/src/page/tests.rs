@@ -1,3 +1,4 @@
+use super::chain::failing_entry;
 use super::*;
 use crate::failure::Failure;
 use crate::recording::{Band, Entry, EntryId, EntryKind, Lane, LaneId, Sample, Tag};
@@ -98,6 +99,47 @@ fn a_lost_write_is_told_from_its_birth_to_its_loss() {
             "the oracle finds lost-write violated: orders-3: offset 17 was acknowledged, and the log ends at 15",
         ]
     );
+}
+
+/// A write whose acknowledgement comes back to its client, with words for some of it.
+#[test]
+fn the_way_of_what_was_acknowledged_is_told_up_to_its_acknowledgement() {
+    use EntryKind::{Effect, Input, Note};
+    let mut teller = Teller::default();
+    let mut cause = None;
+    let mut all = Vec::new();
+    for (who, input, effect) in [
+        ("client-1/client", "wakes up", "sends a write"),
+        ("broker-1/session-4", "receives a write", "sends the shard a write"),
+        ("broker-1/shard", "gets a write", "sends session-4 an answer"),
+        ("broker-1/session-4", "gets an answer", "sends the client an answer"),
+        ("client-1/client", "receives an answer", "counts the write as acknowledged"),
+    ] {
+        let is_ours = !who.ends_with("session-4");
+        let tags = if is_ours { about(14).to_vec() } else { vec![] };
+        let taken = teller.tell(who, Input, input, cause, &tags);
+        cause = Some(teller.tell(who, Effect, effect, Some(taken), &tags));
+        all.push(format!("{input}, and {effect}"));
+    }
+    let put = teller.tell("broker-1/controller", Effect, "asks the store to change", cause, &[]);
+    teller.tell("client-2/client", Input, "wakes up", None, &[]);
+    teller.tell("world/store", Note, "stores a change", Some(put), &[]);
+    for entry in &mut teller.recording.entries {
+        entry.words = Some(entry.text.clone());
+    }
+    let mut recording = teller.fail("orders-3: the high watermark is 3, but 15 was known");
+    let told = told(&recording);
+    for (n, words) in all.iter().enumerate() {
+        assert!(told[n].contains(words), "{words} is not in {told:?}");
+    }
+    assert_eq!(
+        told[all.len()..told.len() - 1],
+        ["broker-1's controller asks the store to change", "the store stores a change"]
+    );
+    // Somebody else's change is not what led to it.
+    recording.entries.last_mut().expect("it is not empty").cause = None;
+    let end = failing_entry(&recording, recording.failure.as_ref().expect("it fails")).expect("there is one");
+    assert_eq!(recording.entries[end.0 as usize].text, "wakes up");
 }
 
 #[test]

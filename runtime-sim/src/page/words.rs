@@ -102,6 +102,14 @@ mod tests {
     }
 
     #[test]
+    fn an_end_speaks_of_the_record_before_it() {
+        let ends = |text| ends_in(text).collect::<Vec<_>>();
+        assert_eq!(ends("t3-2-0: the high watermark is 0, but 3 was known."), ["2"]);
+        assert_eq!(ends("the log ends at 15, not at 20."), ["19", "14"]);
+        assert!(ends("no number here").is_empty());
+    }
+
+    #[test]
     fn names_and_numbers_are_recognised_as_whole_words() {
         let tags = vec![
             Tag::name("partition", "orders-3"),
