@@ -121,7 +121,8 @@ fn the_way_of_what_was_acknowledged_is_told_up_to_its_acknowledgement() {
         cause = Some(teller.tell(who, Effect, effect, Some(taken), &tags));
         all.push(format!("{input}, and {effect}"));
     }
-    let put = teller.tell("broker-1/controller", Effect, "asks the store to change", cause, &[]);
+    let tick = teller.tell("broker-1/controller", Input, "is bored", None, &[]);
+    let put = teller.tell("broker-1/controller", Effect, "asks the store to change", Some(tick), &[]);
     teller.tell("client-2/client", Input, "wakes up", None, &[]);
     teller.tell("world/store", Note, "stores a change", Some(put), &[]);
     for entry in &mut teller.recording.entries {
@@ -132,10 +133,8 @@ fn the_way_of_what_was_acknowledged_is_told_up_to_its_acknowledgement() {
     for (n, words) in all.iter().enumerate() {
         assert!(told[n].contains(words), "{words} is not in {told:?}");
     }
-    assert_eq!(
-        told[all.len()..told.len() - 1],
-        ["broker-1's controller asks the store to change", "the store stores a change"]
-    );
+    let after = ["broker-1's controller is bored, and asks the store to change", "the store stores a change"];
+    assert_eq!(told[all.len()..told.len() - 1], after);
     // Somebody else's change is not what led to it.
     recording.entries.last_mut().expect("it is not empty").cause = None;
     let end = failing_entry(&recording, recording.failure.as_ref().expect("it fails")).expect("there is one");
