@@ -18,6 +18,7 @@ mod describe;
 pub mod pack;
 mod slots;
 mod times;
+mod told;
 mod verify;
 mod wire;
 mod work;

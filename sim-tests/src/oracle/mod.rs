@@ -35,6 +35,12 @@ pub struct Place {
     pub partition: i32,
 }
 
+impl core::fmt::Display for Place {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}-{}", self.topic, self.partition)
+    }
+}
+
 /// What a client tells the oracle.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Observation {

@@ -83,7 +83,7 @@ struct Known {
 
 impl PartitionModel {
     pub(super) fn new(place: &Place) -> Self {
-        let name = format!("{}-{}", place.topic, place.partition);
+        let name = place.to_string();
         Self {
             trims: Trims::new(&name),
             name,

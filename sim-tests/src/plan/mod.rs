@@ -211,7 +211,7 @@ numbers! {
 }
 
 /// Something that is done to the broker at a moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Disturbance {
     /// `kill -9`, and a start after so long.
     Kill {

@@ -19,6 +19,7 @@ mod report;
 mod rival;
 mod rot;
 mod troubles;
+mod words;
 
 pub use report::Report;
 
@@ -157,7 +158,7 @@ impl Run {
         let end = SimTime::ZERO.after(Duration::from_micros(self.plan.numbers.safety));
         for (at, what) in self.plan.disturbances.clone() {
             self.watch_until(SimTime::ZERO.after(at)).await;
-            self.world.disturbance("nemesis", &format!("{what:?}"));
+            self.world.disturbance("nemesis", &what);
             self.host.face(at);
             self.disturb(what).await;
         }
@@ -249,7 +250,7 @@ impl Run {
 
     fn heal(&mut self) {
         self.phase("heal");
-        self.world.note("nemesis", &"heal");
+        self.world.note("nemesis", &"does nothing bad any more, and mends what it broke");
         self.host.heal();
         self.clients.heal();
     }
