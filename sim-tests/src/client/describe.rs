@@ -50,6 +50,9 @@ impl Describe for Observation {
                     about.name("batch", format!("{:08x}", header.crc));
                 }
             }
+            Self::Judged(place, write, _) => {
+                about.of(place).number("write", write.0);
+            }
             Self::Ended(place, write, outcome) => {
                 about.of(place).number("write", write.0);
                 if let Outcome::Acked(base) = outcome {
@@ -62,6 +65,10 @@ impl Describe for Observation {
             | Self::Created(topic)
             | Self::Growing(topic, ..)
             | Self::Grown(topic, ..)
+            | Self::Configuring(topic, ..)
+            | Self::Configured(topic, ..)
+            | Self::AskedForConfigs(topic, _)
+            | Self::Configs(topic, ..)
             | Self::Deleting(topic) => {
                 about.name("topic", topic.as_str());
             }

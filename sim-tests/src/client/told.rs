@@ -1,11 +1,12 @@
 //! What the oracle is told, in words: the rest of `tells the oracle that`.
 
-use crate::oracle::{Growth, Observation, Outcome, Place, Question, Told, Trim, Upto};
+use crate::oracle::{ConfigEnd, Growth, Judged, Observation, Outcome, Place, Question, Told, Trim, Upto};
 use karst_core::kafka::BatchHeader;
 
 pub(super) fn that(seen: &Observation) -> String {
     match seen {
         Observation::Sent(place, write, _) => format!("it is about to send write {} to {place}", write.0),
+        Observation::Judged(place, write, judged) => of_judgement(&format!("write {} to {place}", write.0), *judged),
         Observation::Ended(place, write, outcome) => of_write(&format!("write {} to {place}", write.0), *outcome),
         Observation::Asked(place, _) => format!("it is about to ask about {place}"),
         Observation::HighWatermark(place, _, hw) => format!("{place} is said to have its high watermark at {hw}"),
@@ -42,11 +43,35 @@ pub(super) fn that(seen: &Observation) -> String {
             Growth::Unknown => format!("nobody knows whether topic {topic} has grown"),
         },
         Observation::Deleting(topic) => format!("it is about to delete topic {topic}"),
+        Observation::Configuring(topic, _, wishes) => {
+            let wishes = wishes.iter().map(|(name, value)| format!("{name}={}", value.as_deref().unwrap_or("default")));
+            let wishes: Vec<String> = wishes.collect();
+            format!("it is about to configure topic {topic} to {}", wishes.join(", "))
+        }
+        Observation::Configured(topic, _, end) => match end {
+            ConfigEnd::Done => format!("topic {topic} is configured"),
+            ConfigEnd::Refused => format!("configuring topic {topic} was refused"),
+            ConfigEnd::Unknown => format!("nobody knows whether topic {topic} is configured"),
+        },
+        Observation::AskedForConfigs(topic, _) => format!("it is about to ask for the configs of topic {topic}"),
+        Observation::Configs(topic, _, all) => {
+            let set = all.iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)));
+            let set: Vec<String> = set.collect();
+            format!("topic {topic} is said to be configured to {}", set.join(", "))
+        }
         Observation::AskedForTopics(_) => "it is about to ask for all topics".into(),
         Observation::Listed(_, topics) => format!("it was told of all topics, in number: {}", topics.len()),
         Observation::Broken(what) => format!("an answer makes no sense: {what}"),
         Observation::Answered(what) => format!("its {what} request was answered"),
         Observation::Lost(what) => format!("its {what} request will never be answered"),
+    }
+}
+
+fn of_judgement(write: &str, Judged { code, appended_at }: Judged) -> String {
+    match (code, appended_at) {
+        (0, -1) => format!("{write} is said to be done"),
+        (0, at) => format!("{write} is said to be done, and to have been stamped at {at}"),
+        (code, _) => format!("{write} got the error {code}"),
     }
 }
 

@@ -239,7 +239,12 @@ fn a_partition_that_is_named_twice_is_refused() {
 /// A partition all of whose records are in objects, the first of which a search for the latest reads.
 fn in_objects() -> Partition {
     let mut rng = Rng::new(3);
-    let mut partition = Partition::new(&Limits { log_cache: 0, compute_inline: 0, retention_check: Duration::MAX, ..Limits::default() });
+    let mut partition = Partition::new(&Limits {
+        log_cache: 0,
+        compute_inline: 0,
+        retention_check: Duration::MAX,
+        ..Limits::default()
+    });
     for _ in 0..3 {
         partition.write(&mut rng);
         partition.cut(100);

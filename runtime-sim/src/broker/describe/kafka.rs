@@ -89,6 +89,18 @@ impl Describe for Request {
                     about.name("topic", topic.name.as_str());
                 }
             }
+            RequestBody::DescribeConfigs(asked) => {
+                let all = asked.resources.iter().map(|one| (one.resource_type, one.resource_name.as_str()));
+                configured(all, about);
+            }
+            RequestBody::AlterConfigs(asked) => {
+                let all = asked.resources.iter().map(|one| (one.resource_type, one.resource_name.as_str()));
+                configured(all, about);
+            }
+            RequestBody::IncrementalAlterConfigs(asked) => {
+                let all = asked.resources.iter().map(|one| (one.resource_type, one.resource_name.as_str()));
+                configured(all, about);
+            }
             RequestBody::Metadata(_) | RequestBody::FindCoordinator(_) | RequestBody::DescribeCluster(_) => {}
         }
     }
@@ -104,6 +116,16 @@ impl Describe for Produce {
                 }
             }
         }
+    }
+}
+
+/// Kafka's number of topics among the resources that have configs.
+const TOPIC: i8 = 2;
+
+/// The topics among resources that have configs.
+fn configured<'a>(resources: impl Iterator<Item = (i8, &'a str)>, about: &mut About) {
+    for (_, name) in resources.filter(|(kind, _)| *kind == TOPIC) {
+        about.name("topic", name);
     }
 }
 
@@ -185,6 +207,16 @@ fn of_request(request: &Request) -> String {
                 })
             });
             format!("DeleteRecords of {}", list(all))
+        }
+        RequestBody::DescribeConfigs(asked) => {
+            format!("DescribeConfigs of {}", list(asked.resources.iter().map(|one| one.resource_name.to_string())))
+        }
+        RequestBody::AlterConfigs(asked) => {
+            format!("AlterConfigs of {}", list(asked.resources.iter().map(|one| one.resource_name.to_string())))
+        }
+        RequestBody::IncrementalAlterConfigs(asked) => {
+            let names = asked.resources.iter().map(|one| one.resource_name.to_string());
+            format!("IncrementalAlterConfigs of {}", list(names))
         }
         RequestBody::CreatePartitions(asked) => {
             let all = asked.topics.iter().map(|topic| format!("{} to have {}", topic.name.as_str(), topic.count));

@@ -86,6 +86,9 @@ pub(super) fn to_do(command: &Command) -> String {
         Command::DeleteTopic { id } => {
             format!("to delete topic {}", name_of(&Tag::name("topic-id", id.to_string())))
         }
+        Command::ConfigureTopic { id, .. } => {
+            format!("to change configs of topic {}", name_of(&Tag::name("topic-id", id.to_string())))
+        }
         Command::LeaseObjects { count: number } => format!("to get {}", count(*number as usize, "object number")),
         Command::Commit(commit) => to_commit(commit),
         Command::TrimStream { stream, start, .. } => {
