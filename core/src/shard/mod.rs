@@ -26,6 +26,7 @@ mod credit;
 mod durable;
 mod fetches;
 mod found;
+mod groups;
 mod joins;
 mod lookups;
 mod mail;
@@ -38,6 +39,7 @@ mod tests;
 
 pub use arrivals::Endpoint;
 pub use credit::PoolState;
+pub(crate) use joins::{Asked, Begun, Joins, Part};
 pub use mail::{Effect, Input, Mail, Pool};
 
 use crate::data_object::ObjectReader;
@@ -52,12 +54,12 @@ use crate::node::{self, Asker};
 use crate::session::{self, Answer, Fee, Numbered};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use api::{ProduceOutcome, Produced};
+use api::{ProduceOutcome, Question};
 use appends::Appends;
 use arrivals::Arrivals;
 use credit::{Credit, Grant};
 use fetches::{Fetch, Fetches};
-use joins::{Asked, Joins};
+use groups::{Appender, Groups};
 use kafka_protocol::messages::{DescribeTopicPartitionsRequest, MetadataRequest};
 use kafka_protocol::protocol::Encodable;
 use lookups::{Listing, Lookups};
@@ -75,10 +77,11 @@ pub struct Shard {
     partitions: BTreeMap<StreamId, Partition>,
     arrivals: Arrivals,
     appends: Appends,
-    produces: Joins<Produced, ProduceOutcome>,
+    produces: Joins<Appender, ProduceOutcome>,
     /// Which of them are answered at the latest when.
     produces_due: BTreeMap<(Instant, Asked), u64>,
     topics: Topics,
+    groups: Groups,
     fetches: Fetches,
     lookups: Lookups,
     cache: LogCache,
@@ -111,6 +114,8 @@ enum Unpaid {
     DescribeTopicPartitions(Asked, DescribeTopicPartitionsRequest),
     /// A search by time that has to look into records.
     Listing(Listing),
+    /// A question about groups, whose answer is made when there is room for it.
+    Groups(Asked, Question),
 }
 
 /// Whether records are taken.
@@ -131,6 +136,7 @@ impl Shard {
     #[must_use]
     pub fn new(limits: &Limits, rng: Rng) -> Self {
         Self {
+            groups: Groups::new(limits, &rng),
             reader: ObjectReader::new(limits, rng.child("reader")),
             rng,
             image: None,
@@ -178,6 +184,7 @@ impl Shard {
         self.produces.is_empty()
             && self.produces_due.is_empty()
             && self.topics.is_idle()
+            && self.groups.is_quiescent()
             && self.fetches.is_empty()
             && self.lookups.is_empty()
             && self.unpaid.is_empty()
@@ -235,6 +242,7 @@ impl Shard {
                 for read in self.fetches.forget(conn).into_iter().chain(self.lookups.forget(conn)) {
                     self.reader.cancel(read);
                 }
+                self.groups.coordinator.forget(conn);
                 self.forget_appends(conn, out);
                 self.unpaid.remove(&conn);
                 self.arrivals.closed(conn);
@@ -255,10 +263,13 @@ impl Shard {
             Mail::Image(image) => self.image = Some(*image),
             Mail::Entries(entries) => self.handle_entries(now, &entries, out),
             Mail::Serve { node, epoch } => {
-                self.serve(Me { node, epoch });
+                self.serve(now, Me { node, epoch });
                 out.push(to(To::Node(node::Mail::Serves)));
             }
             Mail::Answered(tag, answer) => {
+                if self.groups.answered(tag, &answer) {
+                    return;
+                }
                 if let Some(complete) = self.topics.answered(tag, &answer) {
                     self.answer_topics(now, complete, out);
                 }
@@ -268,7 +279,7 @@ impl Shard {
     }
 
     fn handle_request(&mut self, now: Now, conn: ConnId, numbered: Numbered, out: &mut Effects<Effect>) {
-        let Numbered { number, request: Request { version, body, .. } } = numbered;
+        let Numbered { number, request: Request { version, body, frame, .. } } = numbered;
         let asked = Asked { conn, number, version };
         match body {
             RequestBody::Produce(request) => self.handle_produce(now, asked, request, out),
@@ -285,6 +296,7 @@ impl Shard {
             RequestBody::CreatePartitions(request) => self.handle_create_partitions(now, asked, request, out),
             RequestBody::DeleteRecords(request) => self.handle_delete_records(now, asked, request, out),
             RequestBody::DeleteTopics(request) => self.handle_delete_topics(now, asked, request, out),
+            RequestBody::Group(request) => self.handle_group(now, asked, &frame, *request, out),
         }
     }
 
@@ -320,6 +332,7 @@ impl Machine for Shard {
             Input::Computed(op, outcome) => self.computed(now, op, outcome, out),
             Input::Tick => self.handle_tick(now, out),
         }
+        self.drive_groups(now, out);
     }
 
     fn deadline(&self) -> Option<Deadline> {
@@ -328,6 +341,7 @@ impl Machine for Shard {
             self.produces_due
                 .first_key_value()
                 .map(|((at, _), _)| Deadline { at: *at, reason: "answer a produce that waited long enough" }),
+            self.groups.coordinator.deadline(),
             self.fetches.deadline(),
             self.lookups.deadline(),
             self.reader.deadline(),
@@ -342,6 +356,7 @@ impl Machine for Shard {
 
     fn invariants(&self) {
         self.credit.invariants();
+        self.groups.coordinator.invariants();
         self.cache.invariants();
         for (stream, partition) in &self.partitions {
             partition.invariants();
@@ -362,6 +377,7 @@ impl Shard {
             self.answer_topics(now, complete, out);
         }
         self.expire_produces(now, out);
+        self.groups.tick(now);
         self.expire_fetches(now, out);
         self.expire_listings(now, out);
         self.tick_reader(now, out);
@@ -400,6 +416,10 @@ impl Shard {
                 continue;
             }
             match self.unpaid.remove(&conn).expect("credit for an answer is wanted by one that waits") {
+                Unpaid::Groups(asked, question) => {
+                    let body = self.group_answer(asked, question);
+                    self.send_answer(asked, Answer::Paid(body, Fee { pool, bytes }), out);
+                }
                 Unpaid::Fetch(fetch) => self.try_fetch(now, Fetch { held: bytes, ..fetch }, out),
                 Unpaid::Metadata(asked, request) => {
                     let body = self.metadata(asked, &request);

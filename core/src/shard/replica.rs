@@ -7,13 +7,20 @@ use crate::machine::{Effects, Mark, Now, sometimes};
 use crate::metadata::{Answer, Command, Entry, StreamState, TopicName};
 use crate::shard::api::ProduceOutcome;
 use crate::shard::partition::Partition;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 impl Shard {
     pub(super) fn handle_entries(&mut self, now: Now, entries: &[Entry], out: &mut Effects<Effect>) {
         let mut changed = false;
+        let mut deleted = BTreeSet::new();
         for entry in entries {
             let image = self.image.as_mut().expect("the node sends an image before entries");
+            if let Command::DeleteTopic { id } = &*entry.by.command
+                && let Some(topic) = image.topics.get(id)
+            {
+                deleted.insert(topic.name.as_str().into());
+            }
             let answer = image.apply(entry);
             match &*entry.by.command {
                 Command::CreateTopic(_)
@@ -27,11 +34,15 @@ impl Shard {
         if changed {
             self.follow_image(now, out);
         }
+        if !deleted.is_empty() {
+            self.groups.topics_deleted(now, &deleted);
+        }
     }
 
-    pub(super) fn serve(&mut self, me: Me) {
+    pub(super) fn serve(&mut self, now: Now, me: Me) {
         self.me = Some(me);
         self.open_partitions();
+        self.open_groups(now);
     }
 
     /// The stream of a partition, by the topic's name.
@@ -75,6 +86,7 @@ impl Shard {
     fn follow_image(&mut self, now: Now, out: &mut Effects<Effect>) {
         if self.me.is_some() {
             self.open_partitions();
+            self.open_groups(now);
         }
         self.close_partitions(now, out);
     }

@@ -109,6 +109,12 @@ impl Topics {
         begun
     }
 
+    /// The tag of a command that no request caused.
+    pub(super) fn unasked(&mut self) -> u64 {
+        self.last_command += 1;
+        self.last_command
+    }
+
     /// A command for part `index` of a request, whose outcome is `success` if it is done. Returns its tag.
     fn command(&mut self, join: u64, index: usize, success: TopicOutcome) -> u64 {
         self.last_command += 1;

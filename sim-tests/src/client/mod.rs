@@ -18,14 +18,14 @@ pub mod pack;
 mod slots;
 mod times;
 mod verify;
-mod wire;
+pub(crate) mod wire;
 mod work;
 
 use crate::oracle::{GrowthId, Observation, Outcome, Place, TrimId, WriteId};
 use bytes::BytesMut;
 use karst_core::machine::{Deadline, Effects, Instant, Machine, Now, Payload, Rng, Rope};
 use karst_runtime_sim::gate::Gate;
-use slots::Slots;
+pub(crate) use slots::Slots;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use times::Puzzle;

@@ -1,5 +1,7 @@
 //! The shapes against kafka-protocol's own encoder, and against bytes that mean harm.
 
+mod groups;
+
 use super::*;
 use crate::machine::Rng;
 use alloc::collections::BTreeMap;
@@ -359,6 +361,16 @@ impl Maker {
             Api::OffsetForLeaderEpoch => self.offset_for_leader_epoch().encode(&mut out, version),
             Api::DescribeCluster => self.describe_cluster().encode(&mut out, version),
             Api::DescribeTopicPartitions => self.describe_topic_partitions().encode(&mut out, version),
+            Api::JoinGroup => self.join_group().encode(&mut out, version),
+            Api::SyncGroup => self.sync_group().encode(&mut out, version),
+            Api::Heartbeat => self.heartbeat().encode(&mut out, version),
+            Api::LeaveGroup => self.leave_group().encode(&mut out, version),
+            Api::OffsetCommit => self.offset_commit().encode(&mut out, version),
+            Api::OffsetFetch => self.offset_fetch().encode(&mut out, version),
+            Api::OffsetDelete => self.offset_delete().encode(&mut out, version),
+            Api::ListGroups => self.list_groups().encode(&mut out, version),
+            Api::DescribeGroups => self.describe_groups().encode(&mut out, version),
+            Api::DeleteGroups => self.delete_groups().encode(&mut out, version),
         };
         written.expect("only what the version has is set");
         out.freeze()
@@ -395,6 +407,7 @@ fn decode_anything(api: Api, version: i16, body: &Bytes) -> bool {
         Api::OffsetForLeaderEpoch => decode::<OffsetForLeaderEpochRequest>(version, body).is_ok(),
         Api::DescribeCluster => decode::<DescribeClusterRequest>(version, body).is_ok(),
         Api::DescribeTopicPartitions => decode::<DescribeTopicPartitionsRequest>(version, body).is_ok(),
+        _ => groups::decodes(api, version, body),
     }
 }
 

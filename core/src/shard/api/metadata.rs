@@ -78,10 +78,14 @@ impl Shard {
             let (host, port) = self.address_for(asked.conn, *id);
             MetadataResponseBroker::default().with_node_id(broker_id(*id)).with_host(host).with_port(port)
         });
-        let topics: Vec<MetadataResponseTopic> = match named(asked.version, request) {
+        let mut topics: Vec<MetadataResponseTopic> = match named(asked.version, request) {
             Some(named) => named.iter().map(|topic| requested(image, topic)).collect(),
             None => image.topics.iter().map(|(id, topic)| known(image, *id, topic)).collect(),
         };
+        if asked.version == 0 {
+            // There was no such field.
+            topics.iter_mut().for_each(|topic| topic.is_internal = false);
+        }
         let me = self.me.map_or(broker_id(crate::id::NodeId(0)), |me| broker_id(me.node));
         let response = MetadataResponse::default()
             .with_brokers(brokers.collect())
@@ -98,7 +102,8 @@ impl Shard {
         if image.names.contains_key(&name) || collides(image, &name) {
             return None;
         }
-        Some(NewTopic { id: TopicId::draw(&mut self.rng), name, partitions: DEFAULT_PARTITIONS })
+        let partitions = if name.is_internal() { self.limits.offsets_partitions } else { DEFAULT_PARTITIONS };
+        Some(NewTopic { id: TopicId::draw(&mut self.rng), name, partitions })
     }
 }
 
@@ -167,6 +172,7 @@ fn known(image: &Image, id: TopicId, topic: &TopicImage) -> MetadataResponseTopi
     MetadataResponseTopic::default()
         .with_name(Some(str_bytes(topic.name.as_str()).into()))
         .with_topic_id(kafka_id(id))
+        .with_is_internal(topic.name.is_internal())
         .with_partitions(partitions.collect())
 }
 

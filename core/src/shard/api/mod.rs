@@ -8,11 +8,13 @@ mod describe_cluster;
 mod describe_topic_partitions;
 mod fetch;
 mod find_coordinator;
+mod groups;
 mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
 
+pub(super) use groups::Question;
 pub(super) use produce::{ProduceOutcome, Produced};
 
 use crate::id::{NodeId, TopicId};
