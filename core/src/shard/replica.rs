@@ -8,6 +8,7 @@ use crate::metadata::{Answer, Command, Entry, StreamState, TopicName};
 use crate::shard::api::ProduceOutcome;
 use crate::shard::partition::Partition;
 use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 impl Shard {
@@ -15,12 +16,8 @@ impl Shard {
         let mut changed = false;
         let mut deleted = BTreeSet::new();
         for entry in entries {
+            deleted.extend(self.deleted_by(entry));
             let image = self.image.as_mut().expect("the node sends an image before entries");
-            if let Command::DeleteTopic { id } = &*entry.by.command
-                && let Some(topic) = image.topics.get(id)
-            {
-                deleted.insert(topic.name.as_str().into());
-            }
             let answer = image.apply(entry);
             match &*entry.by.command {
                 Command::CreateTopic(_)
@@ -37,6 +34,12 @@ impl Shard {
         if !deleted.is_empty() {
             self.groups.topics_deleted(now, &deleted);
         }
+    }
+
+    /// The name of the topic that an entry deletes.
+    fn deleted_by(&self, entry: &Entry) -> Option<Arc<str>> {
+        let Command::DeleteTopic { id } = &*entry.by.command else { return None };
+        self.image.as_ref()?.topics.get(id).map(|topic| topic.name.as_str().into())
     }
 
     pub(super) fn serve(&mut self, now: Now, me: Me) {
