@@ -83,7 +83,9 @@ impl Member {
     pub(super) fn sync(&mut self, now: Now, members: &[String], out: &mut Effects<Effect>) {
         let least = if self.me.instance.is_some() { 3 } else { 0 };
         let version = self.rng.between(least, 5) as i16;
-        let share = |at: usize| (0..self.me.partitions).filter(move |p| *p as usize % members.len() == at);
+        // Partitions change hands in each generation, so that whoever lives in an earlier one is in somebody's way.
+        let turn = self.generation;
+        let share = |at: usize| (0..self.me.partitions).filter(move |p| (*p + turn) as usize % members.len() == at);
         let assignments = members.iter().enumerate().map(|(at, id)| {
             SyncGroupRequestAssignment::default().with_member_id(text(id)).with_assignment(encode(share(at)))
         });

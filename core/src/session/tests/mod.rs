@@ -255,6 +255,22 @@ fn a_request_larger_than_the_idle_credit_waits_for_more_and_gives_it_back() {
 }
 
 #[test]
+fn a_request_that_waits_for_other_clients_holds_only_idle_credit() {
+    let mut world = World::new();
+    let large = produce(1, 3 * world::IDLE as usize);
+    world.receive(&large);
+    let extra = large.len() as u64 - 4 - world::IDLE;
+    assert_eq!(world.granted(Pool::Produce), extra);
+    world.park(0);
+    assert_eq!((world.granted(Pool::Produce), world.granted(Pool::Control)), (0, world::IDLE));
+    world.park(0);
+    world.answer(0, body("one"));
+    assert_eq!((world.granted(Pool::Produce), world.granted(Pool::Control)), (0, world::IDLE));
+    world.close();
+    world.assert_settled();
+}
+
+#[test]
 fn a_session_that_is_gone_says_so_at_once_whatever_is_under_way() {
     let mut world = World::new();
     world.hold_grants = true;
