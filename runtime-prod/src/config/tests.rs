@@ -27,6 +27,8 @@ fn other(key: &Key) -> &'static str {
         "large.request.bytes" => "2MiB",
         "upload.block.bytes" => "7MiB",
         "control.request.max.bytes" => "3MiB",
+        "group.max.size" | "offsets.topic.num.partitions" => "77",
+        "offset.metadata.max.bytes" => "7KiB",
         name if name.ends_with(".ms") => "77s",
         _ => "77MiB",
     }
