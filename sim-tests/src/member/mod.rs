@@ -248,6 +248,10 @@ impl Member {
             }
         }
         self.received.clear();
+        if matches!(self.step, Step::Sync(_)) {
+            // It does not know what is its own in the generation that it has joined: it joins again.
+            self.generation = 0;
+        }
         // It goes on as who it was; but an answer to a join that it did not hear may have made it somebody else.
         self.step = match core::mem::replace(&mut self.step, Step::Find) {
             Step::Create => Step::Create,
