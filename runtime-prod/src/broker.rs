@@ -106,7 +106,7 @@ impl Broker {
         give_up: &GiveUp,
         events: UnboundedSender<Event>,
     ) -> Result<Self, StartError> {
-        let limits = &config.limits;
+        let limits = &config.limits();
         let lock = data_dir::claim(&config.data_dir)?;
         let listener = net::bind("--listen", &config.listen).map_err(|error| StartError::new(Code::ADDRESS, error))?;
         let listening = listener.local_addr().map_err(|error| StartError::new(Code::ADDRESS, error))?;

@@ -29,6 +29,7 @@ use karst_core::limits::Limits;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
@@ -149,6 +150,18 @@ impl Config {
     #[must_use]
     pub fn objects(&self) -> PathBuf {
         self.data_dir.join("objects")
+    }
+
+    /// The limits, as they hold. Who keeps everything in a directory and sets no delay tries the broker out: the first
+    /// member of a consumer group then gets its partitions at once, where Kafka waits for more members.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        let mut limits = self.limits.clone();
+        let usual = Limits::default().group_initial_rebalance_delay;
+        if self.bucket.is_none() && limits.group_initial_rebalance_delay == usual {
+            limits.group_initial_rebalance_delay = Duration::ZERO;
+        }
+        limits
     }
 
     /// What the cluster is told, once it is known that the broker listens at `bound`. Where it listens everywhere that is

@@ -19,6 +19,10 @@ use kafka_protocol::messages::{
     FindCoordinatorRequest, IncrementalAlterConfigsRequest, ListOffsetsRequest, MetadataRequest,
     OffsetForLeaderEpochRequest, ProduceRequest,
 };
+use kafka_protocol::messages::{
+    DeleteGroupsRequest, DescribeGroupsRequest, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest,
+};
 use kafka_protocol::protocol::StrBytes;
 
 /// A request, checked and decoded. Strings and records in its body are slices of its frame.
@@ -75,6 +79,33 @@ pub enum RequestBody {
     AlterConfigs(AlterConfigsRequest),
     /// Change some configs.
     IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
+    /// Something about a consumer group.
+    Group(Box<GroupRequest>),
+}
+
+/// What a request says about consumer groups.
+#[derive(Clone, Debug)]
+pub enum GroupRequest {
+    /// Join it.
+    Join(JoinGroupRequest),
+    /// Assign, or be assigned.
+    Sync(SyncGroupRequest),
+    /// Still there.
+    Heartbeat(HeartbeatRequest),
+    /// Leave it.
+    Leave(LeaveGroupRequest),
+    /// Commit offsets.
+    Commit(OffsetCommitRequest),
+    /// Tell the offsets.
+    Fetch(OffsetFetchRequest),
+    /// Delete offsets.
+    DeleteOffsets(OffsetDeleteRequest),
+    /// List all groups.
+    List(ListGroupsRequest),
+    /// Describe some.
+    Describe(DescribeGroupsRequest),
+    /// Delete some.
+    Delete(DeleteGroupsRequest),
 }
 
 /// Records to append, each batch checked already, but for what is compressed.
@@ -179,8 +210,22 @@ fn decode_body(api: Api, version: i16, body: &Bytes) -> Result<Option<RequestBod
         Api::DescribeConfigs => RequestBody::DescribeConfigs(shape::decode(version, body)?),
         Api::AlterConfigs => RequestBody::AlterConfigs(shape::decode(version, body)?),
         Api::IncrementalAlterConfigs => RequestBody::IncrementalAlterConfigs(shape::decode(version, body)?),
+        Api::JoinGroup => group(GroupRequest::Join(shape::decode(version, body)?)),
+        Api::SyncGroup => group(GroupRequest::Sync(shape::decode(version, body)?)),
+        Api::Heartbeat => group(GroupRequest::Heartbeat(shape::decode(version, body)?)),
+        Api::LeaveGroup => group(GroupRequest::Leave(shape::decode(version, body)?)),
+        Api::OffsetCommit => group(GroupRequest::Commit(shape::decode(version, body)?)),
+        Api::OffsetFetch => group(GroupRequest::Fetch(shape::decode(version, body)?)),
+        Api::OffsetDelete => group(GroupRequest::DeleteOffsets(shape::decode(version, body)?)),
+        Api::ListGroups => group(GroupRequest::List(shape::decode(version, body)?)),
+        Api::DescribeGroups => group(GroupRequest::Describe(shape::decode(version, body)?)),
+        Api::DeleteGroups => group(GroupRequest::Delete(shape::decode(version, body)?)),
         Api::ApiVersions => return Ok(None),
     }))
+}
+
+fn group(request: GroupRequest) -> RequestBody {
+    RequestBody::Group(Box::new(request))
 }
 
 impl Produce {
@@ -255,6 +300,16 @@ fn name(api: Api) -> &'static str {
         Api::DescribeConfigs => "DescribeConfigs",
         Api::AlterConfigs => "AlterConfigs",
         Api::IncrementalAlterConfigs => "IncrementalAlterConfigs",
+        Api::JoinGroup => "JoinGroup",
+        Api::SyncGroup => "SyncGroup",
+        Api::Heartbeat => "Heartbeat",
+        Api::LeaveGroup => "LeaveGroup",
+        Api::OffsetCommit => "OffsetCommit",
+        Api::OffsetFetch => "OffsetFetch",
+        Api::OffsetDelete => "OffsetDelete",
+        Api::ListGroups => "ListGroups",
+        Api::DescribeGroups => "DescribeGroups",
+        Api::DeleteGroups => "DeleteGroups",
     }
 }
 

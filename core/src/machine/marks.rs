@@ -89,6 +89,31 @@ marks! {
     /// Recovery finds records of a topic that is deleted.
     RecoveredOfDeletedTopic = "recovery.of-deleted-topic",
 
+    /// After a start a group goes on as it was, without a rebalance.
+    GroupLoadedStable = "group.loaded-stable",
+    /// After a start a group goes on waiting for its leader's assignment.
+    GroupLoadedUnassigned = "group.loaded-unassigned",
+    /// Somebody asks for a group that is still being read.
+    GroupAskedWhileLoading = "group.asked-while-loading",
+    /// Live keys of the groups' log are written again.
+    GroupLogRewritten = "group.log-rewritten",
+    /// A rebalance begins while the leader's assignment is awaited.
+    RebalancedWhileCompleting = "group.rebalanced-while-completing",
+    /// The leader's assignment becomes durable when the group has moved on.
+    AssignedTooLate = "group.assigned-too-late",
+    /// A member was silent for its session timeout.
+    MemberExpired = "group.member-expired",
+    /// A group's first rebalance waits longer since members come.
+    InitialRebalanceExtended = "group.initial-rebalance-extended",
+    /// A static member comes back without its id.
+    StaticMemberReplaced = "group.static-member-replaced",
+    /// A static member comes back, and nobody else notices.
+    StaticMemberKeptGroupStable = "group.static-member-kept-group-stable",
+    /// Offsets go with their topic.
+    OffsetsDeletedWithTopic = "group.offsets-deleted-with-topic",
+    /// A group without members and offsets is removed.
+    EmptyGroupRemoved = "group.empty-removed",
+
     /// The broker is told to stop before it serves.
     StoppedBeforeServing = "node.stopped-before-serving",
     /// The log fails while the broker is stopping.

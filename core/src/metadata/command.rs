@@ -27,6 +27,12 @@ impl TopicName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether the broker keeps it for itself: clients may read it, and neither write nor delete it.
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        self.0 == crate::group::TOPIC
+    }
 }
 
 /// One durable step of the cluster's state.

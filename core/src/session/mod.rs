@@ -150,6 +150,11 @@ impl Session {
                     self.answers.answer(to, answer);
                 }
             }
+            Mail::Parked(number) => {
+                if self.is_serving() {
+                    self.answers.park(number, &mut self.credit, out);
+                }
+            }
             Mail::Credit(pool, bytes) => {
                 if self.phase != Phase::Over {
                     self.credit.granted(pool, bytes, out);

@@ -13,7 +13,8 @@ use alloc::vec::Vec;
 /// A batch that waits for a grant. It gets its offset only when the WAL takes it.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    pub(super) conn: ConnId,
+    /// Who is forgotten with it if it goes; none if the broker itself writes.
+    pub(super) conn: Option<ConnId>,
     pub(super) stream: StreamId,
     pub(super) records: u32,
     pub(super) times: Times,
@@ -89,11 +90,11 @@ impl Appends {
 
     /// What waits for a connection that is gone.
     pub(super) fn forget(&mut self, conn: ConnId) -> Vec<Waiting> {
-        if self.waiting.iter().all(|waiting| waiting.conn != conn) {
+        if self.waiting.iter().all(|waiting| waiting.conn != Some(conn)) {
             return Vec::new();
         }
         let all = core::mem::take(&mut self.waiting).into_iter();
-        let (gone, kept): (Vec<_>, Vec<_>) = all.partition(|waiting| waiting.conn == conn);
+        let (gone, kept): (Vec<_>, Vec<_>) = all.partition(|waiting| waiting.conn == Some(conn));
         self.waiting = kept.into();
         gone
     }

@@ -102,6 +102,7 @@ impl Shard {
 
     pub(super) fn drain(&mut self, out: &mut Effects<Effect>) {
         self.mode = Mode::Draining;
+        self.groups.halt();
         self.cut_when_drained(out);
     }
 
@@ -109,6 +110,7 @@ impl Shard {
         if self.mode == Mode::Open {
             self.mode = Mode::Poisoned;
         }
+        self.groups.halt();
         let waiting: Vec<_> = self.appends.abandon().map(|waiting| waiting.part).collect();
         for part in waiting {
             let outcome = ProduceOutcome::Failed(ErrorCode::NotLeaderOrFollower.into());

@@ -27,6 +27,7 @@ mod credit;
 mod durable;
 mod fetches;
 mod found;
+mod groups;
 mod joins;
 mod lookups;
 mod mail;
@@ -40,6 +41,7 @@ mod tests;
 
 pub use arrivals::Endpoint;
 pub use credit::PoolState;
+pub(crate) use joins::{Asked, Begun, Joins, Part};
 pub use mail::{Effect, Input, Mail, Pool};
 
 use crate::data_object::ObjectReader;
@@ -54,12 +56,12 @@ use crate::node::{self, Asker};
 use crate::session::{self, Answer, Fee, Numbered};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use api::{ProduceOutcome, Produced};
+use api::{ProduceOutcome, Question};
 use appends::Appends;
 use arrivals::Arrivals;
 use credit::{Credit, Grant};
 use fetches::{Fetch, Fetches};
-use joins::{Asked, Joins};
+use groups::{Appender, Groups};
 use kafka_protocol::messages::{DescribeConfigsRequest, DescribeTopicPartitionsRequest, MetadataRequest};
 use kafka_protocol::protocol::Encodable;
 use lookups::{Listing, Lookups};
@@ -78,11 +80,12 @@ pub struct Shard {
     partitions: BTreeMap<StreamId, Partition>,
     arrivals: Arrivals,
     appends: Appends,
-    produces: Joins<Produced, ProduceOutcome>,
+    produces: Joins<Appender, ProduceOutcome>,
     /// Which of them are answered at the latest when.
     produces_due: BTreeMap<(Instant, Asked), u64>,
     topics: Topics,
     retention: Retention,
+    groups: Groups,
     fetches: Fetches,
     lookups: Lookups,
     cache: LogCache,
@@ -117,6 +120,8 @@ enum Unpaid {
     Listing(Listing),
     /// A question about configs, whose answer is many times as long.
     Configs(Asked, DescribeConfigsRequest),
+    /// A question about groups, whose answer is made when there is room for it.
+    Groups(Asked, Question),
 }
 
 /// Whether records are taken.
@@ -137,6 +142,7 @@ impl Shard {
     #[must_use]
     pub fn new(limits: &Limits, rng: Rng) -> Self {
         Self {
+            groups: Groups::new(limits, &rng),
             reader: ObjectReader::new(limits, rng.child("reader")),
             rng,
             image: None,
@@ -186,6 +192,7 @@ impl Shard {
             && self.produces_due.is_empty()
             && self.topics.is_idle()
             && self.retention_is_idle()
+            && self.groups.is_quiescent()
             && self.fetches.is_empty()
             && self.lookups.is_empty()
             && self.unpaid.is_empty()
@@ -243,6 +250,7 @@ impl Shard {
                 for read in self.fetches.forget(conn).into_iter().chain(self.lookups.forget(conn)) {
                     self.reader.cancel(read);
                 }
+                self.groups.coordinator.forget(conn);
                 self.forget_appends(conn, out);
                 self.unpaid.remove(&conn);
                 self.arrivals.closed(conn);
@@ -263,12 +271,12 @@ impl Shard {
             Mail::Image(image) => self.image = Some(*image),
             Mail::Entries(entries) => self.handle_entries(now, &entries, out),
             Mail::Serve { node, epoch } => {
-                self.serve(Me { node, epoch });
+                self.serve(now, Me { node, epoch });
                 self.begin_retention(now);
                 out.push(to(To::Node(node::Mail::Serves)));
             }
             Mail::Answered(tag, answer) => {
-                if self.retention_answered(now, tag, &answer, out) {
+                if self.groups.answered(tag, &answer) || self.retention_answered(now, tag, &answer, out) {
                     return;
                 }
                 if let Some(complete) = self.topics.answered(tag, &answer) {
@@ -280,7 +288,7 @@ impl Shard {
     }
 
     fn handle_request(&mut self, now: Now, conn: ConnId, numbered: Numbered, out: &mut Effects<Effect>) {
-        let Numbered { number, request: Request { version, body, .. } } = numbered;
+        let Numbered { number, request: Request { version, body, frame, .. } } = numbered;
         let asked = Asked { conn, number, version };
         match body {
             RequestBody::Produce(request) => self.handle_produce(now, asked, request, out),
@@ -302,6 +310,7 @@ impl Shard {
                 self.handle_incremental_alter_configs(now, asked, request, out);
             }
             RequestBody::DeleteTopics(request) => self.handle_delete_topics(now, asked, request, out),
+            RequestBody::Group(request) => self.handle_group(now, asked, &frame, *request, out),
         }
     }
 
@@ -341,6 +350,7 @@ impl Machine for Shard {
             Input::Computed(op, outcome) => self.computed(now, op, outcome, out),
             Input::Tick => self.handle_tick(now, out),
         }
+        self.drive_groups(now, out);
     }
 
     fn deadline(&self) -> Option<Deadline> {
@@ -349,6 +359,7 @@ impl Machine for Shard {
             self.produces_due
                 .first_key_value()
                 .map(|((at, _), _)| Deadline { at: *at, reason: "answer a produce that waited long enough" }),
+            self.groups.coordinator.deadline(),
             self.fetches.deadline(),
             self.lookups.deadline(),
             self.reader.deadline(),
@@ -364,6 +375,7 @@ impl Machine for Shard {
 
     fn invariants(&self) {
         self.credit.invariants();
+        self.groups.coordinator.invariants();
         self.cache.invariants();
         for (stream, partition) in &self.partitions {
             partition.invariants();
@@ -384,6 +396,7 @@ impl Shard {
             self.answer_topics(now, complete, out);
         }
         self.expire_produces(now, out);
+        self.groups.tick(now);
         self.expire_fetches(now, out);
         self.expire_listings(now, out);
         self.tick_reader(now, out);
@@ -425,6 +438,10 @@ impl Shard {
             match self.unpaid.remove(&conn).expect("credit for an answer is wanted by one that waits") {
                 Unpaid::Configs(asked, request) => {
                     let body = self.describe_configs(asked.version, &request);
+                    self.send_answer(asked, Answer::Paid(body, Fee { pool, bytes }), out);
+                }
+                Unpaid::Groups(asked, question) => {
+                    let body = self.group_answer(asked, question);
                     self.send_answer(asked, Answer::Paid(body, Fee { pool, bytes }), out);
                 }
                 Unpaid::Fetch(fetch) => self.try_fetch(now, Fetch { held: bytes, ..fetch }, out),

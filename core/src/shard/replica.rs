@@ -7,12 +7,16 @@ use crate::machine::{Effects, Mark, Now, sometimes};
 use crate::metadata::{Answer, Command, Entry, StreamState, TopicName};
 use crate::shard::api::ProduceOutcome;
 use crate::shard::partition::Partition;
+use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 impl Shard {
     pub(super) fn handle_entries(&mut self, now: Now, entries: &[Entry], out: &mut Effects<Effect>) {
         let mut changed = false;
+        let mut deleted = BTreeSet::new();
         for entry in entries {
+            deleted.extend(self.deleted_by(entry));
             let image = self.image.as_mut().expect("the node sends an image before entries");
             let answer = image.apply(entry);
             match &*entry.by.command {
@@ -30,6 +34,9 @@ impl Shard {
         if changed {
             self.follow_image(now, out);
         }
+        if !deleted.is_empty() {
+            self.groups.topics_deleted(now, &deleted);
+        }
     }
 
     /// Whether batches for a topic are on their way to the disk.
@@ -38,9 +45,16 @@ impl Shard {
         self.partitions.iter().any(|(stream, partition)| !partition.is_settled() && of(stream) == Some(topic))
     }
 
-    pub(super) fn serve(&mut self, me: Me) {
+    /// The name of the topic that an entry deletes.
+    fn deleted_by(&self, entry: &Entry) -> Option<Arc<str>> {
+        let Command::DeleteTopic { id } = &*entry.by.command else { return None };
+        self.image.as_ref()?.topics.get(id).map(|topic| topic.name.as_str().into())
+    }
+
+    pub(super) fn serve(&mut self, now: Now, me: Me) {
         self.me = Some(me);
         self.open_partitions();
+        self.open_groups(now);
     }
 
     /// The stream of a partition, by the topic's name.
@@ -84,6 +98,7 @@ impl Shard {
     fn follow_image(&mut self, now: Now, out: &mut Effects<Effect>) {
         if self.me.is_some() {
             self.open_partitions();
+            self.open_groups(now);
         }
         self.close_partitions(now, out);
     }

@@ -158,8 +158,12 @@ fn plan(me: Me, image: &Image, stream: &StreamImage, now: WallTime) -> Option<Of
     if stream.owner != me.node || stream.state != StreamState::Open(me.epoch) {
         return None;
     }
-    let configs = &image.topics.get(&stream.topic)?.configs;
-    let start = kept_from(configs, &stream.ranges, now)?;
+    let topic = image.topics.get(&stream.topic)?;
+    // What of the broker's own topic may go its owner knows, whatever somebody has configured.
+    if topic.name.is_internal() {
+        return None;
+    }
+    let start = kept_from(&topic.configs, &stream.ranges, now)?;
     (start > stream.start).then_some(start)
 }
 

@@ -27,6 +27,8 @@ fn other(key: &Key) -> &'static str {
         "large.request.bytes" => "2MiB",
         "upload.block.bytes" => "7MiB",
         "control.request.max.bytes" => "3MiB",
+        "group.max.size" | "offsets.topic.num.partitions" => "77",
+        "offset.metadata.max.bytes" => "7KiB",
         name if name.ends_with(".ms") => "77s",
         _ => "77MiB",
     }
@@ -105,7 +107,8 @@ fn every_key_arrives_from_every_place_and_nowhere_else() {
 #[test]
 fn every_limit_has_a_key_or_is_internal() {
     // What nobody outside can have an opinion on: when a broker does its own work in another way.
-    const INTERNAL: [&str; 5] = ["compute_inline", "copied_records", "lease", "head_inline", "segments"];
+    const INTERNAL: [&str; 7] =
+        ["compute_inline", "copied_records", "lease", "head_inline", "segments", "group_backlog", "group_log_garbage"];
     let fields = |limits: &Limits| -> Vec<String> {
         let text = format!("{limits:#?}");
         let outer = |line: &&str| line.starts_with("    ") && !line.starts_with("     ") && line.contains(": ");

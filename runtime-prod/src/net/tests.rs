@@ -51,6 +51,7 @@ impl Machine for Echo {
                 _ => self.send(bytes.0, out),
             },
             Input::Sent(op) => assert_eq!(self.unsent.pop_front(), Some(op), "sends leave in order"),
+            Input::Mail(karst_core::session::Mail::Parked(_)) => {}
             Input::Computed(_, Outcome::CheckedRecords(verdicts)) => {
                 assert!(verdicts.iter().all(Result::is_ok));
                 self.send(&b"computed"[..], out);

@@ -1,7 +1,7 @@
 //! What a client makes of answers.
 
 use super::configs::{self, Wishes};
-use super::wire::response_header;
+use super::wire::{next_frame, response_header};
 use super::{Asked, Client, Effect, KnownTopic, Mode, Pending, Quality, Wish, Written};
 use crate::oracle::{Growth, Judged, Observation, Outcome, Place, Trim};
 use bytes::Bytes;
@@ -25,7 +25,7 @@ const REQUEST_TIMED_OUT: i16 = 7;
 impl Client {
     pub(super) fn handle_received(&mut self, now: Now, bytes: &[u8], out: &mut Effects<Effect>) {
         self.received.extend_from_slice(bytes);
-        while let Some(frame) = self.next_frame() {
+        while let Some(frame) = next_frame(&mut self.received) {
             if let Err(why) = self.handle_answer(now, frame, out) {
                 out.push(Effect::Observe(Observation::Broken(why)));
             }
@@ -111,7 +111,8 @@ impl Client {
         out: &mut Effects<Effect>,
     ) -> Result<(), String> {
         self.topics.clear();
-        for topic in &response.topics {
+        // What the broker keeps for itself is nobody's to write or delete.
+        for topic in response.topics.iter().filter(|topic| !topic.is_internal) {
             let name = topic.name.as_ref().ok_or("a topic without a name")?;
             let partitions = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
             if topic.error_code == 0 && partitions > 0 {

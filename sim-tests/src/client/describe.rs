@@ -79,6 +79,9 @@ impl Describe for Observation {
             | Self::Trimmed(place, ..)
             | Self::Told(place, ..)
             | Self::Missing(place, _) => place.describe(about),
+            Self::Group(group, _) => {
+                about.name("group", group.as_str());
+            }
             Self::AskedForTopics(_) | Self::Listed(..) | Self::Broken(_) | Self::Answered(_) | Self::Lost(_) => {}
         }
     }

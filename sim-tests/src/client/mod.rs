@@ -20,7 +20,7 @@ mod slots;
 mod times;
 mod told;
 mod verify;
-mod wire;
+pub(crate) mod wire;
 mod work;
 
 use crate::oracle::{GrowthId, Observation, Outcome, Place, TrimId, WriteId};
@@ -28,7 +28,7 @@ use bytes::BytesMut;
 use configs::{Change, Wishes};
 use karst_core::machine::{Deadline, Effects, Instant, Machine, Now, Payload, Rng, Rope};
 use karst_runtime_sim::gate::Gate;
-use slots::Slots;
+pub(crate) use slots::Slots;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use times::Puzzle;

@@ -1,6 +1,9 @@
 //! What the oracle is told, in words: the rest of `tells the oracle that`.
 
+mod groups;
+
 use crate::oracle::{ConfigEnd, Growth, Judged, Observation, Outcome, Place, Question, Told, Trim, Upto};
+use groups::of_group;
 use karst_core::kafka::BatchHeader;
 
 pub(super) fn that(seen: &Observation) -> String {
@@ -59,6 +62,7 @@ pub(super) fn that(seen: &Observation) -> String {
             let set: Vec<String> = set.collect();
             format!("topic {topic} is said to be configured to {}", set.join(", "))
         }
+        Observation::Group(group, seen) => of_group(group, seen),
         Observation::AskedForTopics(_) => "it is about to ask for all topics".into(),
         Observation::Listed(_, topics) => format!("it was told of all topics, in number: {}", topics.len()),
         Observation::Broken(what) => format!("an answer makes no sense: {what}"),

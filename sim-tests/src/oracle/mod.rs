@@ -5,12 +5,14 @@
 //! violations is Jepsen's (`jepsen.tests.kafka`).
 
 mod configs;
+mod groups;
 mod partition;
 mod times;
 mod topic;
 mod trims;
 
 pub use configs::{ConfigEnd, ConfigId, Judged};
+pub use groups::{CommitId, GroupSeen, Landed};
 pub use partition::{Outcome, Violation};
 pub use times::{Question, Told};
 pub use topic::{Growth, GrowthId};
@@ -18,6 +20,7 @@ pub use trims::{Trim, TrimId, Upto};
 
 use bytes::Bytes;
 use configs::{Allowance, ConfigModel};
+use groups::{GroupModel, Kept};
 use partition::PartitionModel;
 use std::collections::{BTreeMap, BTreeSet};
 use topic::TopicModel;
@@ -94,6 +97,8 @@ pub enum Observation {
     Listed(u64, Vec<(String, i32)>),
     /// The whole of a partition was read, from its start to its high watermark.
     ReadAll(Place, i64, i64),
+    /// A member of that consumer group tells of it. The group's topic has its name.
+    Group(String, GroupSeen),
     /// Answers came out of order, or one made no sense.
     Broken(String),
     /// An operation was answered.
@@ -108,6 +113,7 @@ pub struct Oracle {
     places: BTreeMap<Place, PartitionModel>,
     topics: BTreeMap<String, TopicModel>,
     configs: BTreeMap<String, ConfigModel>,
+    groups: BTreeMap<String, GroupModel>,
     /// What each open request for all topics must be answered with at least.
     asked_for_topics: BTreeMap<u64, BTreeMap<String, i32>>,
     /// Open requests about partitions that were there for certain when they were asked.
@@ -217,6 +223,14 @@ impl Oracle {
             Observation::ReadAll(place, start, end) => {
                 let allowance = self.allowance(&place);
                 self.place(&place).check_complete(start, end, allowance)?;
+            }
+            Observation::Group(group, seen) => {
+                let is_about_offsets = matches!(seen, GroupSeen::Offsets(..));
+                let is_deleting = self.is_deleting(&group);
+                let gone = is_about_offsets && is_deleting;
+                let kept = if is_deleting { Kept::Perhaps } else { Kept::Certainly };
+                let judged = self.groups.entry(group.clone()).or_default().observe(&group, seen, kept);
+                judged.or_else(|violation| forgive(violation, gone))?;
             }
             Observation::Broken(why) => return Err(Violation::new("answers-in-order", why)),
             Observation::Answered(kind) => *self.answered.entry(kind).or_default() += 1,

@@ -49,8 +49,23 @@ impl Plan {
         faults(&mut numbers, profile, &mut rng.child("faults"));
         configs(&mut numbers, &mut rng.child("configs"));
         let disturbances = disturbances(&mut numbers, profile, &mut rng.child("disturbances"));
+        groups(&mut numbers, &mut rng.child("groups"));
         Self { numbers, disturbances, only: BTreeMap::new() }
     }
+}
+
+/// Consumer groups, in every other seed.
+fn groups(n: &mut Numbers, rng: &mut Rng) {
+    if rng.chance(1, 2) {
+        return;
+    }
+    n.groups = rng.between(1, 2);
+    n.members = rng.between(1, 4);
+    n.statics = if rng.chance(1, 2) { 0 } else { rng.between(0, n.members) };
+    n.session = log_uniform(rng, 200_000, 2_000_000);
+    n.rebalance_delay = if rng.chance(1, 2) { 0 } else { rng.between(1_000, 100_000) };
+    n.log_partitions = rng.between(1, 3);
+    n.log_garbage = log_uniform(rng, 1_024, 16_384);
 }
 
 fn shape(n: &mut Numbers, rng: &mut Rng) {

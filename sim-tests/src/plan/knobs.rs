@@ -48,6 +48,12 @@ impl Numbers {
             scrub_interval: micros(self.scrub),
             retention_check: micros(self.retention_check),
             store_attempt: micros(self.attempt),
+            offsets_partitions: u32_of(self.log_partitions),
+            offsets_retention: Duration::from_secs(3_600),
+            offsets_retention_check: Duration::from_millis(500),
+            group_initial_rebalance_delay: micros(self.rebalance_delay),
+            group_min_session_timeout: Duration::from_millis(10),
+            group_log_garbage: self.log_garbage,
             ..Limits::default()
         }
     }

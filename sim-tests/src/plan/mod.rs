@@ -208,6 +208,21 @@ numbers! {
     drift = "clock.drift", 0;
     /// A wall clock starts off, in milliseconds.
     skew = "clock.skew", 0;
+
+    /// Consumer groups.
+    groups = "groups", 0 => .bounds(0, 100).role(Role::Count);
+    /// Members of each.
+    members = "group.members", 3 => .bounds(1, 100).simplest(1).role(Role::Count);
+    /// How many of them are static.
+    statics = "group.static-members", 0;
+    /// A member that is silent for so long is taken for dead.
+    session = "group.session", 1_000_000 => .bounds(20_000, 1_800_000_000);
+    /// The first rebalance of a group waits so long for members.
+    rebalance_delay = "group.rebalance-delay", 0;
+    /// Partitions of the log of groups.
+    log_partitions = "group.log-partitions", 2 => .bounds(1, 50);
+    /// The log of groups is written again beyond so much garbage.
+    log_garbage = "group.log-garbage", 4_096;
 }
 
 /// Something that is done to the broker at a moment.

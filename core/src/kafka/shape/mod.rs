@@ -50,6 +50,8 @@ enum Kind {
     Text,
     /// A string or null.
     NullableText,
+    /// Bytes.
+    Bytes,
     /// Record batches or null.
     Records,
     /// A struct, which ends with tagged fields where the version is flexible.
@@ -116,7 +118,7 @@ impl Walk<'_> {
     fn value(&mut self, name: &'static str, kind: Kind) -> Result<(), Malformed> {
         match kind {
             Kind::Fixed(len) => self.reader.bytes(name, len).map(|_| ()),
-            Kind::Text => match self.reader.sized(name, self.prefix(kind))? {
+            Kind::Text | Kind::Bytes => match self.reader.sized(name, self.prefix(kind))? {
                 Some(_) => Ok(()),
                 None => Err(Malformed { field: name, fault: Fault::Length(-1) }),
             },

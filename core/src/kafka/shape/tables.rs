@@ -1,5 +1,7 @@
 //! The shapes of the requests that are served: Kafka's schemas, one line per field.
 
+mod groups;
+
 use super::{Element, Field, Kind, Place, Shape};
 use crate::kafka::Api;
 use crate::kafka::request::{ProducePartition, ProduceTopic};
@@ -51,6 +53,16 @@ pub(super) const fn of(api: Api) -> &'static Shape {
         Api::DescribeConfigs => &DESCRIBE_CONFIGS,
         Api::AlterConfigs => &ALTER_CONFIGS,
         Api::IncrementalAlterConfigs => &INCREMENTAL_ALTER_CONFIGS,
+        Api::JoinGroup => &groups::JOIN_GROUP,
+        Api::SyncGroup => &groups::SYNC_GROUP,
+        Api::Heartbeat => &groups::HEARTBEAT,
+        Api::LeaveGroup => &groups::LEAVE_GROUP,
+        Api::OffsetCommit => &groups::OFFSET_COMMIT,
+        Api::OffsetFetch => &groups::OFFSET_FETCH,
+        Api::OffsetDelete => &groups::OFFSET_DELETE,
+        Api::ListGroups => &groups::LIST_GROUPS,
+        Api::DescribeGroups => &groups::DESCRIBE_GROUPS,
+        Api::DeleteGroups => &groups::DELETE_GROUPS,
     }
 }
 

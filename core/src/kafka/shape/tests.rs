@@ -1,5 +1,7 @@
 //! The shapes against kafka-protocol's own encoder, and against bytes that mean harm.
 
+mod groups;
+
 use super::*;
 use crate::machine::Rng;
 use alloc::collections::BTreeMap;
@@ -418,6 +420,16 @@ impl Maker {
             Api::DescribeConfigs => self.describe_configs().encode(&mut out, version),
             Api::AlterConfigs => self.alter_configs().encode(&mut out, version),
             Api::IncrementalAlterConfigs => self.incremental_alter_configs().encode(&mut out, version),
+            Api::JoinGroup => self.join_group().encode(&mut out, version),
+            Api::SyncGroup => self.sync_group().encode(&mut out, version),
+            Api::Heartbeat => self.heartbeat().encode(&mut out, version),
+            Api::LeaveGroup => self.leave_group().encode(&mut out, version),
+            Api::OffsetCommit => self.offset_commit().encode(&mut out, version),
+            Api::OffsetFetch => self.offset_fetch().encode(&mut out, version),
+            Api::OffsetDelete => self.offset_delete().encode(&mut out, version),
+            Api::ListGroups => self.list_groups().encode(&mut out, version),
+            Api::DescribeGroups => self.describe_groups().encode(&mut out, version),
+            Api::DeleteGroups => self.delete_groups().encode(&mut out, version),
         };
         written.expect("only what the version has is set");
         out.freeze()
@@ -457,6 +469,7 @@ fn decode_anything(api: Api, version: i16, body: &Bytes) -> bool {
         Api::DescribeConfigs => decode::<DescribeConfigsRequest>(version, body).is_ok(),
         Api::AlterConfigs => decode::<AlterConfigsRequest>(version, body).is_ok(),
         Api::IncrementalAlterConfigs => decode::<IncrementalAlterConfigsRequest>(version, body).is_ok(),
+        _ => groups::decodes(api, version, body),
     }
 }
 

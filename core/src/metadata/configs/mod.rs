@@ -73,6 +73,8 @@ impl CleanupPolicy {
     pub const NONE: Self = Self { delete: Toggle::Off, compact: Toggle::Off };
     /// Kafka's default.
     pub const DELETE: Self = Self { delete: Toggle::On, compact: Toggle::Off };
+    /// The latest record of each key stays.
+    pub const COMPACT: Self = Self { delete: Toggle::Off, compact: Toggle::On };
 
     /// The elements of both.
     #[must_use]

@@ -5,10 +5,11 @@ use super::*;
 use crate::machine::Rng;
 
 /// Frames captured from clients, one a line, as hexadecimal digits.
-const CAPTURED: [&str; 3] = [
+const CAPTURED: [&str; 4] = [
     include_str!("../../../../fixtures/frames/kcat-librdkafka-2.0.2.hex"),
     include_str!("../../../../fixtures/frames/confluent-kafka-2.16.1.hex"),
     include_str!("../../../../fixtures/frames/confluent-kafka-2.16.1-admin.hex"),
+    include_str!("../../../../fixtures/frames/confluent-kafka-2.16.1-groups.hex"),
 ];
 
 /// Only Java's clients ask for these, of which there is no capture.

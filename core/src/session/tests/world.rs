@@ -86,6 +86,12 @@ impl World {
         self.input(Input::Mail(Mail::Answer { to, answer }));
     }
 
+    /// The shard lets the request that it got as the `at`th wait for other clients.
+    pub(super) fn park(&mut self, at: usize) {
+        let number = self.requests[at].number;
+        self.input(Input::Mail(Mail::Parked(number)));
+    }
+
     /// Others wait for what it holds.
     pub(super) fn hurry(&mut self) {
         self.input(Input::Mail(Mail::Hurry));

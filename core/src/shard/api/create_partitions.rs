@@ -71,6 +71,10 @@ impl Shard {
         let Some((id, known)) = known else {
             return Err(TopicOutcome::refused(ErrorCode::UnknownTopicOrPartition, "no such topic"));
         };
+        if known.name.is_internal() {
+            // Groups belong to partitions by their count.
+            return Err(TopicOutcome::refused(ErrorCode::InvalidTopicException, "the topic is the broker's own"));
+        }
         let now = known.partitions.len();
         let refuse = |why| Err(TopicOutcome::refused(ErrorCode::InvalidPartitions, why));
         let count = usize::try_from(topic.count).unwrap_or(0);

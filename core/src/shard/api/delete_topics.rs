@@ -35,6 +35,9 @@ impl Shard {
                 _ if lines.why_not(topic, *id).is_some() => {
                     refuse(ErrorCode::InvalidRequest, lines.why_not(topic, *id).unwrap_or_default())
                 }
+                (Some(id), _) if image.topics[&id].name.is_internal() => {
+                    refuse(ErrorCode::InvalidTopicException, "the topic is the broker's own")
+                }
                 (Some(id), _) => TopicStep::Command(Command::DeleteTopic { id }, TopicOutcome::Done),
                 (None, Some(_)) => refuse(ErrorCode::UnknownTopicOrPartition, "no such topic"),
                 (None, None) => refuse(ErrorCode::UnknownTopicId, "no topic has that id"),

@@ -153,6 +153,7 @@ fn described(
     let described = DescribeTopicPartitionsResponseTopic::default()
         .with_name(Some(name.clone().into()))
         .with_topic_id(kafka_id(id))
+        .with_is_internal(name.as_str() == crate::group::TOPIC)
         .with_partitions(partitions.collect());
     Some((described, (end < count).then_some(end)))
 }

@@ -237,11 +237,15 @@ impl Shard {
         }
     }
 
-    fn take_outcome(&mut self, now: Now, outcome: Outcome, out: &mut Effects<Effect>) {
+    pub(in crate::shard) fn take_outcome(&mut self, now: Now, outcome: Outcome, out: &mut Effects<Effect>) {
         for (op, call) in outcome.calls {
             out.push(Effect::Store(op, call));
         }
         for finished in outcome.finished {
+            if let Some(partition) = self.groups.take_read(finished.id) {
+                self.groups.loaded(now, partition, finished.result);
+                continue;
+            }
             if let Some(listing) = self.lookups.finish_read(finished.id) {
                 self.listing_read(now, listing, finished.result, out);
                 continue;

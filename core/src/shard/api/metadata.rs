@@ -4,8 +4,9 @@ use super::create_topics::{collides, create};
 use super::{broker_id, kafka_id, str_bytes};
 use crate::id::{PartitionIndex, TopicId};
 use crate::kafka::ErrorCode;
+use crate::limits::Limits;
 use crate::machine::{Effects, Now, Rope};
-use crate::metadata::{Image, NewTopic, StreamState, TopicConfigs, TopicImage, TopicName};
+use crate::metadata::{CleanupPolicy, Image, NewTopic, StreamState, TopicConfigs, TopicImage, TopicName};
 use crate::session::{Answer, Fee};
 use crate::shard::joins::Asked;
 use crate::shard::topics::{TopicOutcome, TopicRequest, TopicStep};
@@ -78,10 +79,14 @@ impl Shard {
             let (host, port) = self.address_for(asked.conn, *id);
             MetadataResponseBroker::default().with_node_id(broker_id(*id)).with_host(host).with_port(port)
         });
-        let topics: Vec<MetadataResponseTopic> = match named(asked.version, request) {
+        let mut topics: Vec<MetadataResponseTopic> = match named(asked.version, request) {
             Some(named) => named.iter().map(|topic| requested(image, topic)).collect(),
             None => image.topics.iter().map(|(id, topic)| known(image, *id, topic)).collect(),
         };
+        if asked.version == 0 {
+            // There was no such field.
+            topics.iter_mut().for_each(|topic| topic.is_internal = false);
+        }
         let me = self.me.map_or(broker_id(crate::id::NodeId(0)), |me| broker_id(me.node));
         let response = MetadataResponse::default()
             .with_brokers(brokers.collect())
@@ -98,13 +103,17 @@ impl Shard {
         if image.names.contains_key(&name) || collides(image, &name) {
             return None;
         }
-        Some(NewTopic {
-            id: TopicId::draw(&mut self.rng),
-            name,
-            partitions: DEFAULT_PARTITIONS,
-            configs: TopicConfigs::default(),
-        })
+        Some(unasked_topic(TopicId::draw(&mut self.rng), name, &self.limits))
     }
+}
+
+/// A topic that nobody has described. The broker's own has keys that count, and no age.
+pub(in crate::shard) fn unasked_topic(id: TopicId, name: TopicName, limits: &Limits) -> NewTopic {
+    if name.is_internal() {
+        let configs = TopicConfigs { cleanup_policy: Some(CleanupPolicy::COMPACT), ..TopicConfigs::default() };
+        return NewTopic { id, name, partitions: limits.offsets_partitions, configs };
+    }
+    NewTopic { id, name, partitions: DEFAULT_PARTITIONS, configs: TopicConfigs::default() }
 }
 
 /// A topic is answered once, however often it is named: its answer may be far larger than its name.
@@ -172,6 +181,7 @@ fn known(image: &Image, id: TopicId, topic: &TopicImage) -> MetadataResponseTopi
     MetadataResponseTopic::default()
         .with_name(Some(str_bytes(topic.name.as_str()).into()))
         .with_topic_id(kafka_id(id))
+        .with_is_internal(topic.name.is_internal())
         .with_partitions(partitions.collect())
 }
 

@@ -10,12 +10,15 @@ mod describe_configs;
 mod describe_topic_partitions;
 mod fetch;
 mod find_coordinator;
+mod groups;
 mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
 mod record_errors;
 
+pub(super) use groups::Question;
+pub(super) use metadata::unasked_topic;
 pub(super) use produce::{ProduceOutcome, Produced};
 
 use crate::id::{NodeId, TopicId};

@@ -7,6 +7,7 @@ use crate::kafka::{Acks, CheckedBatch, ErrorCode, Produce, ProducePartition, Pro
 use crate::machine::{Effects, Instant, Mark, Now, WallTime, sometimes};
 use crate::session::Answer;
 use crate::shard::appends::{Times, Waiting};
+use crate::shard::groups::Appender;
 use crate::shard::joins::{Asked, Begun, Complete};
 use crate::shard::{Effect, Shard};
 use alloc::boxed::Box;
@@ -89,13 +90,13 @@ impl Shard {
             topics.push(Skeleton { topic, indexes });
         }
         let produced = Produced { asked, acks: request.acks, due, topics };
-        match self.produces.begin(produced, outcomes) {
+        match self.produces.begin(Appender::Client(produced), outcomes) {
             Begun::Complete(complete) => self.answer_produce(complete, out),
             Begun::Open(join) => {
                 self.produces_due.extend(due.map(|due| ((due, asked), join)));
                 for (index, stream, batch) in accepted {
                     self.appends.push(Waiting {
-                        conn,
+                        conn: Some(conn),
                         stream,
                         records: batch.header.record_count(),
                         times: Times::of(&batch, self.configs_of(stream).timestamp_type()),
@@ -130,10 +131,13 @@ impl Shard {
     /// All batches are durable, or will never be, or the time is up.
     pub(in crate::shard) fn answer_produce(
         &mut self,
-        (produced, outcomes): Complete<Produced, ProduceOutcome>,
+        (appender, outcomes): Complete<Appender, ProduceOutcome>,
         out: &mut Effects<Effect>,
     ) {
-        let Produced { asked, acks, due, topics } = produced;
+        let Produced { asked, acks, due, topics } = match appender {
+            Appender::Client(produced) => produced,
+            Appender::Groups(id) => return self.groups.written(id, outcomes),
+        };
         if let Some(due) = due {
             self.produces_due.remove(&(due, asked));
         }
@@ -180,6 +184,9 @@ impl Shard {
             None => self.stream_of(topic.id, partition.index)?,
         };
         self.led(stream, ANY_EPOCH)?;
+        if self.groups.owns(stream) {
+            return Err(ErrorCode::InvalidTopicException.because("the topic is the broker's own"));
+        }
         if !self.takes_records() {
             return Err(ErrorCode::NotLeaderOrFollower.into());
         }

@@ -1,5 +1,6 @@
 //! What clients ask for.
 
+use super::groups;
 use super::phrases::{count, list};
 use crate::recording::words::name_of;
 use crate::recording::{About, Describe, Tag};
@@ -101,6 +102,7 @@ impl Describe for Request {
                 let all = asked.resources.iter().map(|one| (one.resource_type, one.resource_name.as_str()));
                 configured(all, about);
             }
+            RequestBody::Group(asked) => groups::groups(asked, about),
             RequestBody::Metadata(_) | RequestBody::FindCoordinator(_) | RequestBody::DescribeCluster(_) => {}
         }
     }
@@ -208,6 +210,7 @@ fn of_request(request: &Request) -> String {
             });
             format!("DeleteRecords of {}", list(all))
         }
+        RequestBody::Group(asked) => groups::of_group_request(asked),
         RequestBody::DescribeConfigs(asked) => {
             format!("DescribeConfigs of {}", list(asked.resources.iter().map(|one| one.resource_name.to_string())))
         }

@@ -25,6 +25,7 @@
 //! Names come from aliases, see [`World::alias`](crate::exec::World::alias).
 
 mod compute;
+mod groups;
 mod kafka;
 mod metadata;
 mod node;

@@ -86,6 +86,7 @@ pub(super) fn of_mail(mail: &Mail) -> String {
         }
         Mail::Credit(pool, bytes) => format!("{bytes} bytes of credit for {}", of_pool(*pool)),
         Mail::Hurry => "the news that others wait for its credit".into(),
+        Mail::Parked(number) => format!("the news that request {} waits for other clients", number.0),
         Mail::Halt => "the news that the broker stops".into(),
     }
 }
