@@ -34,6 +34,7 @@ pub mod controller;
 pub mod data_object;
 pub mod disk;
 pub mod envelope;
+mod group;
 pub mod id;
 pub mod kafka;
 pub mod limits;

@@ -84,8 +84,32 @@ pub struct Limits {
     pub deleted_retention: Duration,
     /// Pause between two scrubs of the bucket.
     pub scrub_interval: Duration,
+    /// Pause between two looks for records that may go by age or size (Kafka's log.retention.check.interval.ms).
+    pub retention_check: Duration,
     /// One attempt at an object-store request.
     pub store_attempt: Duration,
+    /// Partitions of `__consumer_offsets` when it is created (Kafka's offsets.topic.num.partitions).
+    pub offsets_partitions: u32,
+    /// What a commit may say besides its offset (Kafka's offset.metadata.max.bytes).
+    pub offset_metadata: u32,
+    /// Offsets of a group are kept so long after its last member left (Kafka's offsets.retention.minutes).
+    pub offsets_retention: Duration,
+    /// Pause between two looks for expired offsets.
+    pub offsets_retention_check: Duration,
+    /// How long the first rebalance of an empty group waits for more members (Kafka's group.initial.rebalance.delay.ms).
+    pub group_initial_rebalance_delay: Duration,
+    /// The shortest session timeout of a member.
+    pub group_min_session_timeout: Duration,
+    /// The longest.
+    pub group_max_session_timeout: Duration,
+    /// Members of a group.
+    pub group_size: u32,
+    /// What all groups, their members and offsets may take in memory.
+    pub group_memory: u64,
+    /// What the log of groups may have waiting for durability.
+    pub group_backlog: u64,
+    /// A partition of the log of groups is written again beyond so much garbage, or four times what is live.
+    pub group_log_garbage: u64,
     /// An upload at shutdown or after the WAL is poisoned may take so long in all.
     pub drain: Duration,
 }
@@ -133,7 +157,19 @@ impl Default for Limits {
             segments: 16,
             deleted_retention: Duration::from_secs(60),
             scrub_interval: Duration::from_secs(3600),
+            retention_check: Duration::from_secs(300),
             store_attempt: Duration::from_secs(10),
+            offsets_partitions: 50,
+            offset_metadata: 4096,
+            offsets_retention: Duration::from_secs(7 * 24 * 3600),
+            offsets_retention_check: Duration::from_secs(600),
+            group_initial_rebalance_delay: Duration::from_secs(3),
+            group_min_session_timeout: Duration::from_secs(6),
+            group_max_session_timeout: Duration::from_secs(1800),
+            group_size: 10_000,
+            group_memory: 256 * u64::from(MIB),
+            group_backlog: 16 * u64::from(MIB),
+            group_log_garbage: u64::from(MIB),
             drain: Duration::from_secs(30),
         }
     }

@@ -11,6 +11,7 @@
 //! ```
 
 use crate::clock::Clock;
+use crate::compute::Computer;
 use crate::config::{Config, Endpoint};
 use crate::data_dir;
 use crate::disk::{self, Device, DiskQueue, Ended};
@@ -105,12 +106,12 @@ impl Broker {
         give_up: &GiveUp,
         events: UnboundedSender<Event>,
     ) -> Result<Self, StartError> {
-        let limits = &config.limits;
+        let limits = &config.limits();
         let lock = data_dir::claim(&config.data_dir)?;
         let listener = net::bind("--listen", &config.listen).map_err(|error| StartError::new(Code::ADDRESS, error))?;
         let listening = listener.local_addr().map_err(|error| StartError::new(Code::ADDRESS, error))?;
         watch(config, monitor).map_err(|error| StartError::new(Code::ADDRESS, error))?;
-        let advertised = config.advertised(listening).map_err(|error| StartError::new(Code::USAGE, error))?;
+        let advertised = config.advertised(listening);
         monitor.listens(listening, &advertised);
         let device = open_wal(config, monitor, give_up)?;
         let wal = Wal::new(device.len(), limits).map_err(|error| StartError::new(Code::WAL_REFUSED, error))?;
@@ -224,7 +225,10 @@ impl Machines {
         let watch = monitor.clone();
         let hands = WalHands { post: post.clone(), disk, recovered: recovered.clone(), monitor: monitor.clone() };
         owner::spawn("wal", at_wal, self.wal, turn, clock, hands, move |wal| watch.metrics.wal.at(wal.positions()));
+        let asker = shard.clone();
+        let computer = Computer::start("lookups", move |op, outcome| asker.send(shard::Input::Computed(op, outcome)));
         let hands = Hands::new(&post, (&store, monitor), (shard, shard::Input::Store), Asker::Shard);
+        let hands = ShardHands { hands, computer };
         owner::spawn("shard", at_shard, self.shard, turn, clock, hands, move |shard| looked.at(shard));
         let watch = monitor.clone();
         let hands = Hands::new(&post, (&store, monitor), (uploader, upload::Input::Store), Asker::Uploader);
@@ -237,8 +241,10 @@ impl Machines {
         let hands = Hands::new(&post, (&store, monitor), (node.clone(), node::Input::Store), Asker::Node);
         let hands = NodeHands { hands, events: events.clone(), recovered, cluster: ClusterId::default() };
         owner::spawn("node", at_node, self.node, turn, clock, hands, |_| {});
+        let everywhere = config.advertise.is_none() && listener.local_addr()?.ip().is_unspecified();
+        let tells = if everywhere { Tells::Arrival } else { Tells::Registered };
 
-        let net = Net::start(listener, sessions, rules, &OpenSession(limits.clone()), &post)?;
+        let net = Net::start(listener, sessions, rules, &OpenSession(limits.clone(), tells), &post)?;
         Ok((net, node))
     }
 }
@@ -249,15 +255,29 @@ struct Shell {
     events: UnboundedSender<Event>,
 }
 
+/// What clients are told of where this broker is.
+#[derive(Clone, Copy, Debug)]
+enum Tells {
+    /// What it has registered.
+    Registered,
+    /// The address that they have connected to: it listens on all that its host has.
+    Arrival,
+}
+
 #[derive(Clone)]
-struct OpenSession(Limits);
+struct OpenSession(Limits, Tells);
 
 impl Open for OpenSession {
     type Session = Session;
 
-    fn open(&self, conn: ConnId, now: Now, out: &mut Effects<session::Effect>) -> Session {
+    fn open(&self, conn: ConnId, at: SocketAddr, now: Now, out: &mut Effects<session::Effect>) -> Session {
         let mut session = Session::new(conn, &self.0);
-        session.opened(now, out);
+        let arrived = match self.1 {
+            Tells::Registered => None,
+            // One that listens on IPv6 sees IPv4 addresses in its own way.
+            Tells::Arrival => Some(shard::Endpoint { host: at.ip().to_canonical().to_string(), port: at.port() }),
+        };
+        session.opened(now, arrived, out);
         session
     }
 
@@ -368,7 +388,27 @@ macro_rules! mail_and_store {
     };
 }
 
-mail_and_store!(shard, upload, controller);
+mail_and_store!(upload, controller);
+
+/// The shard's: it also has records looked into.
+struct ShardHands {
+    hands: Hands<shard::Input>,
+    computer: Computer,
+}
+
+impl Perform<shard::Effect> for ShardHands {
+    fn perform(&mut self, effect: shard::Effect) {
+        match effect {
+            shard::Effect::Mail(mail) => self.hands.post.perform(mail),
+            shard::Effect::Store(op, call) => self.hands.call(op, call),
+            shard::Effect::Compute(op, job) => self.computer.submit(op, job),
+        }
+    }
+
+    fn flush(&mut self) {
+        self.hands.post.flush();
+    }
+}
 
 /// The node's: it also speaks to the process.
 struct NodeHands {

@@ -285,12 +285,12 @@ mod tests {
     #[test]
     fn clients_are_told_something_they_can_connect_to() {
         let at = |line: &str, bound: &str| {
-            run(line).expect("legal").advertised(bound.parse().expect("an address")).map(|to| to.to_string())
+            run(line).expect("legal").advertised(bound.parse().expect("an address")).to_string()
         };
-        assert_eq!(at("--listen localhost:0", "127.0.0.1:4711"), Ok("localhost:4711".into()));
-        assert_eq!(at("--listen [::1]:9092", "[::1]:9092"), Ok("[::1]:9092".into()));
-        assert!(at("--listen 0.0.0.0:9092", "0.0.0.0:9092").is_err());
-        assert_eq!(at("--listen 0.0.0.0:9092 --advertise h:1", "0.0.0.0:9092"), Ok("h:1".into()));
+        assert_eq!(at("--listen localhost:0", "127.0.0.1:4711"), "localhost:4711");
+        assert_eq!(at("--listen [::1]:9092", "[::1]:9092"), "[::1]:9092");
+        assert!(at("--listen 0.0.0.0:9092", "0.0.0.0:9092").ends_with(":9092"), "by the host's name");
+        assert_eq!(at("--listen 0.0.0.0:9092 --advertise h:1", "0.0.0.0:9092"), "h:1");
     }
 
     #[test]

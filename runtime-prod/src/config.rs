@@ -29,6 +29,7 @@ use karst_core::limits::Limits;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
@@ -151,22 +152,30 @@ impl Config {
         self.data_dir.join("objects")
     }
 
-    /// What clients are told, once it is known that the broker listens at `bound`.
-    ///
-    /// # Errors
-    /// When it listens everywhere and nobody said under which name clients find it.
-    pub fn advertised(&self, bound: SocketAddr) -> Result<Endpoint, UsageError> {
+    /// The limits, as they hold. Who keeps everything in a directory and sets no delay tries the broker out: the first
+    /// member of a consumer group then gets its partitions at once, where Kafka waits for more members.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        let mut limits = self.limits.clone();
+        let usual = Limits::default().group_initial_rebalance_delay;
+        if self.bucket.is_none() && limits.group_initial_rebalance_delay == usual {
+            limits.group_initial_rebalance_delay = Duration::ZERO;
+        }
+        limits
+    }
+
+    /// What the cluster is told, once it is known that the broker listens at `bound`. Where it listens everywhere that is
+    /// the host's name, and its clients are told the address that they have connected to.
+    #[must_use]
+    pub fn advertised(&self, bound: SocketAddr) -> Endpoint {
         if let Some(asked) = &self.advertise {
-            return Ok(asked.clone());
+            return asked.clone();
         }
         if bound.ip().is_unspecified() {
-            return Err(UsageError(format!(
-                "--listen {} names no host that clients could connect to: add --advertise HOST:PORT",
-                self.listen
-            )));
+            return Endpoint { host: host_name(), port: bound.port() };
         }
         let host = self.listen.rsplit_once(':').map_or(self.listen.as_str(), |(host, _)| host);
-        Ok(Endpoint { host: host.trim_matches(['[', ']']).into(), port: bound.port() })
+        Endpoint { host: host.trim_matches(['[', ']']).into(), port: bound.port() }
     }
 
     /// What no key can say alone.
@@ -184,4 +193,11 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// The name of this host, as far as it knows one.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost".into() } else { name.into() }
 }

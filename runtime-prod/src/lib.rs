@@ -10,6 +10,7 @@ pub mod broker;
 mod client;
 pub mod clock;
 pub mod command;
+mod compute;
 pub mod config;
 mod data_dir;
 pub mod disk;

@@ -27,7 +27,7 @@ use karst_core::mail::Mail;
 use karst_core::session::{self, RequestNumber};
 use std::fmt;
 use std::io;
-use std::net::{TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -37,8 +37,8 @@ pub trait Open: Clone + Send + 'static {
     /// What drives a connection.
     type Session: Machine<Input = session::Input, Effect = session::Effect> + 'static;
 
-    /// The session of `conn`; what it wants done at once goes to `out`.
-    fn open(&self, conn: ConnId, now: Now, out: &mut Effects<session::Effect>) -> Self::Session;
+    /// The session of `conn`, which has arrived at the local address `at`; what it wants done at once goes to `out`.
+    fn open(&self, conn: ConnId, at: SocketAddr, now: Now, out: &mut Effects<session::Effect>) -> Self::Session;
 
     /// The requests of a session that are under way, in order, with their numbers.
     fn under_way(session: &Self::Session) -> impl DoubleEndedIterator<Item = (RequestNumber, Api)>;

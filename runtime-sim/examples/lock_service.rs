@@ -132,7 +132,7 @@ async fn play(world: World, plan: Plan, tree: SeedTree) {
         *server.borrow_mut() = Some(owner.address().clone());
         let Some(kill) = kill else { return world.sleep(LEASE * 10).await };
         world.sleep(SimTime::ZERO.after(kill.at).since(world.now())).await;
-        world.disturbance("nemesis", &"kill");
+        world.disturbance("nemesis", &"kills the server");
         process.kill();
         world.sleep(Duration::from_micros(kill.arguments["down"].unsigned_abs())).await;
     }

@@ -1,5 +1,7 @@
 //! What all fault models share: chances, latencies, and what the oracle may expect after a fault.
 
+pub(crate) mod words;
+
 use crate::time::nanos;
 use core::time::Duration;
 use karst_core::machine::Rng;

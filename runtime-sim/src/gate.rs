@@ -8,7 +8,7 @@
 //! Occurrences are counted from 0, by name, whether they happen or not; a name without such a line happens always. What
 //! does not happen has drawn all the same, so leaving it out moves no draw of anything else.
 
-use crate::fault::Chance;
+use crate::fault::{Chance, words};
 use core::fmt::{self, Write};
 use core::str::FromStr;
 use karst_core::machine::Rng;
@@ -34,6 +34,14 @@ pub struct Fired {
     pub kind: &'static str,
     /// Which one of its kind, from 0.
     pub ordinal: u64,
+}
+
+impl Fired {
+    /// What its model does, as the rest of a sentence; `None` if it is none of this library's models.
+    #[must_use]
+    pub fn words(&self) -> Option<&'static str> {
+        words::of(self.kind)
+    }
 }
 
 impl Gate {

@@ -9,6 +9,8 @@
 //! Entries, lanes, samples and bands are in the order of time. Following causes upwards ends at an entry without one: a
 //! timer, the beginning, or a disturbance. Recording changes nothing of the run: its hash is the same.
 
+pub mod words;
+
 use crate::failure::Failure;
 use crate::time::SimTime;
 use core::fmt;
@@ -67,8 +69,11 @@ pub struct Entry {
     pub lane: LaneId,
     /// What kind of thing.
     pub kind: EntryKind,
-    /// What, readable.
+    /// What, as it says of itself: its Debug text, cut where it gets long.
     pub text: String,
+    /// The same as the rest of a sentence about the lane, such as `gets 2 durable batches from the wal`; `None` where
+    /// nobody has words for it.
+    pub words: Option<String>,
     /// Why.
     pub cause: Option<EntryId>,
     /// What it is about.
@@ -135,6 +140,35 @@ pub struct Band {
     pub to: Option<SimTime>,
 }
 
+impl Lane {
+    /// As sentences call it: `broker-2's shard`, `client-1`, `the store`.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let Self { process, owner } = self;
+        let is_alone = &**owner == "process" || owner == process || **owner == *kind_of(process);
+        match &**process {
+            "world" => format!("the {owner}"),
+            _ if is_alone => process.to_string(),
+            _ => format!("{process}'s {owner}"),
+        }
+    }
+
+    /// The same, as somebody of that process says: its shard is `the shard`, its fourth session is `session-4`.
+    #[must_use]
+    pub fn title_within(&self, process: &str) -> String {
+        if *self.process != *process {
+            return self.title();
+        }
+        let is_numbered = self.owner.ends_with(|c: char| c.is_ascii_digit());
+        if is_numbered { self.owner.to_string() } else { format!("the {}", self.owner) }
+    }
+}
+
+/// `session-12` is a `session`.
+pub(crate) fn kind_of(name: &str) -> &str {
+    name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-')
+}
+
 impl Tag {
     /// The keys that begin the next thing in an entry's tags; what precedes the first of them is about the whole entry.
     /// A partition directly behind a stream or an id is the same thing.
@@ -177,16 +211,30 @@ impl fmt::Display for Tag {
     }
 }
 
-/// Something that can say what it is about. Asked only while a run is recorded.
+/// Something that can say what it is about, and what it is. Asked only while a run is recorded.
 pub trait Describe {
     /// Adds its tags.
     fn describe(&self, about: &mut About) {
         let _ = about;
     }
+
+    /// What it is in words, for a person who has not read the code: the rest of a sentence about whom it happens to, or
+    /// who does it, such as `gets 2 durable batches⟨sender⟩`. It may have places that are filled when the run is over,
+    /// see [`words`]. Without words its Debug text must do.
+    fn words(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A number is about nothing: for the machines of tests and examples.
 impl Describe for u64 {}
+
+/// What is told in words already.
+impl Describe for &str {
+    fn words(&self) -> Option<String> {
+        Some((*self).to_owned())
+    }
+}
 
 /// The tags of an entry, as they gather.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -17,6 +17,7 @@ pub mod cli;
 pub mod client;
 pub mod experiment;
 mod json;
+pub mod member;
 pub mod oracle;
 pub mod plan;
 pub mod world;

@@ -126,12 +126,32 @@ impl Index {
         &self.0[from..to]
     }
 
+    /// The block that holds `offset`, or the next record after it, and all of the stream after it.
+    #[must_use]
+    pub fn from(&self, stream: StreamId, offset: Offset) -> &[BlockEntry] {
+        let blocks = self.of(stream);
+        &blocks[blocks.partition_point(|entry| entry.end <= offset)..]
+    }
+
+    /// The first block from there on that has a record of that time or later, and the largest time in those before it.
+    #[must_use]
+    pub fn seek(&self, stream: StreamId, offset: Offset, since: WallTime) -> (Option<Plan>, Option<WallTime>) {
+        let mut older = None;
+        for entry in self.from(stream, offset) {
+            if entry.max_timestamp >= since {
+                let plan = Plan { at: entry.at, len: entry.len.into(), blocks: alloc::vec![*entry] };
+                return (Some(plan), older);
+            }
+            older = older.max(Some(entry.max_timestamp));
+        }
+        (None, older)
+    }
+
     /// The block that holds `offset` (or the next record after it) and those after it, until they hold `max_bytes`
     /// together or are not adjacent. `None` if the stream has nothing at or after `offset` here.
     #[must_use]
     pub fn plan(&self, stream: StreamId, offset: Offset, max_bytes: u64) -> Option<Plan> {
-        let blocks = self.of(stream);
-        let blocks = &blocks[blocks.partition_point(|entry| entry.end <= offset)..];
+        let blocks = self.from(stream, offset);
         let first = blocks.first()?;
         let (mut wanted, mut len) = (0, 0);
         for entry in blocks {

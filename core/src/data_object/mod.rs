@@ -112,7 +112,7 @@ mod writer;
 pub use block::{StoredBatch, decode_block};
 pub use footer::Footer;
 pub use index::{BlockEntry, Index, Plan};
-pub use reader::{Finished, ObjectReader, Outcome, Read, ReadBatches, ReadError, ReadId};
+pub use reader::{Extent, Finished, ObjectReader, Outcome, Read, ReadBatches, ReadError, ReadId};
 pub use state::{PRODUCERS, decode_state};
 pub use writer::{Built, ObjectWriter, build};
 

@@ -17,13 +17,18 @@
 //! type (1: the broker's), 4 transactional, 5 control.
 
 mod records;
+mod times;
 
-pub(crate) use records::Flaw;
+pub use records::{Flaw, Keyless, RecordFacts, RecordTime};
+pub use times::{Since, Times, times};
+
+use records::Described;
 
 use super::error::{ErrorCode, Refusal};
 use crate::id::{Offset, StreamEpoch};
 use crate::machine::{Payload, WallTime};
 use bytes::Bytes;
+use core::ops::Range;
 
 /// Length of a batch header.
 pub const HEADER: usize = 61;
@@ -32,9 +37,14 @@ pub const HEADER: usize = 61;
 const OVERHEAD: usize = 12;
 /// Where the magic is, in this and all earlier formats.
 const MAGIC_AT: usize = 16;
-/// Where the CRC's cover begins.
+/// Where the CRC is, and its cover begins.
+const CRC_AT: usize = 17;
 const COVERED: usize = 21;
+/// Where the largest of the records' times is.
+const MAX_TIMESTAMP: Range<usize> = 35..43;
 const MAGIC: u8 = 2;
+/// The bit of the attributes' lower byte that says that the times are the broker's.
+const LOG_APPEND_TIME: u8 = 1 << 3;
 /// Length, attributes, two deltas, two lengths and a count of headers: a byte each at least.
 const SMALLEST_RECORD: usize = 7;
 
@@ -197,14 +207,44 @@ pub fn stamp(batch: &mut [u8], base: Offset, epoch: StreamEpoch) {
     batch[12..16].copy_from_slice(&epoch.to_be_bytes());
 }
 
+/// What a broker may say about the times of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BatchTime {
+    /// The records' times are the producer's; this is the largest.
+    Create(WallTime),
+    /// They all count as appended at that time.
+    LogAppend(WallTime),
+}
+
+/// A copy of the batch with these times in its header, and the CRC that follows from them.
+///
+/// # Panics
+/// When `batch` is shorter than a header, which no checked batch is.
+#[must_use]
+pub fn retimed(batch: &[u8], time: BatchTime) -> Payload {
+    assert!(batch.len() >= HEADER, "only checked batches get times");
+    let mut copy = batch.to_vec();
+    let (max, flag) = match time {
+        BatchTime::Create(max) => (max, 0),
+        BatchTime::LogAppend(now) => (now, LOG_APPEND_TIME),
+    };
+    copy[22] = copy[22] & !LOG_APPEND_TIME | flag;
+    copy[MAX_TIMESTAMP].copy_from_slice(&max.0.to_be_bytes());
+    let crc = crc32c::crc32c(&copy[COVERED..]);
+    copy[CRC_AT..COVERED].copy_from_slice(&crc.to_be_bytes());
+    Payload(copy.into())
+}
+
 /// One batch of a producer: complete, of the current format, its CRC verified. It may be appended once its records
 /// were looked at, too.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CheckedBatch {
-    /// Its header.
+    /// Its header; once the records were looked at, with the largest of their times, whatever the bytes say.
     pub header: BatchHeader,
-    /// All of it, header included.
+    /// All of it, header included, as it came.
     pub bytes: Payload,
+    /// What is known of its records; nothing, as long as they are compressed and nobody has looked.
+    pub facts: RecordFacts,
 }
 
 impl CheckedBatch {
@@ -234,9 +274,9 @@ impl CheckedBatch {
             return Err(ErrorCode::InvalidRecord.because("something follows the batch"));
         }
         check_header(&header)?;
-        let checked = Self { header, bytes: Payload(records.clone()) };
+        let mut checked = Self { header, bytes: Payload(records.clone()), facts: RecordFacts::default() };
         if !checked.is_compressed() {
-            checked.check_records(u64::MAX).map_err(Flaw::refusal)?;
+            checked.facts = checked.check_records(u64::MAX).map_err(Flaw::refusal)?;
         }
         Ok(checked)
     }
@@ -246,10 +286,12 @@ impl CheckedBatch {
         self.header.attributes.codec() != Some(Codec::None)
     }
 
-    /// Looks into the records, which may take `limit` bytes once decompressed. Returns how many they take.
-    pub(crate) fn check_records(&self, limit: u64) -> Result<u64, Flaw> {
+    /// Looks into the records, which may take `limit` bytes once decompressed.
+    pub(crate) fn check_records(&self, limit: u64) -> Result<RecordFacts, Flaw> {
         let codec = self.header.attributes.codec().expect("the header was checked");
-        records::check(codec, &self.bytes[HEADER..], self.header.record_count(), limit)
+        let base = WallTime(self.header.base_timestamp);
+        let described = Described { codec, count: self.header.record_count(), base };
+        records::check(described, &self.bytes[HEADER..], limit, &mut |_, _| {})
     }
 }
 

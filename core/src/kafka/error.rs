@@ -47,12 +47,32 @@ codes! {
     BrokerNotAvailable = 8 "BROKER_NOT_AVAILABLE",
     /// A record batch is larger than the broker takes.
     MessageTooLarge = 10 "MESSAGE_TOO_LARGE",
+    /// What a commit says besides its offset is too long.
+    OffsetMetadataTooLarge = 12 "OFFSET_METADATA_TOO_LARGE",
+    /// The coordinator still reads what it needs to know.
+    CoordinatorLoadInProgress = 14 "COORDINATOR_LOAD_IN_PROGRESS",
     /// Nobody coordinates the group at this moment.
     CoordinatorNotAvailable = 15 "COORDINATOR_NOT_AVAILABLE",
+    /// Another broker coordinates the group.
+    NotCoordinator = 16 "NOT_COORDINATOR",
     /// A topic's name that Kafka does not allow.
     InvalidTopicException = 17 "INVALID_TOPIC_EXCEPTION",
     /// Acks other than -1, 0 and 1.
     InvalidRequiredAcks = 21 "INVALID_REQUIRED_ACKS",
+    /// The member speaks of another generation than the group's.
+    IllegalGeneration = 22 "ILLEGAL_GENERATION",
+    /// The member has no protocol in common with the others.
+    InconsistentGroupProtocol = 23 "INCONSISTENT_GROUP_PROTOCOL",
+    /// No group can have that id.
+    InvalidGroupId = 24 "INVALID_GROUP_ID",
+    /// The group has no such member; it joins anew.
+    UnknownMemberId = 25 "UNKNOWN_MEMBER_ID",
+    /// A session timeout that the broker does not allow.
+    InvalidSessionTimeout = 26 "INVALID_SESSION_TIMEOUT",
+    /// The group rebalances; the member joins again.
+    RebalanceInProgress = 27 "REBALANCE_IN_PROGRESS",
+    /// A commit is larger than the log takes.
+    InvalidCommitOffsetSize = 28 "INVALID_COMMIT_OFFSET_SIZE",
     /// A producer stamped its records as the broker does.
     InvalidTimestamp = 32 "INVALID_TIMESTAMP",
     /// The API, or what the request needs of it, is not served.
@@ -89,6 +109,10 @@ codes! {
     KafkaStorageError = 56 "KAFKA_STORAGE_ERROR",
     /// Nothing is known of the producer any more.
     UnknownProducerId = 59 "UNKNOWN_PRODUCER_ID",
+    /// The group has members.
+    NonEmptyGroup = 68 "NON_EMPTY_GROUP",
+    /// There is no such group.
+    GroupIdNotFound = 69 "GROUP_ID_NOT_FOUND",
     /// The broker does not know the fetch session; the client begins a full fetch.
     FetchSessionIdNotFound = 70 "FETCH_SESSION_ID_NOT_FOUND",
     /// Topics are not deleted here.
@@ -103,12 +127,24 @@ codes! {
     StaleBrokerEpoch = 77 "STALE_BROKER_EPOCH",
     /// The offset is not known yet.
     OffsetNotAvailable = 78 "OFFSET_NOT_AVAILABLE",
+    /// The member is given an id and must join again with it.
+    MemberIdRequired = 79 "MEMBER_ID_REQUIRED",
+    /// The group, or what the broker keeps of all groups, is full.
+    GroupMaxSizeReached = 81 "GROUP_MAX_SIZE_REACHED",
+    /// Another member has taken the place of this static one; final for it.
+    FencedInstanceId = 82 "FENCED_INSTANCE_ID",
+    /// The group consumes the topic.
+    GroupSubscribedToTopic = 86 "GROUP_SUBSCRIBED_TO_TOPIC",
     /// A record batch that breaks a rule.
     InvalidRecord = 87 "INVALID_RECORD",
     /// No topic of that id here; the client refreshes its metadata.
     UnknownTopicId = 100 "UNKNOWN_TOPIC_ID",
     /// The topic's name and id do not belong together.
     InconsistentTopicId = 103 "INCONSISTENT_TOPIC_ID",
+    /// Brokers are asked for controllers, or the other way round.
+    MismatchedEndpointType = 114 "MISMATCHED_ENDPOINT_TYPE",
+    /// Endpoints of a kind that Kafka does not know are asked for.
+    UnsupportedEndpointType = 115 "UNSUPPORTED_ENDPOINT_TYPE",
 }
 
 /// Why something is refused: for the client, and for the person who reads the client's log.

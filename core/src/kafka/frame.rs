@@ -173,6 +173,13 @@ impl Header {
     }
 }
 
+/// What the client of a frame calls itself; empty if it does not, or not in UTF-8.
+pub(crate) fn client_id(frame: &[u8]) -> &str {
+    let mut reader = Reader::new(frame);
+    let id = reader.bytes("the header", LEAST).and_then(|_| reader.sized("client id", Prefix::Two));
+    id.ok().flatten().and_then(|id| core::str::from_utf8(id).ok()).unwrap_or_default()
+}
+
 /// Passes the client id (at most 32 KiB, as its two-byte length allows) and, in a flexible header, its tagged fields.
 pub(crate) fn skip_header_rest(reader: &mut Reader<'_>, header: HeaderKind) -> Result<(), Malformed> {
     reader.sized("client id", Prefix::Two)?;

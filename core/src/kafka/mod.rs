@@ -17,10 +17,11 @@ mod shape;
 
 pub use api::Api;
 pub(crate) use batch::Flaw;
-pub use batch::{Attributes, Batch, BatchHeader, Batches, CheckedBatch, Codec};
+pub use batch::{Attributes, Batch, BatchHeader, BatchTime, Batches, CheckedBatch, Codec, RecordFacts};
 pub use error::{ErrorCode, Refusal};
 pub use reader::{Fault, Malformed};
-pub use request::{Acks, Produce, ProducePartition, ProduceTopic, Request, RequestBody};
+pub(crate) use reader::{Prefix, Reader};
+pub use request::{Acks, GroupRequest, Produce, ProducePartition, ProduceTopic, Request, RequestBody};
 pub use response::{EncodeError, FetchAnswer, FetchedPartition, FetchedTopic, encode};
 
 #[cfg(test)]

@@ -32,6 +32,18 @@ pub enum Fault {
     Content,
 }
 
+impl Malformed {
+    /// Bytes that have the right length, and can't be what they should.
+    pub(crate) const fn content(field: &'static str) -> Self {
+        Self { field, fault: Fault::Content }
+    }
+
+    /// A version that is not known.
+    pub(crate) const fn version(field: &'static str, version: i16) -> Self {
+        Self { field, fault: Fault::Version(version) }
+    }
+}
+
 impl core::fmt::Display for Malformed {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let field = self.field;
@@ -84,6 +96,10 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn i32(&mut self, field: &'static str) -> Result<i32, Malformed> {
         Ok(i32::from_be_bytes(self.array(field)?))
+    }
+
+    pub(crate) fn i64(&mut self, field: &'static str) -> Result<i64, Malformed> {
+        Ok(i64::from_be_bytes(self.array(field)?))
     }
 
     /// An unsigned number of one to five bytes, seven bits each, the lowest first.

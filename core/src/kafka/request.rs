@@ -14,8 +14,14 @@ use bytes::Bytes;
 use core::hash::{Hash, Hasher};
 use core::time::Duration;
 use kafka_protocol::messages::{
-    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-    FetchRequest, FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
+    AlterConfigsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest,
+    DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeTopicPartitionsRequest, FetchRequest,
+    FindCoordinatorRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
+    OffsetForLeaderEpochRequest, ProduceRequest,
+};
+use kafka_protocol::messages::{
+    DeleteGroupsRequest, DescribeGroupsRequest, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -63,6 +69,45 @@ pub enum RequestBody {
     InitProducerId(InitProducerIdRequest),
     /// Add partitions to topics.
     CreatePartitions(CreatePartitionsRequest),
+    /// Find where leader epochs end.
+    OffsetForLeaderEpoch(OffsetForLeaderEpochRequest),
+    /// Describe the brokers.
+    DescribeCluster(DescribeClusterRequest),
+    /// Describe topics, page by page.
+    DescribeTopicPartitions(DescribeTopicPartitionsRequest),
+    /// Tell configs.
+    DescribeConfigs(DescribeConfigsRequest),
+    /// Replace configs.
+    AlterConfigs(AlterConfigsRequest),
+    /// Change some configs.
+    IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
+    /// Something about a consumer group.
+    Group(Box<GroupRequest>),
+}
+
+/// What a request says about consumer groups.
+#[derive(Clone, Debug)]
+pub enum GroupRequest {
+    /// Join it.
+    Join(JoinGroupRequest),
+    /// Assign, or be assigned.
+    Sync(SyncGroupRequest),
+    /// Still there.
+    Heartbeat(HeartbeatRequest),
+    /// Leave it.
+    Leave(LeaveGroupRequest),
+    /// Commit offsets.
+    Commit(OffsetCommitRequest),
+    /// Tell the offsets.
+    Fetch(OffsetFetchRequest),
+    /// Delete offsets.
+    DeleteOffsets(OffsetDeleteRequest),
+    /// List all groups.
+    List(ListGroupsRequest),
+    /// Describe some.
+    Describe(DescribeGroupsRequest),
+    /// Delete some.
+    Delete(DeleteGroupsRequest),
 }
 
 /// Records to append, each batch checked already, but for what is compressed.
@@ -144,7 +189,7 @@ pub fn decode(frame: Bytes) -> Result<(Header, Ask), Malformed> {
     shape::check(api, version, &body)?;
     let ask = match decode_body(api, version, &body)? {
         Some(body) => Ask::Handle(Request { api, version, frame: Payload(frame), body }),
-        None => Ask::Versions { version, error: ErrorCode::None },
+        None => Ask::Versions { version, error: check_software(version, &shape::decode(version, &body)?) },
     };
     Ok((header, ask))
 }
@@ -162,11 +207,28 @@ fn decode_body(api: Api, version: i16, body: &Bytes) -> Result<Option<RequestBod
         Api::DeleteRecords => RequestBody::DeleteRecords(shape::decode(version, body)?),
         Api::InitProducerId => RequestBody::InitProducerId(shape::decode(version, body)?),
         Api::CreatePartitions => RequestBody::CreatePartitions(shape::decode(version, body)?),
-        Api::ApiVersions => {
-            shape::decode::<ApiVersionsRequest>(version, body)?;
-            return Ok(None);
-        }
+        Api::OffsetForLeaderEpoch => RequestBody::OffsetForLeaderEpoch(shape::decode(version, body)?),
+        Api::DescribeCluster => RequestBody::DescribeCluster(shape::decode(version, body)?),
+        Api::DescribeTopicPartitions => RequestBody::DescribeTopicPartitions(shape::decode(version, body)?),
+        Api::DescribeConfigs => RequestBody::DescribeConfigs(shape::decode(version, body)?),
+        Api::AlterConfigs => RequestBody::AlterConfigs(shape::decode(version, body)?),
+        Api::IncrementalAlterConfigs => RequestBody::IncrementalAlterConfigs(shape::decode(version, body)?),
+        Api::JoinGroup => group(GroupRequest::Join(shape::decode(version, body)?)),
+        Api::SyncGroup => group(GroupRequest::Sync(shape::decode(version, body)?)),
+        Api::Heartbeat => group(GroupRequest::Heartbeat(shape::decode(version, body)?)),
+        Api::LeaveGroup => group(GroupRequest::Leave(shape::decode(version, body)?)),
+        Api::OffsetCommit => group(GroupRequest::Commit(shape::decode(version, body)?)),
+        Api::OffsetFetch => group(GroupRequest::Fetch(shape::decode(version, body)?)),
+        Api::OffsetDelete => group(GroupRequest::DeleteOffsets(shape::decode(version, body)?)),
+        Api::ListGroups => group(GroupRequest::List(shape::decode(version, body)?)),
+        Api::DescribeGroups => group(GroupRequest::Describe(shape::decode(version, body)?)),
+        Api::DeleteGroups => group(GroupRequest::Delete(shape::decode(version, body)?)),
+        Api::ApiVersions => return Ok(None),
     }))
+}
+
+fn group(request: GroupRequest) -> RequestBody {
+    RequestBody::Group(Box::new(request))
 }
 
 impl Produce {
@@ -196,6 +258,23 @@ impl Produce {
     }
 }
 
+/// Whether a client gives its name and version as Kafka wants them (KIP-511): letters, digits, and between them also dots
+/// and hyphens.
+fn check_software(version: i16, request: &ApiVersionsRequest) -> ErrorCode {
+    let legal = |text: &str| {
+        let ends = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+        let bytes = text.as_bytes();
+        let inner = bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
+        ends(bytes.first()) && ends(bytes.last()) && inner
+    };
+    // Before version 3 there were no such fields.
+    if version < 3 || (legal(&request.client_software_name) && legal(&request.client_software_version)) {
+        ErrorCode::None
+    } else {
+        ErrorCode::InvalidRequest
+    }
+}
+
 fn check_records(version: i16, records: Option<Bytes>) -> Result<CheckedBatch, Refusal> {
     /// The first version of Produce in which a batch may be compressed by Zstandard.
     const ZSTD: i16 = 7;
@@ -219,6 +298,22 @@ fn name(api: Api) -> &'static str {
         Api::DeleteRecords => "DeleteRecords",
         Api::InitProducerId => "InitProducerId",
         Api::CreatePartitions => "CreatePartitions",
+        Api::OffsetForLeaderEpoch => "OffsetForLeaderEpoch",
+        Api::DescribeCluster => "DescribeCluster",
+        Api::DescribeTopicPartitions => "DescribeTopicPartitions",
+        Api::DescribeConfigs => "DescribeConfigs",
+        Api::AlterConfigs => "AlterConfigs",
+        Api::IncrementalAlterConfigs => "IncrementalAlterConfigs",
+        Api::JoinGroup => "JoinGroup",
+        Api::SyncGroup => "SyncGroup",
+        Api::Heartbeat => "Heartbeat",
+        Api::LeaveGroup => "LeaveGroup",
+        Api::OffsetCommit => "OffsetCommit",
+        Api::OffsetFetch => "OffsetFetch",
+        Api::OffsetDelete => "OffsetDelete",
+        Api::ListGroups => "ListGroups",
+        Api::DescribeGroups => "DescribeGroups",
+        Api::DeleteGroups => "DeleteGroups",
     }
 }
 
@@ -278,6 +373,27 @@ mod tests {
     }
 
     #[test]
+    fn clients_name_their_software_as_kafka_wants_it() {
+        let verdict = |name: &'static str, version: &'static str| {
+            let request = ApiVersionsRequest::default()
+                .with_client_software_name(StrBytes::from_static_str(name))
+                .with_client_software_version(StrBytes::from_static_str(version));
+            let bytes = frame(Client { correlation: 9, id: Some("a") }, Api::ApiVersions, 3, &request);
+            match decode(bytes).expect("well-formed").1 {
+                Ask::Versions { version: 3, error } => error,
+                other => panic!("{other:?}"),
+            }
+        };
+        for (name, version) in [("kgo", "1.20.0"), ("a", "1"), ("apache-kafka-java", "4.0.0-rc1"), ("A.-b", "0")] {
+            assert_eq!(verdict(name, version), ErrorCode::None);
+        }
+        for (name, version) in [("", "1"), ("a", ""), ("-a", "1"), ("a", "1."), ("a b", "1"), ("ä", "1"), ("a_b", "1")]
+        {
+            assert_eq!(verdict(name, version), ErrorCode::InvalidRequest, "{name} {version}");
+        }
+    }
+
+    #[test]
     fn what_is_not_served_is_malformed_unless_it_asks_what_is_served() {
         let head = |key: i16, version: i16| {
             let mut bytes = Vec::new();
@@ -290,7 +406,7 @@ mod tests {
             let (_, ask) = head(18, version).expect("answered");
             assert!(matches!(ask, Ask::Versions { version: 0, error: ErrorCode::UnsupportedVersion }), "{ask:?}");
         }
-        assert_eq!(head(23, 0).unwrap_err().fault, Fault::Api(23));
+        assert_eq!(head(24, 0).unwrap_err().fault, Fault::Api(24));
         assert_eq!(head(0, 2).unwrap_err().fault, Fault::Version(2));
         assert_eq!(head(1, 19).unwrap_err().fault, Fault::Version(19));
         assert_eq!(head(3, 1).unwrap_err(), Malformed { field: "client id", fault: Fault::Short });

@@ -3,7 +3,7 @@
 use super::api::Api;
 use super::error::ErrorCode;
 use super::frame::{CorrelationId, HeaderKind};
-use crate::id::{Offset, TopicId};
+use crate::id::{Offset, StreamEpoch, TopicId};
 use crate::machine::Rope;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -91,6 +91,9 @@ pub struct FetchedPartition {
     pub last_stable_offset: Option<Offset>,
     /// First offset that may be read, unless unknown; not written before version 5.
     pub log_start_offset: Option<Offset>,
+    /// The largest epoch with records up to the one that the client has last fetched, and where that ends, if the client
+    /// has fetched what the log does not have (KIP-595); not written before version 12.
+    pub diverging: Option<(StreamEpoch, Offset)>,
     /// Whole batches.
     pub records: Rope,
 }
@@ -118,7 +121,7 @@ impl FetchAnswer {
 
     /// Enough room for everything but the records.
     fn size(&self) -> usize {
-        let topic = |topic: &FetchedTopic| 32 + topic.name.len() + 64 * topic.partitions.len();
+        let topic = |topic: &FetchedTopic| 32 + topic.name.len() + 80 * topic.partitions.len();
         32 + self.topics.iter().map(topic).sum::<usize>()
     }
 }
@@ -156,7 +159,16 @@ impl FetchedPartition {
         }
         out.count(self.records.len())?;
         out.splice(&self.records);
-        out.no_tags();
+        match self.diverging {
+            Some((epoch, end)) if out.version >= FLEXIBLE => {
+                // One tagged field, 0, of thirteen bytes, without tagged fields of its own.
+                out.part.put_slice(&[1, 0, 13]);
+                out.part.put_i32(i32::try_from(epoch.0).unwrap_or(i32::MAX));
+                out.part.put_i64(offset(Some(end)));
+                out.part.put_u8(0);
+            }
+            _ => out.no_tags(),
+        }
         Ok(())
     }
 }
@@ -227,7 +239,7 @@ mod tests {
     use super::*;
     use crate::machine::Rng;
     use bytes::Bytes;
-    use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+    use kafka_protocol::messages::fetch_response::{EpochEndOffset, FetchableTopicResponse, PartitionData};
     use kafka_protocol::messages::{ApiVersionsResponse, FetchResponse, MetadataResponse, TopicName};
 
     fn random_answer(rng: &mut Rng) -> FetchAnswer {
@@ -242,6 +254,7 @@ mod tests {
                     high_watermark: some(rng),
                     last_stable_offset: some(rng),
                     log_start_offset: some(rng),
+                    diverging: rng.chance(1, 4).then(|| (StreamEpoch(rng.below(99) as u32), Offset(rng.below(99)))),
                     records: random_records(rng),
                 })
                 .collect(),
@@ -267,7 +280,14 @@ mod tests {
     fn theirs(answer: &FetchAnswer, version: i16) -> FetchResponse {
         let topics = answer.topics.iter().map(|topic| {
             let partitions = topic.partitions.iter().map(|partition| {
+                let diverging = partition
+                    .diverging
+                    .filter(|_| version >= 12)
+                    .map_or_else(EpochEndOffset::default, |(epoch, end)| {
+                        EpochEndOffset::default().with_epoch(epoch.0 as i32).with_end_offset(end.0 as i64)
+                    });
                 PartitionData::default()
+                    .with_diverging_epoch(diverging)
                     .with_partition_index(partition.index)
                     .with_error_code(code(partition.error))
                     .with_high_watermark(offset(partition.high_watermark))

@@ -16,7 +16,7 @@
 
 use crate::id::{CutNumber, Offset, StreamId};
 use crate::limits::Limits;
-use crate::machine::{Instant, Now};
+use crate::machine::{Instant, Now, WallTime};
 use crate::upload::CutRange;
 use crate::wal::Appended;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -152,6 +152,22 @@ impl LogCache {
             found.push(batch.clone());
         }
         found
+    }
+
+    /// The first batch from the one on that holds `from` which has a record of that time or later; and the largest time
+    /// in those before it.
+    #[must_use]
+    pub fn seek(&self, stream: StreamId, from: Offset, since: WallTime) -> (Option<&Appended>, Option<WallTime>) {
+        let mut older = None;
+        let Some(cached) = self.streams.get(&stream) else { return (None, older) };
+        let first = cached.batches.partition_point(|batch| batch.end <= from);
+        for batch in cached.batches.range(first..) {
+            if batch.max_timestamp >= since {
+                return (Some(batch), older);
+            }
+            older = older.max(Some(batch.max_timestamp));
+        }
+        (None, older)
     }
 
     /// How much is in here.

@@ -8,7 +8,9 @@
 //! comes back once as its outcome, or the process dies. Unlike the world's effects a job can't fail; what it finds wrong
 //! with its data is part of the outcome.
 
-use crate::kafka::{CheckedBatch, Refusal};
+use crate::kafka::batch::{Since, Times, times};
+use crate::kafka::{CheckedBatch, Flaw, RecordFacts, Refusal};
+use crate::machine::Payload;
 use alloc::vec::Vec;
 
 /// Something to be computed.
@@ -21,13 +23,24 @@ pub enum Job {
         /// What the records of each may take once decompressed, in bytes.
         inflated: u64,
     },
+    /// Look for a record by its time.
+    FindTime {
+        /// In this stored batch.
+        batch: Payload,
+        /// Which.
+        since: Since,
+        /// What its records may take once decompressed, in bytes.
+        inflated: u64,
+    },
 }
 
 /// What came of a [`Job`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// Of [`Job::CheckRecords`]: for each batch, in order, whether it may be appended.
-    CheckedRecords(Vec<Result<(), Refusal>>),
+    /// Of [`Job::CheckRecords`]: for each batch, in order, what is known of its records, if it may be appended.
+    CheckedRecords(Vec<Result<RecordFacts, Refusal>>),
+    /// Of [`Job::FindTime`].
+    FoundTime(Result<Times, Flaw>),
 }
 
 impl Job {
@@ -36,12 +49,10 @@ impl Job {
     pub fn run(&self) -> Outcome {
         match self {
             Self::CheckRecords { batches, inflated } => {
-                let check = |batch: &CheckedBatch| match batch.check_records(*inflated) {
-                    Ok(_) => Ok(()),
-                    Err(flaw) => Err(flaw.refusal()),
-                };
+                let check = |batch: &CheckedBatch| batch.check_records(*inflated).map_err(Flaw::refusal);
                 Outcome::CheckedRecords(batches.iter().map(check).collect())
             }
+            Self::FindTime { batch, since, inflated } => Outcome::FoundTime(times(batch, *since, *inflated)),
         }
     }
 }

@@ -91,6 +91,31 @@ marks! {
     /// Recovery finds records of a topic that is deleted.
     RecoveredOfDeletedTopic = "recovery.of-deleted-topic",
 
+    /// After a start a group goes on as it was, without a rebalance.
+    GroupLoadedStable = "group.loaded-stable",
+    /// After a start a group goes on waiting for its leader's assignment.
+    GroupLoadedUnassigned = "group.loaded-unassigned",
+    /// Somebody asks for a group that is still being read.
+    GroupAskedWhileLoading = "group.asked-while-loading",
+    /// Live keys of the groups' log are written again.
+    GroupLogRewritten = "group.log-rewritten",
+    /// A rebalance begins while the leader's assignment is awaited.
+    RebalancedWhileCompleting = "group.rebalanced-while-completing",
+    /// The leader's assignment becomes durable when the group has moved on.
+    AssignedTooLate = "group.assigned-too-late",
+    /// A member was silent for its session timeout.
+    MemberExpired = "group.member-expired",
+    /// A group's first rebalance waits longer since members come.
+    InitialRebalanceExtended = "group.initial-rebalance-extended",
+    /// A static member comes back without its id.
+    StaticMemberReplaced = "group.static-member-replaced",
+    /// A static member comes back, and nobody else notices.
+    StaticMemberKeptGroupStable = "group.static-member-kept-group-stable",
+    /// Offsets go with their topic.
+    OffsetsDeletedWithTopic = "group.offsets-deleted-with-topic",
+    /// A group without members and offsets is removed.
+    EmptyGroupRemoved = "group.empty-removed",
+
     /// The broker is told to stop before it serves.
     StoppedBeforeServing = "node.stopped-before-serving",
     /// The log fails while the broker is stopping.
@@ -130,6 +155,8 @@ marks! {
 
     /// A batch waits since the log has granted no room.
     AppendWaitedForRoom = "shard.append-waited-for-room",
+    /// A produce is answered since its time is up, before all of it is durable.
+    ProduceLate = "shard.produce-late",
     /// A connection closes while batches of it wait for room.
     ClosedWithAppendsWaiting = "shard.closed-with-appends-waiting",
     /// A topic is deleted while a batch for it waits for room.
@@ -168,6 +195,12 @@ marks! {
     FetchBegunAgain = "shard.fetch-begun-again",
     /// An object, or a part of it, arrives unreadable and is read again.
     ObjectReadAgain = "shard.object-read-again",
+    /// A record is looked for by its time in an object.
+    TimeReadFromObject = "shard.time-read-from-object",
+    /// A record is looked for by its time by a job.
+    TimeComputed = "shard.time-computed",
+    /// The largest time of something that is searched is that of a record below the log's start.
+    TimeBoundTrimmed = "shard.time-bound-trimmed",
     /// Somebody waits for credit.
     CreditWaited = "shard.credit-waited",
     /// A fetch has found records, and there is no credit for an answer.
@@ -176,6 +209,21 @@ marks! {
     HoldersHurried = "shard.holders-hurried",
     /// A wish beyond its whole pool is granted alone.
     WishBeyondPool = "shard.wish-beyond-pool",
+
+    /// A batch is refused for the times of its records.
+    TimestampRefused = "configs.timestamp-refused",
+    /// A batch for a compacted topic is refused since a record has no key.
+    KeylessRefused = "configs.keyless-refused",
+    /// A topic's configs change while batches of it are on their way to the disk.
+    ConfiguredInFlight = "configs.changed-in-flight",
+    /// A batch gets the time of its append.
+    AppendTimeStamped = "configs.append-time-stamped",
+    /// Records go since they are old.
+    TrimmedByAge = "retention.by-age",
+    /// Records go since there are too many.
+    TrimmedBySize = "retention.by-size",
+    /// Old records stay since others in their range are young.
+    KeptByYoung = "retention.kept-by-young",
 
     /// A connection is closed for a frame that makes no sense.
     MalformedFrame = "session.malformed-frame",

@@ -3,7 +3,7 @@
 
 use super::{Check, Deadline, Effects, Inbox, Instant, Job, Machine, Now, OpId, OpIds, Outcome, Rng, Turn, TurnBudget};
 use crate::kafka::batch::tests::{batch, compressed, records};
-use crate::kafka::{CheckedBatch, Codec, ErrorCode};
+use crate::kafka::{CheckedBatch, Codec, ErrorCode, RecordFacts, Refusal};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -112,9 +112,12 @@ fn law_1_a_job_means_the_same_wherever_and_whenever_it_runs() {
     let job = Job::CheckRecords { batches: batches.into(), inflated: 1_000 };
     let outcome = job.run();
     assert_eq!(job.clone().run(), outcome, "a job is not used up, and knows nothing but itself");
-    let Outcome::CheckedRecords(verdicts) = outcome;
-    let codes: Vec<_> = verdicts.into_iter().map(|verdict| verdict.map_err(|refusal| refusal.code)).collect();
-    assert_eq!(codes, [Ok(()), Err(ErrorCode::InvalidRecord), Err(ErrorCode::MessageTooLarge)]);
+    let Outcome::CheckedRecords(verdicts) = outcome else { panic!("another job's outcome") };
+    let of = |verdict: Result<RecordFacts, Refusal>| {
+        verdict.map_or_else(|refusal| Err(refusal.code), |facts| Ok(facts.keyless.count))
+    };
+    let codes: Vec<_> = verdicts.into_iter().map(of).collect();
+    assert_eq!(codes, [Ok(2), Err(ErrorCode::InvalidRecord), Err(ErrorCode::MessageTooLarge)]);
 }
 
 #[test]

@@ -19,6 +19,9 @@ pub const OFFSET: Offset = Offset(i64::MAX as u64);
 /// Kafka's leader epochs are signed; a stream that was opened so often stays closed.
 pub const STREAM_EPOCH: StreamEpoch = StreamEpoch(i32::MAX as u32);
 
+/// Epochs of a stream of which the beginning is remembered; see [`EpochHistory`](super::EpochHistory).
+pub const EPOCHS: usize = 32;
+
 /// Bytes of one data object, and of one range in it: above what any store holds in one object, and small enough that
 /// sums never overflow.
 pub const OBJECT: u64 = 1 << 44;

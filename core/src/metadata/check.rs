@@ -88,6 +88,8 @@ impl Image {
             reached = Some(range.end);
         }
         ensure(reached.unwrap_or(stream.start) == stream.end, "its ranges do not reach its end")?;
+        let begun = stream.epochs.fits(stream.epoch, stream.start, stream.end);
+        ensure(begun, "its epochs did not begin one after the other")?;
         let states = &stream.producers;
         ensure(
             states.is_sorted_by(|one, next| one.end < next.end),

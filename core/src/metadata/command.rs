@@ -1,5 +1,6 @@
 //! What can be asked of the cluster's state, and what it answers.
 
+use super::{ConfigPatch, TopicConfigs};
 use crate::controller::NodeCommand;
 use crate::id::{
     CutNumber, Lsn, NodeEpoch, ObjectId, Offset, RecoveryNumber, Seq, StreamEpoch, StreamId, TopicId, WalUuid,
@@ -26,6 +27,12 @@ impl TopicName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether the broker keeps it for itself: clients may read it, and neither write nor delete it.
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        self.0 == crate::group::TOPIC
     }
 }
 
@@ -80,6 +87,13 @@ pub enum Command {
         /// Which.
         id: TopicId,
     },
+    /// A topic's configs change.
+    ConfigureTopic {
+        /// Which.
+        id: TopicId,
+        /// To what it has at that entry.
+        patch: ConfigPatch,
+    },
     /// A range of object ids for the sender's epoch. They can be committed as long as that epoch is not fenced.
     LeaseObjects {
         /// How many, at least one.
@@ -128,6 +142,8 @@ pub struct NewTopic {
     pub name: TopicName,
     /// At least one.
     pub partitions: u32,
+    /// What is set for it.
+    pub configs: TopicConfigs,
 }
 
 /// A cut as it becomes durable.

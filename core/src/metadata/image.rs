@@ -1,6 +1,6 @@
 //! The state that the log folds to.
 
-use super::{Answer, Recovery, TopicName};
+use super::{Answer, EpochHistory, Recovery, TopicConfigs, TopicName};
 use crate::id::{
     ClusterId, CommandSeq, CutNumber, FeatureLevel, Incarnation, Lsn, NodeEpoch, NodeId, ObjectId, Offset,
     PartitionIndex, RecoveryNumber, Seq, StreamEpoch, StreamId, TopicId, WalUuid,
@@ -79,6 +79,8 @@ pub struct TopicImage {
     pub name: TopicName,
     /// By index.
     pub partitions: Vec<PartitionImage>,
+    /// What was set for it.
+    pub configs: TopicConfigs,
 }
 
 /// A partition.
@@ -110,6 +112,8 @@ pub struct StreamImage {
     /// What objects say about its producers, in the order of the log: all of them together say everything. They
     /// outlive their ranges.
     pub producers: Vec<StateImage>,
+    /// Where its epochs began.
+    pub epochs: EpochHistory,
 }
 
 /// A state block of a stream.
@@ -145,6 +149,8 @@ pub struct RangeImage {
     pub max_timestamp: WallTime,
     /// Length of its batches in bytes.
     pub bytes: u64,
+    /// When it was committed, by the log: what has no timestamps ages from here.
+    pub committed: WallTime,
 }
 
 /// A data object.
@@ -227,6 +233,26 @@ impl Image {
 }
 
 impl StreamImage {
+    /// The first range from the one on that holds `from`, and before `upto`, which has a record of that time or later;
+    /// and the largest time in those before it.
+    #[must_use]
+    pub fn seek(
+        &self,
+        from: Offset,
+        upto: Offset,
+        since: WallTime,
+    ) -> (Option<(Offset, &RangeImage)>, Option<WallTime>) {
+        let first = self.ranges.range(..=from).next_back().map_or(from, |(start, _)| *start);
+        let mut older = None;
+        for (start, range) in self.ranges.range(first..upto.max(first)).filter(|(_, range)| range.end > from) {
+            if range.max_timestamp >= since {
+                return (Some((*start, range)), older);
+            }
+            older = older.max(Some(range.max_timestamp));
+        }
+        (None, older)
+    }
+
     /// The range that holds `offset`, with its first offset, which may lie below the stream's start. `None` where there
     /// is nothing to read: below the start, and from the committed end on.
     #[must_use]

@@ -10,6 +10,7 @@
 //! | `image` | the state, and questions to it |
 //! | `apply/` | what each command does to the state |
 //! | `check` | what holds in every state |
+//! | `configs/` | what topics may be configured to |
 //! | `codec/` | entries and images as bytes |
 //! | `bounds` | what an entry may ask for at most |
 
@@ -18,6 +19,8 @@ pub mod bounds;
 mod check;
 pub(crate) mod codec;
 mod command;
+mod configs;
+mod epochs;
 mod image;
 #[cfg(test)]
 pub(crate) mod workload;
@@ -26,6 +29,11 @@ pub use command::{
     Answer, Command, Commit, CommitObject, CommitRange, CommitState, Entry, NewTopic, Recovery, Refusal, RegisteredWal,
     StateKind, TopicName,
 };
+pub use configs::{
+    ByteLimit, CleanupPolicy, CompressionType, ConfigKind, ConfigName, ConfigNames, ConfigPatch, Millis, Replicas,
+    TimestampType, Toggle, TopicConfigs,
+};
+pub use epochs::EpochHistory;
 pub use image::{
     EpochImage, Image, NodeImage, ObjectImage, ObjectState, PartitionImage, RangeImage, StateImage, StreamImage,
     StreamState, TopicImage,

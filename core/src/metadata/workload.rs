@@ -1,8 +1,9 @@
 //! Random commands that make sense often enough, for tests.
 
 use super::{
-    Command, Commit, CommitObject, CommitRange, CommitState, EpochImage, Image, NewTopic, NodeImage, ObjectState,
-    RegisteredWal, StateKind, StreamState, TopicName,
+    CleanupPolicy, Command, Commit, CommitObject, CommitRange, CommitState, ConfigNames, ConfigPatch, EpochImage,
+    Image, Millis, NewTopic, NodeImage, ObjectState, RegisteredWal, StateKind, StreamState, TimestampType,
+    TopicConfigs, TopicName,
 };
 use crate::controller::NodeCommand;
 use crate::id::{
@@ -105,7 +106,7 @@ impl Workload {
     fn anything(&mut self, image: &Image, id: NodeId, node: &NodeImage) -> Command {
         let topics: Vec<TopicId> = image.topics.keys().copied().collect();
         let topic = self.rng.pick(&topics).copied().unwrap_or_default();
-        match self.rng.below(14) {
+        match self.rng.below(15) {
             0 => Command::NameWal { uuid: WalUuid::draw(&mut self.rng) },
             1 => Command::EndRecovery { number: RecoveryNumber(self.rng.below(image.seq.0 + 2)) },
             2 => Command::OpenStreams,
@@ -121,6 +122,7 @@ impl Workload {
                 self.commit(image, id, node, epoch, number, &zero)
             }
             9 => self.new_topic(),
+            10 => self.configure(topic),
             _ => self.trim(image),
         }
     }
@@ -129,7 +131,23 @@ impl Workload {
         let name: String = format!("topic-{}", self.rng.below(12));
         let name = TopicName::parse(&name).expect("letters, digits and a hyphen");
         let partitions = self.rng.below(5) as u32;
-        Command::CreateTopic(NewTopic { id: TopicId::draw(&mut self.rng), name, partitions })
+        let configs = self.configs();
+        Command::CreateTopic(NewTopic { id: TopicId::draw(&mut self.rng), name, partitions, configs })
+    }
+
+    fn configs(&mut self) -> TopicConfigs {
+        TopicConfigs {
+            retention_time: self.rng.chance(1, 3).then(|| Millis(self.rng.below(1 << 40) as i64 - 1)),
+            timestamp_type: self.rng.chance(1, 3).then_some(TimestampType::LogAppendTime),
+            cleanup_policy: self.rng.chance(1, 3).then_some(CleanupPolicy::NONE),
+            ..TopicConfigs::default()
+        }
+    }
+
+    fn configure(&mut self, id: TopicId) -> Command {
+        let clear = ConfigNames(self.rng.next_u64() as u32);
+        let (append, subtract) = (CleanupPolicy::DELETE, CleanupPolicy::NONE);
+        Command::ConfigureTopic { id, patch: ConfigPatch { clear, set: self.configs(), append, subtract } }
     }
 
     fn trim(&mut self, image: &Image) -> Command {

@@ -80,6 +80,13 @@ impl Answers {
         self.owed.push_back(owed);
     }
 
+    /// A request waits for other clients: it may not hold credit that these need.
+    pub(super) fn park(&mut self, number: RequestNumber, credit: &mut Credit, out: &mut Effects<Effect>) {
+        if let Some(owed) = self.owed.iter_mut().find(|owed| owed.number == number) {
+            credit.refund_extra(&mut owed.charge, out);
+        }
+    }
+
     /// The shard answers.
     pub(super) fn answer(&mut self, to: RequestNumber, answer: Answer) {
         sometimes!(Mark::AnswerHeldBack, self.owed.front().is_some_and(|first| first.number != to));

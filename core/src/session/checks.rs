@@ -8,7 +8,7 @@
 //! at most one of each connection. Whatever comes behind it waits.
 
 use super::mail::{Effect, Numbered};
-use crate::kafka::{CheckedBatch, ErrorCode, Flaw, Produce, Refusal, RequestBody};
+use crate::kafka::{CheckedBatch, ErrorCode, Flaw, Produce, RecordFacts, Refusal, RequestBody};
 use crate::limits::Limits;
 use crate::machine::{Effects, Job, OpId, OpIds, Outcome};
 use alloc::collections::VecDeque;
@@ -85,7 +85,9 @@ impl Checks {
         let Out { op: expected, mut request, asked, left } =
             self.out.take().expect("only a job that is out comes back");
         assert_eq!(op, expected, "one effect, one completion");
-        let Outcome::CheckedRecords(verdicts) = outcome;
+        let Outcome::CheckedRecords(verdicts) = outcome else {
+            unreachable!("a session only has batches looked into, not {outcome:?}")
+        };
         assert_eq!(verdicts.len(), asked.len(), "each batch has a verdict");
         let produce = produce_of(&mut request);
         for (place, verdict) in asked.into_iter().zip(verdicts) {
@@ -112,7 +114,10 @@ impl Checks {
             };
             code = rest;
             match batch.check_records(content.min(self.inflated)) {
-                Ok(inflated) => content -= inflated,
+                Ok(facts) => {
+                    content -= facts.inflated;
+                    place.judge(produce, Ok(facts));
+                }
                 // It may be legal; but to find out is not cheap.
                 Err(Flaw::TooLarge) if content < self.inflated => left.push_back(place),
                 Err(flaw) => place.judge(produce, Err(flaw.refusal())),
@@ -154,10 +159,13 @@ impl Place {
         produce.topics[topic].partitions[partition].records.as_ref().expect("only sound batches are looked into")
     }
 
-    fn judge(self, produce: &mut Produce, verdict: Result<(), Refusal>) {
+    fn judge(self, produce: &mut Produce, verdict: Result<RecordFacts, Refusal>) {
         let Self(topic, partition) = self;
-        if let Err(refusal) = verdict {
-            produce.topics[topic].partitions[partition].records = Err(refusal);
+        let records = &mut produce.topics[topic].partitions[partition].records;
+        match (verdict, records) {
+            (Ok(facts), Ok(batch)) => batch.facts = facts,
+            (Err(refusal), records) => *records = Err(refusal),
+            (Ok(_), Err(_)) => unreachable!("only sound batches are looked into"),
         }
     }
 }

@@ -74,6 +74,12 @@ impl Credit {
         self.give_back(charge.pool, charge.extra, out);
     }
 
+    /// A request goes on waiting with what the idle credit pays of it.
+    pub(super) fn refund_extra(&mut self, charge: &mut Charge, out: &mut Effects<Effect>) {
+        let extra = core::mem::take(&mut charge.extra);
+        self.give_back(charge.pool, extra, out);
+    }
+
     /// An answer has left for which the shard took this.
     pub(super) fn answer_left(&mut self, fee: Fee, out: &mut Effects<Effect>) {
         out.push(Mail::CreditBack(self.conn, fee.pool, fee.bytes));

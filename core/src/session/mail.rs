@@ -58,6 +58,9 @@ pub enum Mail {
     Credit(crate::shard::Pool, u64),
     /// Others wait for the credit that this connection holds: if its client has not gone on for a while, it ends.
     Hurry,
+    /// A request waits for other clients, and is held in memory elsewhere: what it cost beyond the idle credit is free
+    /// again.
+    Parked(RequestNumber),
     /// The broker stops.
     Halt,
 }

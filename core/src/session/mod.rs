@@ -120,10 +120,11 @@ impl Session {
         }
     }
 
-    /// Introduces the session to the shard, before any input. The shard answers with the idle credit.
-    pub fn opened(&mut self, now: Now, out: &mut Effects<Effect>) {
+    /// Introduces the session to the shard, before any input. The shard answers with the idle credit. `arrived` is where
+    /// the client has connected to, if that is what clients are to be told.
+    pub fn opened(&mut self, now: Now, arrived: Option<shard::Endpoint>, out: &mut Effects<Effect>) {
         self.active = now.mono;
-        out.push(shard::Mail::Opened(self.conn));
+        out.push(shard::Mail::Opened(self.conn, arrived));
     }
 
     /// Whether it will never want anything again: the runtime may drop it.
@@ -147,6 +148,11 @@ impl Session {
             Mail::Answer { to, answer } => {
                 if self.is_serving() {
                     self.answers.answer(to, answer);
+                }
+            }
+            Mail::Parked(number) => {
+                if self.is_serving() {
+                    self.answers.park(number, &mut self.credit, out);
                 }
             }
             Mail::Credit(pool, bytes) => {

@@ -2,7 +2,10 @@
 
 use super::joins::Part;
 use crate::id::{ConnId, StreamId};
-use crate::machine::{Payload, WallTime};
+use crate::kafka::batch::retimed;
+use crate::kafka::{BatchTime, CheckedBatch};
+use crate::machine::{Mark, Payload, WallTime, sometimes};
+use crate::metadata::TimestampType;
 use crate::producers::Sequenced;
 use crate::wal;
 use alloc::collections::VecDeque;
@@ -11,14 +14,53 @@ use alloc::vec::Vec;
 /// A batch that waits for a grant. It gets its offset only when the WAL takes it.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    pub(super) conn: ConnId,
+    /// Who is forgotten with it if it goes; none if the broker itself writes.
+    pub(super) conn: Option<ConnId>,
     pub(super) stream: StreamId,
     pub(super) records: u32,
-    pub(super) max_timestamp: WallTime,
+    pub(super) times: Times,
     pub(super) batch: Payload,
     /// What it says about its producer, if it has one.
     pub(super) sequenced: Option<Sequenced>,
     pub(super) part: Part,
+}
+
+/// What a batch's header is to say about its records' times once it is appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Times {
+    /// What it says: this is the largest.
+    AsSent(WallTime),
+    /// The largest is this, and not what the producer wrote.
+    Corrected(WallTime),
+    /// That of the append.
+    OfAppend,
+}
+
+impl Times {
+    /// For a batch whose records were looked into.
+    pub(super) fn of(batch: &CheckedBatch, timestamp_type: TimestampType) -> Self {
+        let latest = batch.facts.latest();
+        match timestamp_type {
+            TimestampType::LogAppendTime => Self::OfAppend,
+            TimestampType::CreateTime if batch.header.max_timestamp() == latest => Self::AsSent(latest),
+            TimestampType::CreateTime => Self::Corrected(latest),
+        }
+    }
+}
+
+impl Waiting {
+    /// The batch as it is appended at that moment, and the largest of its times. A batch that changes is copied only
+    /// now, when the WAL has room for it: what waits takes no more than its request pays for.
+    pub(super) fn stamped(&self, now: WallTime) -> (Payload, WallTime) {
+        match self.times {
+            Times::AsSent(latest) => (self.batch.clone(), latest),
+            Times::Corrected(latest) => (retimed(&self.batch, BatchTime::Create(latest)), latest),
+            Times::OfAppend => {
+                sometimes!(Mark::AppendTimeStamped);
+                (retimed(&self.batch, BatchTime::LogAppend(now)), now)
+            }
+        }
+    }
 }
 
 /// The queue before the WAL: strictly in arrival order, so that a partition's batches keep theirs.
@@ -51,11 +93,19 @@ impl Appends {
 
     /// What waits for a connection that is gone.
     pub(super) fn forget(&mut self, conn: ConnId) -> Vec<Waiting> {
-        if self.waiting.iter().all(|waiting| waiting.conn != conn) {
+        if self.waiting.iter().all(|waiting| waiting.conn != Some(conn)) {
             return Vec::new();
         }
         let all = core::mem::take(&mut self.waiting).into_iter();
-        let (gone, kept): (Vec<_>, Vec<_>) = all.partition(|waiting| waiting.conn == conn);
+        let (gone, kept): (Vec<_>, Vec<_>) = all.partition(|waiting| waiting.conn == Some(conn));
+        self.waiting = kept.into();
+        gone
+    }
+
+    /// What waits of a request.
+    pub(super) fn forget_request(&mut self, join: u64) -> Vec<Waiting> {
+        let all = core::mem::take(&mut self.waiting).into_iter();
+        let (gone, kept): (Vec<_>, Vec<_>) = all.partition(|waiting| waiting.part.join() == join);
         self.waiting = kept.into();
         gone
     }

@@ -132,6 +132,11 @@ impl Credit {
         Some(Deadline { at: since.after(self.patience), reason: "hurry those who hold credit" })
     }
 
+    /// Whether a connection is there: it holds its idle credit as long as it is.
+    pub(super) fn knows(&self, conn: ConnId) -> bool {
+        self.idle.held.contains_key(&conn)
+    }
+
     /// How much one answer may take now: a part of what is free, so that however many clients ask and don't read, there
     /// is something left for those who do.
     pub(super) fn share_of_answers(&self) -> u64 {
@@ -150,6 +155,11 @@ impl Credit {
             free: *free,
             waiting: waiting.len(),
         })
+    }
+
+    #[cfg(test)]
+    pub(super) fn answers_are_whole(&self) -> bool {
+        self.answers.free == self.answers.total && self.answers.waiting.is_empty()
     }
 
     pub(super) fn invariants(&self) {

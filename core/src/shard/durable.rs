@@ -2,8 +2,8 @@
 
 use super::{Effect, Mode, Shard, to};
 use crate::id::{ConnId, Lsn, NodeId, Offset, StreamEpoch, StreamId};
-use crate::kafka::ErrorCode;
-use crate::machine::{Deadline, Effects, Mark, Now, sometimes};
+use crate::kafka::{BatchHeader, ErrorCode};
+use crate::machine::{Deadline, Effects, Mark, Now, WallTime, sometimes};
 use crate::mail::Mail as To;
 use crate::metadata::Commit;
 use crate::node;
@@ -22,14 +22,10 @@ impl Shard {
         let mut batches = Vec::new();
         while let Some(waiting) = self.appends.next() {
             match self.judge(now, &waiting) {
-                Judgement::Append { epoch, base, end } => batches.push(Append {
-                    stream: waiting.stream,
-                    epoch,
-                    base,
-                    end,
-                    max_timestamp: waiting.max_timestamp,
-                    batch: waiting.batch,
-                }),
+                Judgement::Append { epoch, base, end } => {
+                    let (batch, max_timestamp) = waiting.stamped(now.wall);
+                    batches.push(Append { stream: waiting.stream, epoch, base, end, max_timestamp, batch });
+                }
                 // Its grant is spent on the next one.
                 Judgement::Wait => self.appends.grant(wal::ring::cost(waiting.batch.len())),
                 Judgement::Known(outcome) => {
@@ -68,7 +64,7 @@ impl Shard {
                 }
                 Verdict::Durable(base) => {
                     let start = self.start_of(waiting.stream);
-                    return Judgement::Known(ProduceOutcome::Durable { base, start });
+                    return Judgement::Known(ProduceOutcome::Durable { base, start, appended_at: None });
                 }
                 Verdict::Refused(refusal) => {
                     let start = self.start_of(waiting.stream);
@@ -102,10 +98,11 @@ impl Shard {
             sometimes!(Mark::DurableAfterDelete, !self.partitions.contains_key(&stream));
             let Some(partition) = self.partitions.get_mut(&stream) else { continue };
             let parts = partition.apply(now, (base, end), appended.max_timestamp);
+            let appended_at = append_time(&appended);
             self.cache.insert(now, appended);
-            let outcome = ProduceOutcome::Durable { base, start: self.start_of(stream) };
+            let outcome = ProduceOutcome::Durable { base, start: self.start_of(stream), appended_at };
             for part in parts {
-                if let Some(complete) = self.produces.finish(part, outcome) {
+                if let Some(complete) = self.produces.finish(part, outcome.clone()) {
                     self.answer_produce(complete, out);
                 }
             }
@@ -143,6 +140,7 @@ impl Shard {
 
     pub(super) fn drain(&mut self, out: &mut Effects<Effect>) {
         self.mode = Mode::Draining;
+        self.groups.halt();
         self.cut_when_drained(out);
     }
 
@@ -150,6 +148,7 @@ impl Shard {
         if self.mode == Mode::Open {
             self.mode = Mode::Poisoned;
         }
+        self.groups.halt();
         let waiting: Vec<_> = self.appends.abandon().map(|waiting| waiting.part).collect();
         for part in waiting {
             let outcome = ProduceOutcome::Failed(ErrorCode::NotLeaderOrFollower.into());
@@ -232,4 +231,10 @@ enum Judgement {
     Wait,
     /// It does not.
     Known(ProduceOutcome),
+}
+
+/// The time that the broker gave a batch's records, if it did.
+fn append_time(appended: &Appended) -> Option<WallTime> {
+    let header = BatchHeader::parse(&appended.batch)?;
+    header.attributes.is_log_append_time().then(|| header.max_timestamp())
 }

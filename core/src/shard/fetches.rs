@@ -3,7 +3,7 @@
 use super::found::Found;
 use super::joins::Asked;
 use crate::data_object::{Read, ReadBatches, ReadError, ReadId};
-use crate::id::{ConnId, Offset, StreamId, TopicId};
+use crate::id::{ConnId, Offset, StreamEpoch, StreamId, TopicId};
 use crate::kafka::ErrorCode;
 use crate::machine::{Deadline, Instant, Mark, sometimes};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -45,6 +45,8 @@ pub(super) struct WantedPartition {
     pub(super) index: i32,
     pub(super) stream: Result<StreamId, ErrorCode>,
     pub(super) believed_epoch: i32,
+    /// Of the record before the offset, if the client tells it; else -1.
+    pub(super) last_epoch: i32,
     pub(super) offset: i64,
     pub(super) max_bytes: u64,
 }
@@ -64,7 +66,18 @@ impl Fetch {
 /// What one partition of a fetch came to.
 #[derive(Clone, Debug)]
 pub(super) enum Got {
-    Records { high_watermark: Offset, start: Offset, records: Found },
+    Records {
+        high_watermark: Offset,
+        start: Offset,
+        records: Found,
+    },
+    /// The log's records up to that epoch end there, and the client has fetched others.
+    Diverging {
+        high_watermark: Offset,
+        start: Offset,
+        epoch: StreamEpoch,
+        end: Offset,
+    },
     Failed(ErrorCode),
 }
 
@@ -73,7 +86,7 @@ impl Got {
     pub(super) fn bytes(&self) -> u64 {
         match self {
             Self::Records { records, .. } => records.len(),
-            Self::Failed(_) => 0,
+            Self::Diverging { .. } | Self::Failed(_) => 0,
         }
     }
 
@@ -81,7 +94,7 @@ impl Got {
     pub(super) fn cost(&self, copied: u32) -> u64 {
         match self {
             Self::Records { records, .. } => records.cost(copied),
-            Self::Failed(_) => 0,
+            Self::Diverging { .. } | Self::Failed(_) => 0,
         }
     }
 }
@@ -93,6 +106,7 @@ pub(super) enum Step {
     /// Records of an object; the high watermark and start are as of the plan.
     Reading {
         read: Read,
+        max_bytes: u64,
         high_watermark: Offset,
         start: Offset,
     },
@@ -214,7 +228,7 @@ impl Fetches {
         };
         let gone = matches!(result, Err(ReadError::Gone | ReadError::NotHeld));
         steps[at] = Step::Known(match result {
-            Ok(ReadBatches { batches, buffer }) => {
+            Ok(ReadBatches { batches, buffer, .. }) => {
                 let mut records = Found::default();
                 records.push(buffer, batches.into_iter().map(|batch| batch.batch.0).collect());
                 Got::Records { high_watermark, start, records }

@@ -7,16 +7,16 @@ use alloc::vec::Vec;
 
 /// Who is to be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Asked {
-    pub(super) conn: ConnId,
-    pub(super) number: RequestNumber,
+pub(crate) struct Asked {
+    pub(crate) conn: ConnId,
+    pub(crate) number: RequestNumber,
     /// The version of the request, which is that of its answer.
-    pub(super) version: i16,
+    pub(crate) version: i16,
 }
 
 /// One part of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Part {
+pub(crate) struct Part {
     join: u64,
     index: usize,
 }
@@ -30,7 +30,7 @@ impl Part {
 
 /// Requests of one kind: `R` is what is remembered of the request, `O` the outcome of a part.
 #[derive(Debug)]
-pub(super) struct Joins<R, O> {
+pub(crate) struct Joins<R, O> {
     issued: u64,
     open: BTreeMap<u64, Join<R, O>>,
 }
@@ -44,7 +44,7 @@ struct Join<R, O> {
 
 /// What beginning a request came to.
 #[derive(Debug)]
-pub(super) enum Begun<R, O> {
+pub(crate) enum Begun<R, O> {
     /// It waits, under this number.
     Open(u64),
     /// All its parts are known.
@@ -52,7 +52,7 @@ pub(super) enum Begun<R, O> {
 }
 
 /// A request all of whose parts are known.
-pub(super) type Complete<R, O> = (R, Vec<O>);
+pub(crate) type Complete<R, O> = (R, Vec<O>);
 
 impl<R, O> Default for Joins<R, O> {
     fn default() -> Self {
@@ -62,7 +62,7 @@ impl<R, O> Default for Joins<R, O> {
 
 impl<R, O> Joins<R, O> {
     /// Begins a request with as many parts as there are outcomes; `None` for those still unknown.
-    pub(super) fn begin(&mut self, request: R, outcomes: Vec<Option<O>>) -> Begun<R, O> {
+    pub(crate) fn begin(&mut self, request: R, outcomes: Vec<Option<O>>) -> Begun<R, O> {
         let missing = outcomes.iter().filter(|outcome| outcome.is_none()).count();
         if missing == 0 {
             return Begun::Complete((request, outcomes.into_iter().flatten().collect()));
@@ -73,13 +73,13 @@ impl<R, O> Joins<R, O> {
     }
 
     /// The name of one part.
-    pub(super) fn part(&self, join: u64, index: usize) -> Part {
+    pub(crate) fn part(&self, join: u64, index: usize) -> Part {
         Part { join, index }
     }
 
     /// A part's outcome is known. Returns the request if it was the last one. A part of a request that was given up is
     /// ignored.
-    pub(super) fn finish(&mut self, part: Part, outcome: O) -> Option<Complete<R, O>> {
+    pub(crate) fn finish(&mut self, part: Part, outcome: O) -> Option<Complete<R, O>> {
         let join = self.open.get_mut(&part.join)?;
         let slot = &mut join.outcomes[part.index];
         assert!(slot.is_none(), "each part of a request has one outcome");
@@ -100,7 +100,7 @@ impl<R, O> Joins<R, O> {
     }
 
     /// Whether none is open.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
 }

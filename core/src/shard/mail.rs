@@ -1,9 +1,10 @@
 //! What the shard hears and what it wants done.
 
 use crate::id::{ConnId, NodeEpoch, NodeId};
-use crate::machine::OpId;
+use crate::machine::{Job, OpId, Outcome};
 use crate::metadata::{Answer, Entry, Image};
 use crate::session::Numbered;
+use crate::shard::Endpoint;
 use crate::store::{StoreCall, StoreResult};
 use crate::wal::{Appended, CutMarker};
 use alloc::boxed::Box;
@@ -17,6 +18,8 @@ pub enum Input {
     Mail(Mail),
     /// A store operation ended.
     Store(OpId, StoreResult),
+    /// What came of a job.
+    Computed(OpId, Outcome),
     /// The deadline has come.
     Tick,
 }
@@ -28,6 +31,8 @@ pub enum Effect {
     Mail(crate::mail::Mail),
     /// In the bucket.
     Store(OpId, StoreCall),
+    /// To be computed elsewhere.
+    Compute(OpId, Job),
 }
 
 /// From which of the broker's pools a credit is. They are apart, since what waits for one must not hold up another.
@@ -52,8 +57,8 @@ pub enum Pool {
 /// What others tell the shard.
 #[derive(Clone, Debug, Hash)]
 pub enum Mail {
-    /// From a session: it exists.
-    Opened(ConnId),
+    /// From a session: it exists, and its client has connected to that address if this broker listens everywhere.
+    Opened(ConnId, Option<Endpoint>),
     /// From a session: a request.
     Request(ConnId, Numbered),
     /// From a session: it wants so many bytes more credit, at once or not at all.

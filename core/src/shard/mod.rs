@@ -21,22 +21,29 @@
 
 mod api;
 mod appends;
+mod arrivals;
+mod configs;
 mod credit;
 mod durable;
 mod fetches;
 mod found;
+mod groups;
 mod joins;
+mod lookups;
 mod mail;
 mod partition;
 mod producer_ids;
 mod replica;
+mod retention;
 mod states;
 mod topics;
 
 #[cfg(test)]
 mod tests;
 
+pub use arrivals::Endpoint;
 pub use credit::PoolState;
+pub(crate) use joins::{Asked, Begun, Joins, Part};
 pub use mail::{Effect, Input, Mail, Pool};
 
 use crate::data_object::ObjectReader;
@@ -44,22 +51,25 @@ use crate::id::{ConnId, CutNumber, NodeEpoch, NodeId, StreamId};
 use crate::kafka::{Request, RequestBody, encode};
 use crate::limits::Limits;
 use crate::log_cache::LogCache;
-use crate::machine::{Deadline, Effects, Machine, Now, OpIds, Rng, Rope};
+use crate::machine::{Deadline, Effects, Instant, Machine, Now, OpIds, Rng, Rope};
 use crate::mail::Mail as To;
 use crate::metadata::{Command, Image};
 use crate::node::{self, Asker};
 use crate::session::{self, Answer, Fee, Numbered};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use api::{ProduceOutcome, Produced};
+use api::{ProduceOutcome, Question};
 use appends::Appends;
+use arrivals::Arrivals;
 use credit::{Credit, Grant};
 use fetches::{Fetch, Fetches};
-use joins::{Asked, Joins};
-use kafka_protocol::messages::MetadataRequest;
+use groups::{Appender, Groups};
+use kafka_protocol::messages::{DescribeConfigsRequest, DescribeTopicPartitionsRequest, MetadataRequest};
 use kafka_protocol::protocol::Encodable;
+use lookups::{Listing, Lookups};
 use partition::Partition;
 use producer_ids::ProducerIds;
+use retention::Retention;
 use states::States;
 use topics::{TopicRequest, Topics};
 
@@ -72,10 +82,16 @@ pub struct Shard {
     me: Option<Me>,
     mode: Mode,
     partitions: BTreeMap<StreamId, Partition>,
+    arrivals: Arrivals,
     appends: Appends,
-    produces: Joins<Produced, ProduceOutcome>,
+    produces: Joins<Appender, ProduceOutcome>,
+    /// Which of them are answered at the latest when.
+    produces_due: BTreeMap<(Instant, Asked), u64>,
     topics: Topics,
+    retention: Retention,
+    groups: Groups,
     fetches: Fetches,
+    lookups: Lookups,
     cache: LogCache,
     reader: ObjectReader,
     /// Producers of partitions that are being opened.
@@ -108,6 +124,14 @@ enum Unpaid {
     Fetch(Fetch),
     /// A request whose answer may be large.
     Metadata(Asked, MetadataRequest),
+    /// The same.
+    DescribeTopicPartitions(Asked, DescribeTopicPartitionsRequest),
+    /// A search by time that has to look into records.
+    Listing(Listing),
+    /// A question about configs, whose answer is many times as long.
+    Configs(Asked, DescribeConfigsRequest),
+    /// A question about groups, whose answer is made when there is room for it.
+    Groups(Asked, Question),
 }
 
 /// Whether records are taken.
@@ -128,6 +152,7 @@ impl Shard {
     #[must_use]
     pub fn new(limits: &Limits, rng: Rng) -> Self {
         Self {
+            groups: Groups::new(limits, &rng),
             reader: ObjectReader::new(limits, rng.child("reader")),
             states: States::new(limits.store_attempt, rng.child("states")),
             producer_ids: ProducerIds::default(),
@@ -136,10 +161,14 @@ impl Shard {
             me: None,
             mode: Mode::Open,
             partitions: BTreeMap::new(),
+            arrivals: Arrivals::default(),
             appends: Appends::default(),
             produces: Joins::default(),
+            produces_due: BTreeMap::new(),
             topics: Topics::default(),
+            retention: Retention::default(),
             fetches: Fetches::default(),
+            lookups: Lookups::default(),
             cache: LogCache::new(limits),
             ops: OpIds::default(),
             credit: Credit::new(limits),
@@ -172,8 +201,12 @@ impl Shard {
     #[must_use]
     pub fn is_quiescent(&self) -> bool {
         self.produces.is_empty()
+            && self.produces_due.is_empty()
             && self.topics.is_idle()
+            && self.retention_is_idle()
+            && self.groups.is_quiescent()
             && self.fetches.is_empty()
+            && self.lookups.is_empty()
             && self.unpaid.is_empty()
             && self.appends.is_empty()
             && self.states.is_idle()
@@ -212,7 +245,8 @@ impl Shard {
 
     fn handle_mail(&mut self, now: Now, mail: Mail, out: &mut Effects<Effect>) {
         match mail {
-            Mail::Opened(conn) => {
+            Mail::Opened(conn, arrived) => {
+                self.arrivals.opened(conn, arrived);
                 let idle = u64::from(self.limits.idle_credit);
                 let grants = self.credit.want(now.mono, conn, Pool::Idle, idle);
                 self.take_grants(now, grants, out);
@@ -227,12 +261,18 @@ impl Shard {
                 self.take_grants(now, grants, out);
             }
             Mail::Closed(conn) => {
-                for read in self.fetches.forget(conn) {
+                for read in self.fetches.forget(conn).into_iter().chain(self.lookups.forget(conn)) {
                     self.reader.cancel(read);
                 }
+                self.groups.coordinator.forget(conn);
                 self.forget_appends(conn, out);
                 self.producer_ids.forget(conn);
                 self.unpaid.remove(&conn);
+                self.arrivals.closed(conn);
+                // What a job holds is paid for until it comes back.
+                if self.lookups.has_orphan_of(conn) {
+                    return;
+                }
                 let grants = self.credit.close(now.mono, conn);
                 self.take_grants(now, grants, out);
             }
@@ -247,10 +287,14 @@ impl Shard {
             Mail::Entries(entries) => self.handle_entries(now, &entries, out),
             Mail::Serve { node, epoch } => {
                 self.serve(now, Me { node, epoch }, out);
+                self.begin_retention(now);
                 out.push(to(To::Node(node::Mail::Serves)));
             }
             Mail::Answered(PRODUCER_LEASE, answer) => self.handle_producer_lease(&answer, out),
             Mail::Answered(tag, answer) => {
+                if self.groups.answered(tag, &answer) || self.retention_answered(now, tag, &answer, out) {
+                    return;
+                }
                 if let Some(complete) = self.topics.answered(tag, &answer) {
                     self.answer_topics(now, complete, out);
                 }
@@ -260,19 +304,30 @@ impl Shard {
     }
 
     fn handle_request(&mut self, now: Now, conn: ConnId, numbered: Numbered, out: &mut Effects<Effect>) {
-        let Numbered { number, request: Request { version, body, .. } } = numbered;
+        let Numbered { number, request: Request { version, body, frame, .. } } = numbered;
         let asked = Asked { conn, number, version };
         match body {
             RequestBody::Produce(request) => self.handle_produce(now, asked, request, out),
             RequestBody::Fetch(request) => self.handle_fetch(now, asked, &request, out),
             RequestBody::FindCoordinator(request) => self.handle_find_coordinator(asked, &request, out),
             RequestBody::InitProducerId(request) => self.handle_init_producer_id(asked, &request, out),
-            RequestBody::ListOffsets(request) => self.handle_list_offsets(asked, &request, out),
+            RequestBody::ListOffsets(request) => self.handle_list_offsets(now, asked, request, out),
+            RequestBody::OffsetForLeaderEpoch(request) => self.handle_offset_for_leader_epoch(asked, &request, out),
+            RequestBody::DescribeCluster(request) => self.handle_describe_cluster(asked, &request, out),
+            RequestBody::DescribeTopicPartitions(request) => {
+                self.handle_describe_topic_partitions(now, asked, request, out);
+            }
             RequestBody::Metadata(request) => self.handle_metadata(now, asked, request, out),
             RequestBody::CreateTopics(request) => self.handle_create_topics(now, asked, request, out),
             RequestBody::CreatePartitions(request) => self.handle_create_partitions(now, asked, request, out),
             RequestBody::DeleteRecords(request) => self.handle_delete_records(now, asked, request, out),
+            RequestBody::DescribeConfigs(request) => self.handle_describe_configs(now, asked, request, out),
+            RequestBody::AlterConfigs(request) => self.handle_alter_configs(now, asked, request, out),
+            RequestBody::IncrementalAlterConfigs(request) => {
+                self.handle_incremental_alter_configs(now, asked, request, out);
+            }
             RequestBody::DeleteTopics(request) => self.handle_delete_topics(now, asked, request, out),
+            RequestBody::Group(request) => self.handle_group(now, asked, &frame, *request, out),
         }
     }
 
@@ -282,6 +337,10 @@ impl Shard {
             TopicRequest::Metadata(request) => self.answer_metadata(now, asked, request, out),
             TopicRequest::Create(request) => self.answer_create_topics(asked, &request, outcomes, out),
             TopicRequest::Grow(request) => self.answer_create_partitions(asked, &request, outcomes, out),
+            TopicRequest::Alter(request) => self.answer_alter_configs(asked, &request, outcomes, out),
+            TopicRequest::AlterIncrementally(request) => {
+                self.answer_incremental_alter_configs(asked, &request, outcomes, out);
+            }
             TopicRequest::Trim(request) => self.answer_delete_records(asked, &request, outcomes, out),
             TopicRequest::Delete(request, ids) => self.answer_delete_topics(asked, &request, &ids, outcomes, out),
         }
@@ -305,18 +364,26 @@ impl Machine for Shard {
         match input {
             Input::Mail(mail) => self.handle_mail(now, mail, out),
             Input::Store(op, result) => self.handle_store(now, op, result, out),
+            Input::Computed(op, outcome) => self.computed(now, op, outcome, out),
             Input::Tick => self.handle_tick(now, out),
         }
+        self.drive_groups(now, out);
     }
 
     fn deadline(&self) -> Option<Deadline> {
         Deadline::earliest([
             self.topics.deadline(),
+            self.produces_due
+                .first_key_value()
+                .map(|((at, _), _)| Deadline { at: *at, reason: "answer a produce that waited long enough" }),
+            self.groups.coordinator.deadline(),
             self.fetches.deadline(),
+            self.lookups.deadline(),
             self.reader.deadline(),
             self.credit.deadline(),
             self.states.deadline(),
             self.cut_deadline(),
+            self.retention_deadline(),
         ])
     }
 
@@ -326,6 +393,7 @@ impl Machine for Shard {
 
     fn invariants(&self) {
         self.credit.invariants();
+        self.groups.coordinator.invariants();
         self.cache.invariants();
         self.states.invariants();
         for (stream, partition) in &self.partitions {
@@ -346,11 +414,15 @@ impl Shard {
         for complete in self.topics.expire(now.mono) {
             self.answer_topics(now, complete, out);
         }
+        self.expire_produces(now, out);
+        self.groups.tick(now);
         self.expire_fetches(now, out);
+        self.expire_listings(now, out);
         self.tick_reader(now, out);
         self.hurry(now, out);
         self.load_states(now, out);
         self.cut_by_age(now, out);
+        self.tick_retention(now, out);
     }
 
     fn answer(&self, asked: Asked, response: &impl Encodable, out: &mut Effects<Effect>) {
@@ -384,11 +456,24 @@ impl Shard {
                 continue;
             }
             match self.unpaid.remove(&conn).expect("credit for an answer is wanted by one that waits") {
-                Unpaid::Fetch(fetch) => self.try_fetch(now, Fetch { held: bytes, ..fetch }, out),
-                Unpaid::Metadata(asked, request) => {
-                    let body = self.metadata(asked.version, &request);
+                Unpaid::Configs(asked, request) => {
+                    let body = self.describe_configs(asked.version, &request);
                     self.send_answer(asked, Answer::Paid(body, Fee { pool, bytes }), out);
                 }
+                Unpaid::Groups(asked, question) => {
+                    let body = self.group_answer(asked, question);
+                    self.send_answer(asked, Answer::Paid(body, Fee { pool, bytes }), out);
+                }
+                Unpaid::Fetch(fetch) => self.try_fetch(now, Fetch { held: bytes, ..fetch }, out),
+                Unpaid::Metadata(asked, request) => {
+                    let body = self.metadata(asked, &request);
+                    self.send_answer(asked, Answer::Paid(body, Fee { pool, bytes }), out);
+                }
+                Unpaid::DescribeTopicPartitions(asked, request) => {
+                    let body = self.described_topics(asked, &request);
+                    self.send_answer(asked, Answer::Paid(body, Fee { pool, bytes }), out);
+                }
+                Unpaid::Listing(listing) => self.go_on_listing(now, Listing { held: bytes, ..listing }, out),
             }
         }
     }

@@ -9,12 +9,16 @@ use crate::producers::{ProducerTable, Producers};
 use crate::shard::api::ProduceOutcome;
 use crate::shard::partition::Partition;
 use crate::store::StoreResult;
+use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 impl Shard {
     pub(super) fn handle_entries(&mut self, now: Now, entries: &[Entry], out: &mut Effects<Effect>) {
         let mut changed = false;
+        let mut deleted = BTreeSet::new();
         for entry in entries {
+            deleted.extend(self.deleted_by(entry));
             let image = self.image.as_mut().expect("the node sends an image before entries");
             let answer = image.apply(entry);
             match &*entry.by.command {
@@ -22,6 +26,9 @@ impl Shard {
                 | Command::GrowTopic { .. }
                 | Command::DeleteTopic { .. }
                 | Command::OpenStreams => changed = true,
+                Command::ConfigureTopic { id, .. } => {
+                    sometimes!(Mark::ConfiguredInFlight, self.is_in_flight(*id));
+                }
                 Command::Commit(commit) if answer == Answer::Done => self.commit_applied(entry.by.node, commit),
                 _ => {}
             }
@@ -29,17 +36,34 @@ impl Shard {
         if changed {
             self.follow_image(now, out);
         }
+        if !deleted.is_empty() {
+            self.groups.topics_deleted(now, &deleted);
+        }
+    }
+
+    /// Whether batches for a topic are on their way to the disk.
+    fn is_in_flight(&self, topic: TopicId) -> bool {
+        let of = |stream: &StreamId| self.image.as_ref()?.streams.get(stream).map(|stream| stream.topic);
+        self.partitions.iter().any(|(stream, partition)| !partition.is_settled() && of(stream) == Some(topic))
+    }
+
+    /// The name of the topic that an entry deletes.
+    fn deleted_by(&self, entry: &Entry) -> Option<Arc<str>> {
+        let Command::DeleteTopic { id } = &*entry.by.command else { return None };
+        self.image.as_ref()?.topics.get(id).map(|topic| topic.name.as_str().into())
     }
 
     pub(super) fn serve(&mut self, now: Now, me: Me, out: &mut Effects<Effect>) {
         self.me = Some(me);
         self.open_partitions(now, out);
+        self.open_groups(now);
     }
 
     /// The stream of a partition, by the topic's name.
     pub(super) fn stream_named(&self, topic: &str, partition: i32) -> Result<StreamId, ErrorCode> {
         let image = self.image.as_ref().ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        let name = TopicName::parse(topic).ok_or(ErrorCode::InvalidTopicException)?;
+        // A name that no topic can have is unknown, as in Kafka.
+        let name = TopicName::parse(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         let id = image.names.get(&name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         self.stream_of(*id, partition).map_err(|_| ErrorCode::UnknownTopicOrPartition)
     }
@@ -76,6 +100,7 @@ impl Shard {
     fn follow_image(&mut self, now: Now, out: &mut Effects<Effect>) {
         if self.me.is_some() {
             self.open_partitions(now, out);
+            self.open_groups(now);
         }
         self.close_partitions(now, out);
     }

@@ -8,10 +8,12 @@ use crate::machine::{Deadline, Effects, Instant, Now};
 use crate::metadata::{Answer, Command, NewTopic, Refusal};
 use crate::node::Asker;
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use kafka_protocol::messages::{
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, MetadataRequest,
+    AlterConfigsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    IncrementalAlterConfigsRequest, MetadataRequest,
 };
 
 /// A request whose answer waits for commands.
@@ -24,6 +26,8 @@ pub(super) enum TopicRequest {
     /// Its topics are its partitions, one after the other.
     Trim(DeleteRecordsRequest),
     Metadata(MetadataRequest),
+    Alter(AlterConfigsRequest),
+    AlterIncrementally(IncrementalAlterConfigsRequest),
 }
 
 /// What one topic of such a request came to.
@@ -31,7 +35,7 @@ pub(super) enum TopicRequest {
 pub(super) enum TopicOutcome {
     Done,
     /// Created, or would be (validate only).
-    Created(NewTopic),
+    Created(Box<NewTopic>),
     /// Nothing below that offset can be read any more.
     Trimmed(StreamId, Offset),
     Refused(ErrorCode, Cow<'static, str>),
@@ -109,11 +113,17 @@ impl Topics {
         begun
     }
 
+    /// A number for a command that no other command has.
+    pub(super) fn tag(&mut self) -> u64 {
+        self.last_command += 1;
+        self.last_command
+    }
+
     /// A command for part `index` of a request, whose outcome is `success` if it is done. Returns its tag.
     fn command(&mut self, join: u64, index: usize, success: TopicOutcome) -> u64 {
-        self.last_command += 1;
-        self.commands.insert(self.last_command, (self.joins.part(join, index), success));
-        self.last_command
+        let tag = self.tag();
+        self.commands.insert(tag, (self.joins.part(join, index), success));
+        tag
     }
 
     /// The cluster's answer to a command. Returns the request if that was the last one.

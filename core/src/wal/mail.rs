@@ -79,7 +79,7 @@ pub struct Append {
     pub end: Offset,
     /// Its largest timestamp.
     pub max_timestamp: crate::machine::WallTime,
-    /// The batch as the client sent it.
+    /// The batch as the client sent it, but for times that the broker gave it.
     pub batch: Payload,
 }
 

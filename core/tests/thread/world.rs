@@ -246,7 +246,7 @@ impl World {
         step!(self, shard, input, shard, shard::Effect::Store(op, call) => {
             let result = self.call(call);
             self.tell_shard(shard::Input::Store(op, result));
-        });
+        }, shard::Effect::Compute(op, job) => self.tell_shard(shard::Input::Computed(op, job.run())));
     }
 
     fn tell_wal(&mut self, input: wal::Input) {

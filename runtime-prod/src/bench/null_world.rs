@@ -111,7 +111,7 @@ impl NullWorld {
             return Err(Failure::new("the machines do not come up"));
         }
         let mut out = Effects::default();
-        world.session.opened(world.now, &mut out);
+        world.session.opened(world.now, None, &mut out);
         out.drain().for_each(|effect| world.perform_session(effect));
         world.settle();
         Ok(world)
@@ -177,6 +177,9 @@ impl NullWorld {
     fn perform_shard(&mut self, effect: shard::Effect) {
         match effect {
             shard::Effect::Mail(mail) => self.post(mail),
+            shard::Effect::Compute(op, job) => {
+                self.events.push_back(Event::Shard(shard::Input::Computed(op, job.run())));
+            }
             shard::Effect::Store(op, call) => {
                 let result = self.bucket.perform(call.op);
                 self.events.push_back(Event::Shard(shard::Input::Store(op, result)));

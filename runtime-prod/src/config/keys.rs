@@ -317,6 +317,11 @@ pub static KEYS: &[Key] = &[
         place: Place::Small(Unit::Bytes, (4 * KIB, 64 * MIB), |of| &mut of.limits.data_block),
     },
     Key {
+        name: "log.retention.check.interval.ms",
+        about: "Pause between two looks for records that may go by age or size.",
+        place: Place::Time((SECOND, 30 * DAY), |of| &mut of.limits.retention_check),
+    },
+    Key {
         name: "store.request.timeout.ms",
         about: "One attempt at a request to the object store.",
         place: Place::Time((100, HOUR), |of| &mut of.limits.store_attempt),
@@ -330,6 +335,52 @@ pub static KEYS: &[Key] = &[
         name: "store.scrub.interval.ms",
         about: "Pause between two searches of the bucket for what nothing refers to.",
         place: Place::Time((SECOND, 30 * DAY), |of| &mut of.limits.scrub_interval),
+    },
+    Key {
+        name: "group.initial.rebalance.delay.ms",
+        about: "How long the first rebalance of an empty consumer group waits for more members. A broker without \
+                `store.url` that has the usual value does not wait.",
+        place: Place::Time((0, HOUR), |of| &mut of.limits.group_initial_rebalance_delay),
+    },
+    Key {
+        name: "group.min.session.timeout.ms",
+        about: "The shortest session timeout that a member of a consumer group may ask for.",
+        place: Place::Time((1, HOUR), |of| &mut of.limits.group_min_session_timeout),
+    },
+    Key {
+        name: "group.max.session.timeout.ms",
+        about: "The longest.",
+        place: Place::Time((1, DAY), |of| &mut of.limits.group_max_session_timeout),
+    },
+    Key {
+        name: "group.max.size",
+        about: "Members of a consumer group.",
+        place: Place::Small(Unit::One, (1, 1_000_000), |of| &mut of.limits.group_size),
+    },
+    Key {
+        name: "group.memory.bytes",
+        about: "What all consumer groups, their members and offsets may take in memory.",
+        place: Place::Large(Unit::Bytes, (64 * KIB, TIB), |of| &mut of.limits.group_memory),
+    },
+    Key {
+        name: "offsets.topic.num.partitions",
+        about: "Partitions of __consumer_offsets when it is created.",
+        place: Place::Small(Unit::One, (1, 10_000), |of| &mut of.limits.offsets_partitions),
+    },
+    Key {
+        name: "offset.metadata.max.bytes",
+        about: "What a commit may say besides its offset.",
+        place: Place::Small(Unit::Bytes, (0, 32_767), |of| &mut of.limits.offset_metadata),
+    },
+    Key {
+        name: "offsets.retention.ms",
+        about: "How long the offsets of a consumer group are kept after its last member left.",
+        place: Place::Time((SECOND, 3650 * DAY), |of| &mut of.limits.offsets_retention),
+    },
+    Key {
+        name: "offsets.retention.check.interval.ms",
+        about: "Pause between two looks for expired offsets.",
+        place: Place::Time((SECOND, DAY), |of| &mut of.limits.offsets_retention_check),
     },
     Key {
         name: "shutdown.upload.timeout.ms",

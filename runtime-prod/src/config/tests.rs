@@ -19,7 +19,7 @@ fn other(key: &Key) -> &'static str {
         "log.format" => "json",
         "check.invariants" => "true",
         "node.id" | "num.network.threads" | "num.store.threads" | "upload.concurrency" => "7",
-        "max.connections" | "topic.max.partitions" => "777",
+        "max.connections" | "topic.max.partitions" | "producer.max.per.partition" => "777",
         "wal.depth" => "9",
         "wal.block.bytes" => "64KiB",
         // Within what other limits allow at their defaults.
@@ -27,6 +27,9 @@ fn other(key: &Key) -> &'static str {
         "large.request.bytes" => "2MiB",
         "upload.block.bytes" => "7MiB",
         "control.request.max.bytes" => "3MiB",
+        "producer.id.expiration.ms" => "7h",
+        "group.max.size" | "offsets.topic.num.partitions" => "77",
+        "offset.metadata.max.bytes" => "7KiB",
         name if name.ends_with(".ms") => "77s",
         _ => "77MiB",
     }
@@ -105,8 +108,17 @@ fn every_key_arrives_from_every_place_and_nowhere_else() {
 #[test]
 fn every_limit_has_a_key_or_is_internal() {
     // What nobody outside can have an opinion on: when a broker does its own work in another way.
-    const INTERNAL: [&str; 7] =
-        ["compute_inline", "copied_records", "lease", "producer_lease", "producer_states", "head_inline", "segments"];
+    const INTERNAL: [&str; 9] = [
+        "compute_inline",
+        "copied_records",
+        "lease",
+        "producer_lease",
+        "producer_states",
+        "head_inline",
+        "segments",
+        "group_backlog",
+        "group_log_garbage",
+    ];
     let fields = |limits: &Limits| -> Vec<String> {
         let text = format!("{limits:#?}");
         let outer = |line: &&str| line.starts_with("    ") && !line.starts_with("     ") && line.contains(": ");

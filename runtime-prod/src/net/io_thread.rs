@@ -187,8 +187,10 @@ impl<O: Open, P: Perform<Mail> + 'static> Local<O, P> {
 
     fn start(self: Rc<Self>, stream: TcpStream) {
         let leave = Leave(self.sessions.0[self.number].clone());
-        let stream = match stream.peer_addr().and_then(|peer| Ok((tokio::net::TcpStream::from_std(stream)?, peer))) {
-            Ok(stream) => stream,
+        let addresses = stream.peer_addr().and_then(|peer| Ok((peer, stream.local_addr()?)));
+        let opened = addresses.and_then(|(peer, at)| Ok(((tokio::net::TcpStream::from_std(stream)?, peer), at)));
+        let (stream, at) = match opened {
+            Ok(opened) => opened,
             Err(error) => return debug!(%error, "a new connection is gone"),
         };
         self.shared.metrics.opened.add(1);
@@ -197,7 +199,7 @@ impl<O: Open, P: Perform<Mail> + 'static> Local<O, P> {
         let mailbox = Rc::new(LocalMailbox::default());
         self.table.borrow_mut().insert(conn, mailbox.clone());
         let mut effects = Effects::default();
-        let session = self.open.open(conn, self.shared.rules.clock.now(), &mut effects);
+        let session = self.open.open(conn, at, self.shared.rules.clock.now(), &mut effects);
         let connection = Connection::new(conn, stream, session, effects, mailbox, self.shared.clone());
         spawn_local(guarded(async move {
             let time = |session: &O::Session, requests: &mut Requests, now, metrics: &IoMetrics| {

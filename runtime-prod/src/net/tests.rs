@@ -51,10 +51,12 @@ impl Machine for Echo {
                 _ => self.send(bytes.0, out),
             },
             Input::Sent(op) => assert_eq!(self.unsent.pop_front(), Some(op), "sends leave in order"),
+            Input::Mail(karst_core::session::Mail::Parked(_)) => {}
             Input::Computed(_, Outcome::CheckedRecords(verdicts)) => {
                 assert!(verdicts.iter().all(Result::is_ok));
                 self.send(&b"computed"[..], out);
             }
+            Input::Computed(..) => panic!("another job's outcome"),
             Input::Closed => {
                 self.closed = true;
                 out.push(Effect::Mail(Mail::Shard(shard::Mail::Closed(self.conn))));
@@ -110,8 +112,9 @@ struct Opens;
 impl Open for Opens {
     type Session = Echo;
 
-    fn open(&self, conn: ConnId, _now: Now, out: &mut Effects<Effect>) -> Echo {
-        out.push(Effect::Mail(Mail::Shard(shard::Mail::Opened(conn))));
+    fn open(&self, conn: ConnId, at: SocketAddr, _now: Now, out: &mut Effects<Effect>) -> Echo {
+        assert!(at.ip().is_loopback(), "{at}");
+        out.push(Effect::Mail(Mail::Shard(shard::Mail::Opened(conn, None))));
         Echo { conn, ops: OpIds::default(), unsent: VecDeque::new(), due: None, closed: false, owed: false }
     }
 
@@ -166,7 +169,7 @@ impl Server {
 
     fn opened(&self) -> ConnId {
         match self.shard.recv_timeout(Duration::from_secs(10)) {
-            Ok(shard::Mail::Opened(conn)) => conn,
+            Ok(shard::Mail::Opened(conn, None)) => conn,
             other => panic!("not opened: {other:?}"),
         }
     }

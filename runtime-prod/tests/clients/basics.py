@@ -10,8 +10,9 @@ import time
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import NewPartitions, NewTopic
 
-from broker import Broker, check, equal, kcat, run, wait_until
+from broker import Broker, Skipped, check, equal, kcat, run, wait_until
 from kafka import admin, consumer, create_topic, produce_all, producer, read, watermarks
+from scenarios import SERVED
 from wire import Client, batch
 
 def create_and_delete_topics(broker):
@@ -264,6 +265,22 @@ def kcat_all_modes(broker):
     equal(sum(int(word) for word in queried if word.isdigit()), 1000, "sum of the ends that kcat queries")
 
 
+def kcat_in_a_group(broker):
+    """A balanced consumer of librdkafka 2.0.2 commits as it ends, and the next one goes on there."""
+    if "groups" not in SERVED:
+        raise Skipped("needs groups, which the broker does not serve yet")
+    create_topic(broker, "kcat-group", 2)
+
+    def consume():
+        lines = kcat("-b", broker.address, "-G", "kcat", "-e", "-q", "-X", "auto.offset.reset=earliest", "kcat-group")
+        return sorted(int(line) for line in lines.split())
+
+    for first in (0, 100):
+        produce_all(broker, "kcat-group", [(n % 2, None, b"%d" % n, None) for n in range(first, first + 100)])
+        equal(consume(), list(range(first, first + 100)), "what kcat reads in a group")
+    equal(consume(), [], "what is left for kcat in a group")
+
+
 def topics_and_records_survive_a_restart(broker):
     create_topic(broker, "survives", 3)
     create_topic(broker, "goes", 1)
@@ -289,7 +306,7 @@ def topics_and_records_survive_a_restart(broker):
 
 TESTS = [create_and_delete_topics, topics_grow, records_are_deleted, metadata_names_the_broker, producing_creates_topics,
          consuming_does_not_create_topics, every_acks, offsets_and_where_to_begin, long_poll, large_fetches,
-         many_partitions, too_large_records_are_refused, kcat_all_modes,
+         many_partitions, too_large_records_are_refused, kcat_all_modes, kcat_in_a_group,
          topics_and_records_survive_a_restart]
 
 if __name__ == "__main__":

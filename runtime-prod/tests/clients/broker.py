@@ -156,7 +156,7 @@ class Broker:
         with open(self.log_path, "ab") as log:
             self.log_start = log.tell()
             self.process = subprocess.Popen(
-                self.command(*more), stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_die_with_parent,
+                self.command(*more), stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent,
                 env=inherited | self.environment
             )
         if self not in _brokers:
@@ -238,9 +238,10 @@ class Broker:
         return "\n".join(f"  | {line[:400]}" for line in lines[-LOG_TAIL:])
 
 
-def run(*tests, shared=None):
+def run(*tests, shared=None, after=None):
     """Runs tests one after the other (those that the command line names, or all), shows what failed and how brokers
-    ended, and ends the script. A `shared` broker is handed to every test, and started again after one that failed."""
+    ended, calls `after`, and ends the script. A `shared` broker is handed to every test, and started again after one that
+    failed."""
     sys.stdout.reconfigure(line_buffering=True)
     wanted = set(sys.argv[1:])
     unknown = wanted - {test.__name__ for test in tests}
@@ -259,6 +260,8 @@ def run(*tests, shared=None):
               f"({time.monotonic() - begun:.1f} s){note}")
         _clean_up(shared)
     _clean_up()
+    if after is not None:
+        after()
     script = Path(sys.argv[0]).stem
     print(f"{script}: {counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
     sys.exit(1 if counts["failed"] else 0)
@@ -297,7 +300,8 @@ def _clean_up(kept=None):
         _directories.remove(path)
 
 
-def _die_with_parent():
+def die_with_parent():
+    """For `preexec_fn`: a process ends with the script that started it."""
     PR_SET_PDEATHSIG = 1
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 

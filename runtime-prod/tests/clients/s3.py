@@ -20,7 +20,7 @@ import threading
 import time
 from pathlib import Path
 
-from broker import Broker, _die_with_parent, check, directory, equal, free_port, run, wait_until
+from broker import Broker, die_with_parent, check, directory, equal, free_port, run, wait_until
 from kafka import create_topic, produce_all, read
 
 USAGE, WAL_REFUSED, BUCKET, FENCED, NOT_STARTED, UNFIT = 2, 66, 68, 69, 71, 72
@@ -46,7 +46,7 @@ class Moto:
         self.process = subprocess.Popen(
             [str(program), "-H", "127.0.0.1", "-p", str(self.port)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
         atexit.register(self.process.kill)
         wait_until(self.listens, 60, "moto listens")
@@ -235,7 +235,7 @@ def other_scripts():
             url = proxy.url(MOTO.make_bucket())
             done = subprocess.run(
                 [sys.executable, str(HERE / script[0]), *script[1:]], env={**os.environ, "KARST_OBJECT_STORE": url},
-                capture_output=True, text=True, timeout=900, preexec_fn=_die_with_parent,
+                capture_output=True, text=True, timeout=900, preexec_fn=die_with_parent,
             )
         print(f"  {done.stdout.strip().splitlines()[-1]}")
         check(done.returncode == 0, f"{' '.join(script)} on a bucket:\n{done.stdout}\n{done.stderr}")

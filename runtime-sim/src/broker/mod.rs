@@ -24,7 +24,7 @@ use karst_core::controller::{self, Controller};
 use karst_core::disk::{DiskOp, SECTOR};
 use karst_core::id::{ConnId, CutNumber, Incarnation, NodeId};
 use karst_core::limits::Limits;
-use karst_core::machine::{Effects, Job, Machine, OpId, Rng};
+use karst_core::machine::{Effects, Job, Machine, OpId, Outcome, Rng};
 use karst_core::mail::{Halt, Mail};
 use karst_core::metadata::Command;
 use karst_core::node::{self, Config, Node};
@@ -233,6 +233,7 @@ impl Wires {
     fn perform_shard(&self, effect: shard::Effect) {
         match effect {
             shard::Effect::Mail(mail) => self.carry(mail),
+            shard::Effect::Compute(op, job) => self.compute(&self.0.shard, op, &job, shard::Input::Computed),
             shard::Effect::Store(op, call) => {
                 let asker = self.0.shard.clone();
                 self.call(call, move |result| asker.send(shard::Input::Store(op, result)));
@@ -313,14 +314,14 @@ impl Wires {
     }
 
     /// A job takes its time; its outcome depends on nothing but the job.
-    fn compute(&self, asker: &Address<session::Input>, op: OpId, job: &Job) {
+    fn compute<I: 'static>(&self, asker: &Address<I>, op: OpId, job: &Job, done: fn(OpId, Outcome) -> I) {
         let world = self.0.process.world();
         let mut rng = self.0.compute.borrow_mut().draw(world.now(), asker.name());
         let takes = if rng.chance(1, 20) { rng.between(1_000, 100_000) } else { rng.between(10, 1_000) };
         world.count("jobs");
         let (asker, outcome) = (asker.clone(), job.run());
         let at = world.now().after(Duration::from_micros(takes));
-        world.at(at, move || asker.send(session::Input::Computed(op, outcome)));
+        world.at(at, move || asker.send(done(op, outcome)));
     }
 
     fn call(&self, call: StoreCall, done: impl FnOnce(StoreResult) + 'static) {
@@ -351,7 +352,7 @@ impl Wires {
         inner.sessions.borrow_mut().insert(conn, address.clone());
         let mut session = Session::new(conn, &inner.limits);
         let mut opening = Effects::default();
-        session.opened(inner.process.now(), &mut opening);
+        session.opened(inner.process.now(), None, &mut opening);
         let (wires, own) = (self.clone(), address.clone());
         inner.process.drive(&address, session, move |effect| wires.perform_session(&own, &connection, effect));
         for effect in opening.drain() {
@@ -366,7 +367,7 @@ impl Wires {
     fn perform_session(&self, own: &Address<session::Input>, connection: &Connection, effect: session::Effect) {
         match effect {
             session::Effect::Send(OpId(op), data) => connection.send(SendTag(op), data),
-            session::Effect::Compute(op, job) => self.compute(own, op, &job),
+            session::Effect::Compute(op, job) => self.compute(own, op, &job, session::Input::Computed),
             session::Effect::Pause => connection.pause(),
             session::Effect::Resume => connection.resume(),
             session::Effect::Close(_) => {

@@ -2,10 +2,11 @@
 
 use super::member::Member;
 use super::owner::{Address, Mailbox, Owner};
+use super::recorder::Told;
 use super::task;
 use super::world::World;
 use crate::clock::NodeClock;
-use crate::recording::{About, Describe, EntryId, EntryKind};
+use crate::recording::{Describe, EntryId, EntryKind};
 use crate::time::SimTime;
 use core::fmt::Debug;
 use karst_core::machine::{Machine, Now};
@@ -180,7 +181,7 @@ impl Process {
     }
 
     fn record(&self, kind: EntryKind, what: &str) -> Option<EntryId> {
-        self.0.world.record(kind, (&self.0.name, "process"), || (what.to_owned(), About::default()))
+        self.0.world.record(kind, (&self.0.name, "process"), || Told::sentence(what))
     }
 
     pub(super) fn full_name(&self) -> &Arc<str> {

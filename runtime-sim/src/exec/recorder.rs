@@ -7,9 +7,8 @@
 //! Whatever carries something to a later moment (an inbox, a timer, a connection) carries its cause along. When nothing
 //! is recorded there are no entries, hence no causes: each of these is one look at an empty option.
 
-use crate::failure::Failure;
 use crate::recording::{
-    About, Band, Describe, Entry, EntryId, EntryKind, Lane, LaneId, Record, Recording, Sample, Tag,
+    About, Band, Describe, Entry, EntryId, EntryKind, Lane, LaneId, Record, Recording, Sample, Tag, words,
 };
 use crate::time::SimTime;
 use crate::trace::{Who, cut};
@@ -79,12 +78,11 @@ impl Recorder {
         moment: Moment,
         (process, owner): (&str, &str),
         kind: EntryKind,
-        text: impl FnOnce() -> (String, About),
+        what: impl FnOnce() -> Told,
     ) -> Option<EntryId> {
         let mut tape = self.tape()?;
         let lane = tape.lane_named(process, owner);
-        let (text, about) = text();
-        Some(tape.add(moment, lane, kind, text, self.cause(), about))
+        Some(tape.add(moment, lane, kind, what(), self.cause()))
     }
 
     /// An owner takes an input. Returns the entry.
@@ -97,7 +95,7 @@ impl Recorder {
     ) -> Option<EntryId> {
         let mut tape = self.tape()?;
         let lane = tape.lane(who);
-        Some(tape.add(moment, lane, EntryKind::Input, cut("", input, TEXT), cause, about(input)))
+        Some(tape.add(moment, lane, EntryKind::Input, Told::of(input), cause))
     }
 
     /// What the input caused. Adds the entries to `into`, in the order of the effects.
@@ -111,20 +109,15 @@ impl Recorder {
     ) {
         let Some(mut tape) = self.tape() else { return };
         let lane = tape.lane(who);
-        let entries = effects
-            .iter()
-            .map(|effect| tape.add(moment, lane, EntryKind::Effect, cut("", effect, TEXT), cause, about(effect)));
-        into.extend(entries);
+        let add = |effect| tape.add(moment, lane, EntryKind::Effect, Told::of(effect), cause);
+        into.extend(effects.iter().map(add));
     }
 
-    /// The whole recording; it is empty afterwards.
-    pub(super) fn take(&self, failure: Option<&Failure>) -> Option<Recording> {
+    /// The whole recording, but for what ended the run; it is empty afterwards.
+    pub(super) fn take(&self) -> Option<Recording> {
         let tape = core::mem::take(&mut *self.tape()?);
         let mut recording = tape.recording;
-        for entry in &mut recording.entries {
-            complete(&mut entry.tags, &tape.aliases);
-        }
-        recording.failure = failure.cloned();
+        complete(&mut recording, &tape.aliases);
         Some(recording)
     }
 }
@@ -138,9 +131,7 @@ impl Tape {
     /// As [`Recorder::take`] would give it now.
     pub(super) fn snapshot(&self) -> Recording {
         let mut recording = self.recording.clone();
-        for entry in &mut recording.entries {
-            complete(&mut entry.tags, &self.aliases);
-        }
+        complete(&mut recording, &self.aliases);
         recording
     }
 
@@ -194,15 +185,25 @@ impl Tape {
         moment: Moment,
         lane: LaneId,
         kind: EntryKind,
-        text: String,
+        Told { text, words, about }: Told,
         cause: Option<EntryId>,
-        about: About,
     ) -> EntryId {
         let id = EntryId(u32::try_from(self.recording.entries.len()).expect("a run has far fewer than 2^32 entries"));
         let Moment { event, at } = moment;
         let tags = self.always.get(&lane).cloned().into_iter().chain(about.0).collect();
-        self.recording.entries.push(Entry { event, at, lane, kind, text, cause, tags });
+        let words = words.map(|words| self.with_cause(words, lane, cause));
+        self.recording.entries.push(Entry { event, at, lane, kind, text, words, cause, tags });
         id
+    }
+
+    /// Fills the places in words that stand for why it happened.
+    fn with_cause(&self, what: String, lane: LaneId, cause: Option<EntryId>) -> String {
+        let cause = cause.and_then(|EntryId(cause)| self.recording.entries.get(cause as usize));
+        let sender = cause.filter(|cause| cause.lane != lane).map(|cause| {
+            let (own, other) = (&self.recording.lanes[lane.0 as usize], &self.recording.lanes[cause.lane.0 as usize]);
+            other.title_within(&own.process)
+        });
+        words::with_cause(what, sender.as_deref(), cause.and_then(|cause| cause.words.as_deref()))
     }
 
     fn lane(&mut self, who: &Who) -> LaneId {
@@ -226,21 +227,41 @@ impl Tape {
     }
 }
 
-fn about(what: &impl Describe) -> About {
-    let mut about = About::default();
-    what.describe(&mut about);
-    about
+/// What an entry says.
+pub(super) struct Told {
+    pub(super) text: String,
+    pub(super) words: Option<String>,
+    pub(super) about: About,
 }
 
-/// Puts each alias behind the tag that it belongs to.
-fn complete(tags: &mut Vec<Tag>, aliases: &BTreeMap<Tag, Tag>) {
-    if !tags.iter().any(|tag| aliases.contains_key(tag)) {
-        return;
+impl Told {
+    /// What something says of itself.
+    pub(super) fn of(what: &(impl Debug + Describe)) -> Self {
+        let mut about = About::default();
+        what.describe(&mut about);
+        Self { text: cut("", what, TEXT), words: what.words(), about }
     }
-    let given = core::mem::take(tags);
-    for tag in given {
-        let alias = aliases.get(&tag).cloned();
-        tags.push(tag);
-        tags.extend(alias);
+
+    /// A sentence that is about nothing in particular.
+    pub(super) fn sentence(words: impl Into<String>) -> Self {
+        let text = words.into();
+        Self { words: Some(text.clone()), text, about: About::default() }
+    }
+}
+
+/// Puts each alias behind the tag that it belongs to, and names into words.
+fn complete(recording: &mut Recording, aliases: &BTreeMap<Tag, Tag>) {
+    let names = words::Names::of(aliases);
+    for entry in &mut recording.entries {
+        if let Some(words) = &mut entry.words {
+            names.fill(words);
+        }
+        if entry.tags.iter().any(|tag| aliases.contains_key(tag)) {
+            for tag in core::mem::take(&mut entry.tags) {
+                let alias = aliases.get(&tag).cloned();
+                entry.tags.push(tag);
+                entry.tags.extend(alias);
+            }
+        }
     }
 }

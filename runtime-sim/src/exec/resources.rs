@@ -1,6 +1,7 @@
 //! Disk and object store, bound to the world's time. Completions reach only the incarnation that asked.
 
 use super::process::Process;
+use super::recorder::Told;
 use super::world::World;
 use crate::disk::SimDisk;
 use crate::recording::{About, Describe, EntryKind};
@@ -145,7 +146,7 @@ impl Store {
             self.world.record(EntryKind::Note, ("world", "store"), || {
                 let mut about = About::default();
                 change.describe(&mut about);
-                (change.to_string(), about)
+                Told { text: change.to_string(), words: change.words(), about }
             });
         }
         let watchers = self.watchers.borrow().clone();

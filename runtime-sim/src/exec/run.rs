@@ -54,12 +54,13 @@ fn on_this_thread<T, F: Future<Output = T>>(options: &Options, scenario: impl Fn
             let mut trace = world.shared().trace.borrow_mut();
             let log = trace.take_lines();
             let (hash, events, at) = (trace.hash(), trace.events(), trace.last());
-            let failure = match &end {
-                End::Stopped(Stop::Failed(failure)) => Some(failure),
-                _ => None,
-            };
-            let recording = world.shared().recorder.take(failure);
-            RunReport { end, hash, events, at, fired, occurrences, log, recording }
+            let recording = world.shared().recorder.take();
+            let mut report = RunReport { end, hash, events, at, fired, occurrences, log, recording };
+            let verdict = report.verdict();
+            if let Some(recording) = &mut report.recording {
+                recording.failure = verdict;
+            }
+            report
         };
         clean_up(&world).await;
         report

@@ -4,14 +4,14 @@ use super::driver::Alarm;
 use super::options::{Limits, Options, Stop};
 use super::panics::Caught;
 use super::process::{Process, ProcessState};
-use super::recorder::{Moment, Recorder};
+use super::recorder::{Moment, Recorder, Told};
 use super::stage::Stage;
 use super::task::Sleep;
 use super::timers::{Timer, TimerId, Timers};
 use crate::clock::NodeClock;
 use crate::failure::Failure;
 use crate::gate::Gate;
-use crate::recording::{About, EntryId, EntryKind, Recording, Tag};
+use crate::recording::{About, Describe, EntryId, EntryKind, Recording, Tag};
 use crate::report::Counters;
 use crate::time::SimTime;
 use crate::trace::{Trace, Who};
@@ -150,21 +150,21 @@ impl World {
 
     /// Puts something that the world did into trace and log, such as a nemesis at work. What its caller does from now on
     /// is recorded as done because of it.
-    pub fn note(&self, who: &str, what: &(impl Hash + Debug)) {
+    pub fn note(&self, who: &str, what: &(impl Hash + Debug + Describe)) {
         self.put_note(EntryKind::Note, who, what);
     }
 
     /// The same of a disturbance: a recording shows it among the faults.
-    pub fn disturbance(&self, who: &str, what: &(impl Hash + Debug)) {
+    pub fn disturbance(&self, who: &str, what: &(impl Hash + Debug + Describe)) {
         self.put_note(EntryKind::Fault, who, what);
     }
 
-    fn put_note(&self, kind: EntryKind, name: &str, what: &(impl Hash + Debug)) {
+    fn put_note(&self, kind: EntryKind, name: &str, what: &(impl Hash + Debug + Describe)) {
         let who = Who { id: 0, process: "world".into(), owner: name.into() };
         self.0.trace.borrow_mut().note(self.now(), &who, what);
         // What the world did before is not why it does this.
         self.0.recorder.because(None);
-        let entry = self.record(kind, ("world", name), || (format!("{what:?}"), About::default()));
+        let entry = self.record(kind, ("world", name), || Told::of(what));
         self.0.recorder.because(entry);
     }
 
@@ -177,7 +177,7 @@ impl World {
     /// The same as [`World::note`] of what is no part of trace and log: a remark, for recordings only.
     pub fn remark(&self, who: &str, what: impl FnOnce() -> String) {
         self.0.recorder.because(None);
-        let entry = self.record(EntryKind::Note, ("world", who), || (what(), About::default()));
+        let entry = self.record(EntryKind::Note, ("world", who), || Told::sentence(what()));
         self.0.recorder.because(entry);
     }
 
@@ -232,12 +232,7 @@ impl World {
     }
 
     /// Adds an entry whose cause is why things happen now.
-    pub(super) fn record(
-        &self,
-        kind: EntryKind,
-        who: (&str, &str),
-        what: impl FnOnce() -> (String, About),
-    ) -> Option<EntryId> {
+    pub(super) fn record(&self, kind: EntryKind, who: (&str, &str), what: impl FnOnce() -> Told) -> Option<EntryId> {
         let moment = Moment { event: self.events(), at: self.now() };
         self.0.recorder.act(moment, who, kind, what)
     }
@@ -251,8 +246,9 @@ impl World {
         for fault in self.0.gate.take_fired() {
             let owner = fault.kind.split('.').next().unwrap_or(fault.kind);
             let process = if owner == "disk" { process } else { "world" };
-            let text = || (format!("{} {}", fault.kind, fault.ordinal), About::default());
-            self.record(EntryKind::Fault, (process, owner), text);
+            let text = format!("{} {}", fault.kind, fault.ordinal);
+            let words = fault.words().map(str::to_owned);
+            self.record(EntryKind::Fault, (process, owner), || Told { text, words, about: About::default() });
         }
     }
 

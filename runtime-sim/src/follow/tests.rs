@@ -19,7 +19,7 @@ impl Story {
         let (event, at_time) = (u64::from(id.0) + 1, SimTime(u64::from(id.0) * 1000));
         let tags = tags.to_vec();
         let lane = LaneId(at as u32);
-        self.0.entries.push(Entry { event, at: at_time, lane, kind, text: text.into(), cause, tags });
+        self.0.entries.push(Entry { event, at: at_time, lane, kind, text: text.into(), words: None, cause, tags });
         id
     }
 

@@ -1,13 +1,15 @@
 //! What led to a failure, as few steps as tell it.
 //!
 //! ```text
-//!   the failure's words ──► what it is about ──► where that came from, and everybody who first had it in hand
+//!   the failure's words ──► what it is about ──► where that came from, its way, and everybody who first had it in hand
 //!   the failure's entry ──► its causes       ──► the last of them, and their birth
 //!   between all these                        ──► what was done to it: faults and ends of processes
 //! ```
 //! Of a run without a failure the story is what was done to it.
 
-use super::words::{headline, named_in};
+use super::milestones::milestones;
+use super::sentence::{sentence, which_of};
+use super::words::{ends_in, named_in};
 use crate::failure::Failure;
 use crate::follow::{Query, follow};
 use crate::recording::{Entry, EntryId, EntryKind, Lane, Recording, Tag, TagValue};
@@ -15,22 +17,16 @@ use crate::time::SimTime;
 use core::fmt;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Steps on what the failure is about.
-const MILESTONES: usize = 9;
 /// Steps right before the failure.
 const HOPS: usize = 5;
 /// The same, when nothing is known of what it is about.
 const ALL_HOPS: usize = 9;
 /// Steps that are faults.
 const FAULTS: usize = 5;
+/// Effects of a step.
+const EFFECTS: usize = 2;
 /// Steps of a run without a failure.
 const DISTURBANCES: usize = 20;
-/// Characters of a text within a sentence.
-const TEXT: usize = 72;
-/// Tags of a step that are told.
-const TAGS: usize = 3;
-/// Bytes of a tag that is told: longer ones are for machines.
-const TAG: usize = 32;
 
 /// One sentence of the story.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +35,7 @@ pub struct Step {
     pub entry: Option<EntryId>,
     /// When.
     pub at: SimTime,
-    /// Who, such as `broker-2/wal`.
+    /// Who, such as `broker-2's wal`.
     pub who: String,
     /// What, in words.
     pub words: String,
@@ -65,7 +61,7 @@ impl fmt::Display for Step {
             StepKind::Fault => '!',
             StepKind::Failure => 'X',
         };
-        write!(f, "{} {mark} {}: {}", self.at, self.who, self.words)
+        write!(f, "{} {mark} {} {}", self.at, self.who, self.words)
     }
 }
 
@@ -86,9 +82,21 @@ pub(super) fn failing_entry(recording: &Recording, failure: &Failure) -> Option<
         lane_of(recording, entry)
             .is_some_and(|lane| *lane.process == *failure.process && *lane.owner == *failure.component)
     };
+    // What the world says of a kind of owner is about the last of them that did something.
+    let is_of_kind = |entry: &Entry| {
+        failure.process.is_empty() && lane_of(recording, entry).is_some_and(|lane| *lane.owner == *failure.component)
+    };
     let last = |is: &dyn Fn(&Entry) -> bool| recording.entries.iter().rposition(is);
+    // Who watches the bucket fails it right after a change that somebody had asked for.
+    let change = || {
+        let newest = last(&|entry| entry.at <= failure.at)?;
+        let entry = &recording.entries[newest];
+        (entry.kind == EntryKind::Note && entry.cause.is_some() && failure.process.is_empty()).then_some(newest)
+    };
     let found = last(&|entry| is_in(entry) && is_whose(entry) && entry.kind == EntryKind::Input)
         .or_else(|| last(&|entry| is_in(entry) && is_whose(entry)))
+        .or_else(change)
+        .or_else(|| last(&|entry| entry.at <= failure.at && is_of_kind(entry) && entry.kind == EntryKind::Input))
         .or_else(|| last(&|entry| is_in(entry) && entry.kind == EntryKind::Input))
         .or_else(|| last(&|entry| entry.at <= failure.at));
     found.and_then(|place| u32::try_from(place).ok()).map(EntryId)
@@ -99,10 +107,16 @@ struct Story<'a> {
 }
 
 /// Entries about one thing, each with the tags that say so.
-type About = BTreeMap<EntryId, Vec<Tag>>;
+pub(super) type About = BTreeMap<EntryId, Vec<Tag>>;
 
-/// Entries by their event: the input (or note, or fault) with the effect that matters for the story.
-type Picked = BTreeMap<EntryId, Option<EntryId>>;
+/// Pairs of key and value, as a query has them.
+type Wants = Vec<(&'static str, String)>;
+
+/// Keys whose values mean something to few owners only.
+pub(super) const OF_FEW: [&str; 7] = ["op", "connection", "request", "correlation", "from", "base", "batch"];
+
+/// Entries by their event: the input (or note, or fault) with the effects that matter for the story.
+type Picked = BTreeMap<EntryId, BTreeSet<EntryId>>;
 
 impl Story<'_> {
     fn of_failure(&self, failure: &Failure) -> Vec<Step> {
@@ -121,40 +135,51 @@ impl Story<'_> {
         for entry in self.faults_between(from, end, &about) {
             self.pick(&mut picked, entry);
         }
-        picked.remove(&self.node(end));
+        self.pick(&mut picked, end);
         self.find_effects(&mut picked, &about);
-        let mut steps: Vec<Step> = picked.into_iter().map(|(node, effect)| self.step(node, effect, &about)).collect();
+        self.find_last_effects(&mut picked, end);
+        let mut steps: Vec<Step> =
+            picked.into_iter().map(|(node, effects)| self.step(node, &effects, &about)).collect();
         steps.push(violated(failure, Some(end)));
         steps
     }
 
     fn of_disturbances(&self) -> Vec<Step> {
         let is_disturbance = |entry: &Entry| {
-            let is_of = |lane: &Lane| &*lane.owner == "nemesis" || is_grave(entry, lane);
-            entry.kind == EntryKind::Fault && lane_of(self.recording, entry).is_some_and(is_of)
+            entry.kind == EntryKind::Fault && self.is_of(entry, |lane| &*lane.owner == "nemesis" || is_grave(lane))
         };
         let all = self.entries().filter(|(_, entry)| is_disturbance(entry));
-        all.take(DISTURBANCES).map(|(id, _)| self.step(id, None, &About::new())).collect()
+        all.take(DISTURBANCES).map(|(id, _)| self.step(id, &BTreeSet::new(), &About::new())).collect()
     }
 
-    /// The entries about what the failure's message names, or else about what its entry does.
+    /// The entries about what the failure's message names, or else about what its entry or one of its causes does.
     fn what_it_is_about(&self, failure: &Failure, end: EntryId) -> About {
         let named = named_in(&failure.message, self.recording);
-        let of_entry = || {
-            let tags = self.entry(end).map_or(&[][..], |entry| &entry.tags);
-            Tag::groups(tags).find(|group| group.len() > 1).into_iter().flatten().map(pair).collect()
-        };
-        let mut wants: Vec<(&str, String)> = if named.is_empty() { of_entry() } else { named };
+        let of_ends = ends_in(&failure.message).map(|offset| [&named[..], &[("offset", offset)]].concat());
+        let is_whole =
+            named.iter().any(|(key, _)| *key == "offset") || named.iter().all(|(key, _)| *key != "partition");
+        let ends: Vec<Wants> = if is_whole { vec![] } else { of_ends.collect() };
+        let found = ends.iter().map(|wants| self.about(wants)).find(|found| !found.is_empty());
         // If nothing is about all of it, something may be about the first of it.
-        while !wants.is_empty() {
-            let query: Vec<String> = wants.iter().map(|(key, value)| format!("{key}={value}")).collect();
-            let found = query.join(",").parse::<Query>().map(|query| follow(self.recording, &query).entries);
-            match found {
-                Ok(found) if !found.is_empty() => return found,
-                _ => drop(wants.pop()),
-            }
+        let parts = (1..=named.len()).rev().map(|most| self.about(&named[..most]));
+        let mut found = found.or_else(|| parts.into_iter().find(|found| !found.is_empty()));
+        for id in [end].into_iter().chain(self.last_hops(end, usize::MAX)) {
+            found = found.or_else(|| self.about_same(id));
         }
-        About::new()
+        found.unwrap_or_default()
+    }
+
+    /// The entries about what this one is about, if others know it by the same name.
+    fn about_same(&self, id: EntryId) -> Option<About> {
+        let is_wide = |tag: &&Tag| !OF_FEW.contains(&tag.key);
+        let groups = Tag::groups(&self.entry(id)?.tags).map(|group| group.iter().filter(is_wide).map(pair).collect());
+        let mut wants = groups.filter(|wants: &Wants| !wants.is_empty());
+        wants.next().map(|wants| self.about(&wants)).filter(|found| !found.is_empty())
+    }
+
+    fn about(&self, wants: &[(&'static str, String)]) -> About {
+        let query: Vec<String> = wants.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        query.join(",").parse::<Query>().map(|query| follow(self.recording, &query).entries).unwrap_or_default()
     }
 
     /// The last causes, and the first of all.
@@ -166,7 +191,8 @@ impl Story<'_> {
             next = self.entry(id).and_then(|entry| entry.cause).filter(|cause| *cause < id);
         }
         nodes.retain(|id| self.entry(*id).is_some_and(|entry| entry.kind != EntryKind::Input) || self.node(*id) == *id);
-        let birth = nodes.last().copied();
+        let birth = nodes.last().map(|id| self.node(*id));
+        let of_birth: Vec<EntryId> = nodes.iter().copied().filter(|id| Some(self.node(*id)) == birth).collect();
         let mut seen = BTreeSet::new();
         let mut hops: Vec<EntryId> = Vec::new();
         for id in nodes {
@@ -175,89 +201,90 @@ impl Story<'_> {
                 hops.push(id);
             }
         }
-        hops.extend(birth);
+        hops.extend(of_birth);
         hops
     }
 
-    /// What was done meanwhile: first of all to those concerned, then whatever ended or stopped a process.
+    /// What was done meanwhile: first of all whatever ended or stopped a process, then what the nemesis did besides, then
+    /// the first of each kind that hit what the story is about; what the network does is borne by everybody.
     fn faults_between(&self, from: EntryId, end: EntryId, about: &About) -> Vec<EntryId> {
         let is_between = |id: EntryId| from < id && id < end;
-        let faults = || self.entries().filter(|(id, entry)| is_between(*id) && entry.kind == EntryKind::Fault);
-        let is_grave = |entry: &Entry| lane_of(self.recording, entry).is_some_and(|lane| is_grave(entry, lane));
-        let rank = |(id, entry): &(EntryId, &Entry)| (is_grave(entry), about.contains_key(id), *id);
-        let mut ranked: Vec<(EntryId, &Entry)> =
-            faults().filter(|(id, entry)| about.contains_key(id) || is_grave(entry)).collect();
-        ranked.sort_by_key(rank);
-        ranked.iter().rev().take(FAULTS).map(|(id, _)| *id).collect()
+        let faults: Vec<(EntryId, &Entry)> =
+            self.entries().filter(|(id, entry)| is_between(*id) && entry.kind == EntryKind::Fault).collect();
+        let mut seen = BTreeSet::new();
+        let grave = faults.iter().rev().filter(|(_, entry)| self.is_of(entry, is_grave)).map(|(id, _)| *id);
+        let nemesis = faults.iter().enumerate().rev();
+        let nemesis = nemesis.filter(|(_, (_, entry))| self.is_of(entry, |lane| &*lane.owner == "nemesis"));
+        let nemesis = nemesis.filter(|(at, _)| !self.is_seen_in(faults[at + 1..].iter())).map(|(_, (id, _))| *id);
+        let of_it = faults.iter().filter(|(id, _)| about.contains_key(id));
+        let of_it = of_it.filter(|(_, entry)| seen.insert((entry.lane, &entry.words))).map(|(id, _)| *id);
+        let (of_net, of_others): (Vec<EntryId>, Vec<EntryId>) =
+            of_it.partition(|id| self.entry(*id).is_some_and(|entry| self.is_of(entry, |lane| &*lane.owner == "net")));
+        grave.chain(nemesis).chain(of_others).chain(of_net).take(FAULTS).collect()
+    }
+
+    /// Whether what the nemesis did shows in the fault after it: a process was killed or paused from outside.
+    fn is_seen_in<'e>(&self, mut later: impl Iterator<Item = &'e (EntryId, &'e Entry)>) -> bool {
+        let next = later.find(|(_, entry)| self.is_of(entry, |lane| is_grave(lane) || &*lane.owner == "nemesis"));
+        let is_from_outside = |entry: &Entry| {
+            entry.cause.and_then(|cause| self.entry(cause)).is_none_or(|cause| cause.kind != EntryKind::Effect)
+        };
+        next.is_some_and(|(_, entry)| self.is_of(entry, is_grave) && is_from_outside(entry))
+    }
+
+    fn is_of(&self, entry: &Entry, is_such: impl Fn(&Lane) -> bool) -> bool {
+        lane_of(self.recording, entry).is_some_and(is_such)
     }
 
     /// Adds an entry; an effect as part of its input's step.
     fn pick(&self, picked: &mut Picked, id: EntryId) {
         let node = self.node(id);
-        let effect = picked.entry(node).or_default();
+        let effects = picked.entry(node).or_default();
         if node != id {
-            *effect = Some(id);
+            effects.insert(id);
         }
     }
 
-    /// Gives each input the effect that caused another step, or else one that is about the same.
+    /// Gives each input the effects that caused other steps, and the first that are about the same.
     fn find_effects(&self, picked: &mut Picked, about: &About) {
         let cause_of = |node: &EntryId| self.entry(*node).and_then(|entry| entry.cause);
         let causes: BTreeSet<EntryId> = picked.keys().filter_map(cause_of).collect();
-        for (node, effect) in picked.iter_mut() {
+        for (node, effects) in picked.iter_mut() {
             let event = self.entry(*node).map(|entry| entry.event);
             let later = self.entries().skip(node.0 as usize + 1);
             let same_event = later.take_while(|(_, entry)| Some(entry.event) == event).map(|(id, _)| id);
             let parts: Vec<EntryId> = same_event.filter(|id| self.node(*id) == *node).collect();
-            let first = |is: &dyn Fn(&EntryId) -> bool| parts.iter().copied().find(|part| is(part));
-            *effect =
-                first(&|part| causes.contains(part)).or(*effect).or_else(|| first(&|part| about.contains_key(part)));
+            effects.extend(parts.iter().filter(|part| causes.contains(part)));
+            let left = EFFECTS.saturating_sub(effects.len());
+            effects.extend(parts.iter().filter(|part| about.contains_key(part)).take(left));
+        }
+    }
+
+    /// What failed may be an effect of the last input, which is about something else; of many nobody knows which.
+    fn find_last_effects(&self, picked: &mut Picked, end: EntryId) {
+        let node = self.node(end);
+        let later = self.entries().skip(node.0 as usize + 1).map(|(id, _)| id);
+        let parts: Vec<EntryId> = later.filter(|id| self.node(*id) == node).collect();
+        if let Some(effects) = picked.get_mut(&node).filter(|effects| effects.is_empty() && parts.len() <= EFFECTS) {
+            effects.extend(parts);
         }
     }
 
     /// The input of which an effect is part.
     fn node(&self, id: EntryId) -> EntryId {
-        let of = |entry: &Entry| {
-            let cause = entry.cause.filter(|cause| *cause < id)?;
-            let input = self.entry(cause)?;
-            let is_part = entry.kind == EntryKind::Effect && input.event == entry.event && input.lane == entry.lane;
-            is_part.then(|| self.node(cause))
-        };
-        self.entry(id).and_then(of).unwrap_or(id)
+        node_of(self.recording, id)
     }
 
-    fn step(&self, node: EntryId, effect: Option<EntryId>, about: &About) -> Step {
+    fn step(&self, node: EntryId, effects: &BTreeSet<EntryId>, about: &About) -> Step {
         let Some(entry) = self.entry(node) else { unreachable!("only entries of the recording are picked") };
-        let what = headline(unquoted(&entry.text), TEXT);
-        let then = effect.and_then(|effect| self.entry(effect)).map(|effect| headline(&effect.text, TEXT));
-        let is_fault = entry.kind == EntryKind::Fault;
-        let words = match (entry.kind, then) {
-            (EntryKind::Note | EntryKind::Fault, _) => what,
-            (EntryKind::Effect, _) => format!("wants {what}"),
-            (EntryKind::Input, None) => self.taken(entry, &what),
-            (EntryKind::Input, Some(then)) => format!("{}, and wants {then}", self.taken(entry, &what)),
-        };
-        let tags =
-            [Some(node), effect].into_iter().flatten().filter_map(|id| about.get(&id)).find(|tags| !tags.is_empty());
-        let tags = tags.into_iter().flatten().map(ToString::to_string);
-        let tags: Vec<String> = tags.filter(|tag| tag.len() <= TAG).take(TAGS).collect();
-        let words = if tags.is_empty() { words } else { format!("{words} ({})", tags.join(", ")) };
-        let kind = if is_fault { StepKind::Fault } else { StepKind::Step };
-        Step { entry: Some(node), at: entry.at, who: self.who(entry), words, kind }
-    }
-
-    /// How an input came.
-    fn taken(&self, entry: &Entry, what: &str) -> String {
-        let cause = entry.cause.and_then(|cause| self.entry(cause));
-        match cause {
-            Some(cause) if cause.lane != entry.lane => format!("takes {what} from {}", self.who(cause)),
-            Some(_) => format!("hears {what}"),
-            None => format!("takes {what}"),
-        }
-    }
-
-    fn who(&self, entry: &Entry) -> String {
-        lane_of(self.recording, entry).map_or_else(String::new, name)
+        let then: Vec<&Entry> = effects.iter().filter_map(|effect| self.entry(*effect)).collect();
+        let sentence = sentence(self.recording, entry, &then);
+        let mut tags = [&node].into_iter().chain(effects).filter_map(|id| about.get(id));
+        let which = tags.find(|tags| !tags.is_empty()).map_or_else(String::new, |tags| which_of(tags, &sentence));
+        let words = sentence + &which;
+        let kind = if entry.kind == EntryKind::Fault { StepKind::Fault } else { StepKind::Step };
+        let who = lane_of(self.recording, entry).map_or_else(String::new, Lane::title);
+        Step { entry: Some(node), at: entry.at, who, words, kind }
     }
 
     fn entry(&self, EntryId(id): EntryId) -> Option<&Entry> {
@@ -269,49 +296,33 @@ impl Story<'_> {
     }
 }
 
-/// The birth, and where each kind of owner of each process had it first: of many, the first and the last.
-fn milestones(recording: &Recording, about: &About) -> Vec<EntryId> {
-    let mut seen = BTreeSet::new();
-    let mut firsts: Vec<EntryId> = Vec::new();
-    for id in about.keys() {
-        let Some(entry) = recording.entries.get(id.0 as usize) else { continue };
-        let Some(lane) = lane_of(recording, entry) else { continue };
-        if matches!(entry.kind, EntryKind::Input | EntryKind::Effect) && seen.insert((&lane.process, stem(&lane.owner)))
-        {
-            firsts.push(*id);
-        }
-    }
-    if firsts.len() > MILESTONES {
-        firsts.drain(MILESTONES / 2 + 1..firsts.len() - MILESTONES / 2);
-    }
-    firsts
-}
-
-/// Whether it hit a whole process.
-fn is_grave(entry: &Entry, lane: &Lane) -> bool {
-    entry.kind == EntryKind::Fault && &*lane.owner == "process"
+/// Whether its faults hit a whole process.
+fn is_grave(lane: &Lane) -> bool {
+    &*lane.owner == "process"
 }
 
 fn violated(failure: &Failure, entry: Option<EntryId>) -> Step {
     let Failure { invariant, process, component, message, at, .. } = failure;
-    let who = if process.is_empty() { component.clone() } else { format!("{process}/{component}") };
-    Step { entry, at: *at, who, words: format!("{invariant} is violated: {message}"), kind: StepKind::Failure }
+    let judge = if process.is_empty() { "world" } else { process };
+    let who = Lane { process: judge.into(), owner: component.as_str().into() }.title();
+    let words = format!("finds {invariant} violated: {message}");
+    Step { entry, at: *at, who, words, kind: StepKind::Failure }
 }
 
-fn lane_of<'a>(recording: &'a Recording, entry: &Entry) -> Option<&'a Lane> {
+/// The input of which an effect is part.
+pub(super) fn node_of(recording: &Recording, id: EntryId) -> EntryId {
+    let entry = |EntryId(id): EntryId| recording.entries.get(id as usize);
+    let of = |one: &Entry| {
+        let cause = one.cause.filter(|cause| *cause < id)?;
+        let input = entry(cause)?;
+        let is_part = one.kind == EntryKind::Effect && input.event == one.event && input.lane == one.lane;
+        is_part.then(|| node_of(recording, cause))
+    };
+    entry(id).and_then(of).unwrap_or(id)
+}
+
+pub(super) fn lane_of<'a>(recording: &'a Recording, entry: &Entry) -> Option<&'a Lane> {
     recording.lanes.get(entry.lane.0 as usize)
-}
-
-fn name(lane: &Lane) -> String {
-    if *lane.owner == *stem(&lane.process) || lane.owner == lane.process {
-        return lane.process.to_string();
-    }
-    format!("{}/{}", lane.process, lane.owner)
-}
-
-/// `session-12` is a `session`.
-fn stem(name: &str) -> &str {
-    name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-')
 }
 
 fn pair(tag: &Tag) -> (&'static str, String) {
@@ -319,9 +330,4 @@ fn pair(tag: &Tag) -> (&'static str, String) {
         TagValue::Name(name) => (tag.key, name.to_string()),
         TagValue::Range(from, _) => (tag.key, from.to_string()),
     }
-}
-
-/// A Debug text of a string, as the string.
-fn unquoted(text: &str) -> &str {
-    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
 }

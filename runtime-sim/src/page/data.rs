@@ -8,6 +8,7 @@
 //!             kind         a digit each: 0 input, 1 effect, 2 note, 3 fault
 //!             back         how many entries before this one its cause is; 0 is none
 //!             tags, tag    how many tags each has, and all of them in a row
+//!             text, words  what it says of itself, and the same in words; as text if nobody has words for it
 //!   samples   subject, curve, at (added), value
 //!   bands     [[subject, label, from, to or null], ..]
 //!   failure, steps, head   what is told in words
@@ -84,10 +85,12 @@ impl<'a> Data<'a> {
                     ("tags", &mut |out| json::numbers(out, entries.iter().map(|entry| entry.tags.len() as u64))),
                 ],
             );
-            // These two share the table of strings, which two closures at once can't.
+            // These share the table of strings, which closures at once can't.
             out.pop();
             out.push_str(",\"text\":");
             json::numbers(out, entries.iter().map(|entry| strings.id(&entry.text)));
+            out.push_str(",\"words\":");
+            json::numbers(out, entries.iter().map(|entry| strings.id(entry.words.as_ref().unwrap_or(&entry.text))));
             out.push_str(",\"tag\":");
             json::numbers(out, entries.iter().flat_map(|entry| &entry.tags).map(|tag| strings.tag(tag)));
             out.push('}');
@@ -186,7 +189,7 @@ impl<'a> Data<'a> {
     }
 
     fn head(&self, heading: &Heading) -> String {
-        let Heading { title, hash, events, at, plan, command } = heading;
+        let Heading { title, hash, events, at, plan, command, glossary } = heading;
         // What a model records after the last input belongs to the picture, too.
         let end = self.entries.last().map_or(*at, |last| last.at.max(*at));
         written(|out| {
@@ -200,6 +203,11 @@ impl<'a> Data<'a> {
                     ("leftOut", &mut |out| json::number(out, self.first as u64)),
                     ("plan", &mut |out| json::string(out, plan)),
                     ("command", &mut |out| json::string(out, command)),
+                    ("glossary", &mut |out| {
+                        json::array(out, glossary, |out, (term, meaning)| {
+                            json::array(out, [term, meaning], |out, text| json::string(out, text));
+                        });
+                    }),
                 ],
             );
         })

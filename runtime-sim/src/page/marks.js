@@ -132,7 +132,7 @@ class Marks {
       events.forEach(({ x, entry }, k) => {
         const indent = highlights.told.has(entry) ? 13 : 6;
         const room = Math.min((k + 1 < events.length ? events[k + 1].x : surface.w) - x - indent - 8, 210);
-        if (room > 40 && x > GUTTER - 4) surface.text(plain(model.textOf(entry)), x + indent, this.picture.laneY(model.lane[entry]) - 8, theme.faint, { width: room });
+        if (room > 40 && x > GUTTER - 4) surface.text(plain(model.wordsOf(entry)), x + indent, this.picture.laneY(model.lane[entry]) - 8, theme.faint, { width: room });
       });
     }
   }

@@ -13,6 +13,8 @@
 mod chain;
 mod data;
 mod json;
+mod milestones;
+mod sentence;
 mod words;
 
 #[cfg(test)]
@@ -40,6 +42,8 @@ pub struct Heading {
     pub plan: String,
     /// The command that runs it again.
     pub command: String,
+    /// What a reader of the story has to know: owners and terms, each with a sentence.
+    pub glossary: Vec<(&'static str, &'static str)>,
 }
 
 /// Entries that a page holds at most. Of a longer run it shows the end.
@@ -84,7 +88,7 @@ pub fn explain(experiment: &dyn Experiment, plan: &Plan, title: &str) -> String 
     let recording = run.recording.unwrap_or_default();
     let plan = experiment.vocabulary().to_text(plan, title);
     let (title, command) = (title.to_owned(), String::new());
-    let heading = Heading { title, hash: run.hash, events: run.events, at: run.at, plan, command };
+    let heading = Heading { title, hash: run.hash, events: run.events, at: run.at, plan, command, glossary: vec![] };
     html(&recording, &heading, &chain(&recording))
 }
 

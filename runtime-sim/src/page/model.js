@@ -20,6 +20,7 @@ class Model {
     this.lane = Uint32Array.from(entries.lane);
     this.kind = Uint8Array.from(entries.kind, Number);
     this.text = Uint32Array.from(entries.text);
+    this.words = Uint32Array.from(entries.words);
     this.cause = Int32Array.from(entries.back, (back, i) => back === 0 ? NONE : i - back);
     this.tagEnd = summed(entries.tags, Uint32Array);
     this.tag = Uint32Array.from(entries.tag);
@@ -73,6 +74,9 @@ class Model {
 
   consequences(i) { return this.child.subarray(this.childEnd[i], this.childEnd[i + 1]); }
   textOf(i) { return this.strings[this.text[i]]; }
+  /** In words, for people; the text of what nobody has words for. */
+  wordsOf(i) { return this.strings[this.words[i]]; }
+  hasWords(i) { return this.words[i] !== this.text[i]; }
   laneOf(i) { return this.lanes[this.lane[i]]; }
   tagsOf(i) { return Array.from(this.tag.subarray(i === 0 ? 0 : this.tagEnd[i - 1], this.tagEnd[i]), tag => this.tags[tag]); }
   nameOf(i) { return laneName(this.laneOf(i)); }

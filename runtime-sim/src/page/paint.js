@@ -157,7 +157,7 @@ const ICONS = {
 /** Which shape says what a disturbance is. */
 function iconFor(text) {
   if (/kill|crash|died|halt|poison/i.test(text)) return "cross";
-  if (/heal|start|resum|restor|\bend/i.test(text)) return "diamond";
+  if (/heal|mend|start|resum|restor|\bend/i.test(text)) return "diamond";
   return "bolt";
 }
 

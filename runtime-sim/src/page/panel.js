@@ -29,6 +29,9 @@ class Panel {
     const list = make("ol", { class: "steps" });
     model.steps.forEach((step, n) => list.append(this.stepItem(step, n)));
     sheet.append(list);
+    if (model.head.glossary.length === 0 || model.steps.length === 0) return;
+    sheet.append(make("h3", {}, "Who and what"),
+      make("dl", { class: "glossary" }, ...model.head.glossary.flatMap(([term, meaning]) => [make("dt", {}, term), make("dd", {}, meaning)])));
   }
 
   stepItem(step, n) {
@@ -77,7 +80,8 @@ class Panel {
   partOf(part, isChosen) {
     const { model } = this.state, kind = KINDS[model.kind[part]];
     return make("div", { class: `part${isChosen ? " chosen" : ""}` },
-      make("h3", { class: `kind ${kind}` }, kind), coloured(pretty(model.textOf(part))));
+      make("h3", { class: `kind ${kind}` }, kind), model.hasWords(part) ? make("p", { class: "said" }, model.wordsOf(part)) : null,
+      coloured(pretty(model.textOf(part))));
   }
 
   tagList(parts) {
@@ -106,6 +110,6 @@ class Panel {
     const when = apart === 0 ? "at once" : apart < 0 ? `${duration(-apart)} before` : `${duration(apart)} later`;
     return make("button", { "data-entry": entry, onclick: () => this.actions.select(entry) },
       make("div", { class: "who" }, make("span", {}, model.nameOf(entry)), make("span", {}, when)),
-      make("div", { class: "what" }, model.textOf(entry).slice(0, 200)));
+      make("div", { class: "what" }, model.wordsOf(entry).slice(0, 200)));
   }
 }

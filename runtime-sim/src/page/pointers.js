@@ -45,7 +45,7 @@ function hover(app, event) {
   const { row, node } = picture.at(x, y);
   picture.surface.canvas.style.cursor = node !== NONE || (x < GUTTER && row && row.canFold) ? "pointer" : x < GUTTER ? "default" : "grab";
   if (node === NONE) hideTip();
-  else showTip(event, `${model.nameOf(node)}  ·  ${seconds(model.at[node], 6)}  ·  event ${grouped(model.event[node])}`, model.textOf(node));
+  else showTip(event, `${model.nameOf(node)}  ·  ${seconds(model.at[node], 6)}  ·  event ${grouped(model.event[node])}`, model.wordsOf(node));
   app.curves.draw();
 }
 

@@ -6,7 +6,7 @@ class Search {
     this.folded = null;
   }
 
-  /** Every entry whose text, lane or tags have all of the words, as nodes, each once. */
+  /** Every entry whose text, words, lane or tags have all of the words, as nodes, each once. */
   find(words) {
     const wanted = words.toLowerCase().split(/\s+/).filter(word => word !== "");
     if (wanted.length === 0) return [];
@@ -14,8 +14,8 @@ class Search {
     this.fold();
     const found = [];
     for (let i = 0; i < model.count; i++) {
-      const text = this.folded[model.text[i]], lane = this.lanes[model.lane[i]];
-      if (!wanted.every(word => text.includes(word) || lane.includes(word) || this.hasTag(i, word))) continue;
+      const text = this.folded[model.text[i]], words = this.folded[model.words[i]], lane = this.lanes[model.lane[i]];
+      if (!wanted.every(word => text.includes(word) || words.includes(word) || lane.includes(word) || this.hasTag(i, word))) continue;
       if (found.length === 0 || found[found.length - 1] !== model.node[i]) found.push(model.node[i]);
     }
     return found;

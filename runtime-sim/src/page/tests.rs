@@ -1,3 +1,4 @@
+use super::chain::failing_entry;
 use super::*;
 use crate::failure::Failure;
 use crate::recording::{Band, Entry, EntryId, EntryKind, Lane, LaneId, Sample, Tag};
@@ -27,6 +28,7 @@ impl Teller {
             lane: LaneId(place as u32),
             kind,
             text: text.into(),
+            words: None,
             cause,
             tags: tags.to_vec(),
         });
@@ -78,7 +80,7 @@ fn lost_write() -> Recording {
 }
 
 fn told(recording: &Recording) -> Vec<String> {
-    chain(recording).iter().map(|step| format!("{}: {}", step.who, step.words)).collect()
+    chain(recording).iter().map(|step| format!("{} {}", step.who, step.words)).collect()
 }
 
 #[test]
@@ -86,16 +88,57 @@ fn a_lost_write_is_told_from_its_birth_to_its_loss() {
     assert_eq!(
         told(&lost_write()),
         [
-            "client-1: takes Start, and wants Send(write 17) (partition=orders-3, offset=17)",
-            "broker-1/session-4: takes Received(write 17) from client-1, and wants Mail(Append) (partition=orders-3, offset=17)",
-            "broker-1/shard: takes Mail(Append) from broker-1/session-4, and wants Mail(Wal(Write)) (partition=orders-3, offset=17)",
-            "broker-1/wal: takes Mail(Write) from broker-1/shard (partition=orders-3, offset=17)",
-            "broker-1/process: is killed",
-            "client-0: takes Tick, and wants Send(fetch)",
-            "broker-2/session-1: takes Received(fetch) from client-0, and wants Send(nothing)",
-            "oracle: lost-write is violated: orders-3: offset 17 was acknowledged, and the log ends at 15",
+            "client-1 takes Start, wants Observe(write 17), and wants Send(write 17) (orders-3, offset 17)",
+            "broker-1's session-4 takes Received(write 17) from client-1, and wants Mail(Append) (orders-3, offset 17)",
+            "broker-1's shard takes Mail(Append) from broker-1's session-4, and wants Mail(Wal(Write)) (orders-3, offset 17)",
+            "broker-1's wal takes Mail(Write) from broker-1's shard (orders-3, offset 17)",
+            "broker-1 is killed",
+            "client-0 takes Tick, and wants Send(fetch)",
+            "broker-2's session-1 takes Received(fetch) from client-0, and wants Send(nothing)",
+            "client-0 takes Received(nothing) from broker-2's session-1",
+            "the oracle finds lost-write violated: orders-3: offset 17 was acknowledged, and the log ends at 15",
         ]
     );
+}
+
+/// A write whose acknowledgement comes back to its client, with words for some of it.
+#[test]
+fn the_way_of_what_was_acknowledged_is_told_up_to_its_acknowledgement() {
+    use EntryKind::{Effect, Input, Note};
+    let mut teller = Teller::default();
+    let mut cause = None;
+    let mut all = Vec::new();
+    for (who, input, effect) in [
+        ("client-1/client", "wakes up", "sends a write"),
+        ("broker-1/session-4", "receives a write", "sends the shard a write"),
+        ("broker-1/shard", "gets a write", "sends session-4 an answer"),
+        ("broker-1/session-4", "gets an answer", "sends the client an answer"),
+        ("client-1/client", "receives an answer", "counts the write as acknowledged"),
+    ] {
+        let is_ours = !who.ends_with("session-4");
+        let tags = if is_ours { about(14).to_vec() } else { vec![] };
+        let taken = teller.tell(who, Input, input, cause, &tags);
+        cause = Some(teller.tell(who, Effect, effect, Some(taken), &tags));
+        all.push(format!("{input}, and {effect}"));
+    }
+    let tick = teller.tell("broker-1/controller", Input, "is bored", None, &[]);
+    let put = teller.tell("broker-1/controller", Effect, "asks the store to change", Some(tick), &[]);
+    teller.tell("client-2/client", Input, "wakes up", None, &[]);
+    teller.tell("world/store", Note, "stores a change", Some(put), &[]);
+    for entry in &mut teller.recording.entries {
+        entry.words = Some(entry.text.clone());
+    }
+    let mut recording = teller.fail("orders-3: the high watermark is 3, but 15 was known");
+    let told = told(&recording);
+    for (n, words) in all.iter().enumerate() {
+        assert!(told[n].contains(words), "{words} is not in {told:?}");
+    }
+    let after = ["broker-1's controller is bored, and asks the store to change", "the store stores a change"];
+    assert_eq!(told[all.len()..told.len() - 1], after);
+    // Somebody else's change is not what led to it.
+    recording.entries.last_mut().expect("it is not empty").cause = None;
+    let end = failing_entry(&recording, recording.failure.as_ref().expect("it fails")).expect("there is one");
+    assert_eq!(recording.entries[end.0 as usize].text, "wakes up");
 }
 
 #[test]
@@ -121,7 +164,7 @@ fn a_run_that_passes_is_told_by_what_was_done_to_it() {
     teller.tell("world/nemesis", EntryKind::Note, "heal", None, &[]);
     teller.tell("broker-1/process", EntryKind::Fault, "is killed", None, &[]);
     teller.tell("broker-1/store", EntryKind::Fault, "store.throttle", None, &[]);
-    assert_eq!(told(&teller.recording), ["world/nemesis: Kill { down: 3ms }", "broker-1/process: is killed"]);
+    assert_eq!(told(&teller.recording), ["the nemesis Kill { down: 3ms }", "broker-1 is killed"]);
 }
 
 #[test]
@@ -141,6 +184,7 @@ fn a_recording_is_encoded_in_columns() {
     let start = teller.tell("client-1/client", EntryKind::Input, "Start", None, &about(17));
     teller.tell("client-1/client", EntryKind::Effect, "Start", Some(start), &about(17)[..1]);
     teller.tell("world/nemesis", EntryKind::Input, "Kill", None, &[]);
+    teller.recording.entries[1].words = Some("begins".into());
     let mut recording = teller.recording;
     recording.samples.push(Sample { subject: "orders-3".into(), curve: "durable", at: SimTime(5), value: u64::MAX });
     recording.bands.push(Band { subject: "orders-3".into(), label: "Kill".into(), from: SimTime(1), to: None });
@@ -148,12 +192,12 @@ fn a_recording_is_encoded_in_columns() {
     for part in [
         r#""lanes":[[0,1],[2,3]]"#,
         r#""event":[1,0,1],"at":[1000000,0,1000000],"lane":[0,0,1],"kind":"010","back":[0,1,0],"tags":[2,1,0]"#,
-        r#""text":[4,4,5],"tag":[0,1,0]"#,
+        r#""text":[4,4,5],"words":[4,6,5],"tag":[0,1,0]"#,
         r#""at":[5],"value":["18446744073709551615"]"#,
-        r#""bands":[[6,5,1,null]]"#,
+        r#""bands":[[7,5,1,null]]"#,
         r#""failure":null"#,
-        r#""tags":[[8,6,null,null],[9,null,17,18]]"#,
-        r#""strings":["client-1","client","world","nemesis","Start","Kill","orders-3","durable","partition","offset"]"#,
+        r#""tags":[[9,7,null,null],[10,null,17,18]]"#,
+        r#""strings":["client-1","client","world","nemesis","Start","Kill","begins","orders-3","durable","partition","offset"]"#,
     ] {
         assert!(encoded.contains(part), "{part} is not in {encoded}");
     }

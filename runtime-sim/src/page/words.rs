@@ -34,6 +34,15 @@ pub(super) fn named_in(text: &str, recording: &Recording) -> Vec<(&'static str, 
     found
 }
 
+/// What may be the last record that a text speaks of: the one before each number in it, the largest first, since a log
+/// that ends at 15 has 14.
+pub(super) fn ends_in(text: &str) -> impl Iterator<Item = String> {
+    let words = text.split(|c: char| !is_of_word(c));
+    let mut numbers: Vec<u64> = words.filter_map(|word| word.trim_end_matches('.').parse().ok()).collect();
+    numbers.sort_unstable_by(|one, other| other.cmp(one));
+    numbers.into_iter().filter_map(|number| number.checked_sub(1)).map(|number| number.to_string())
+}
+
 fn is_of_word(c: char) -> bool {
     c.is_alphanumeric() || "-_.".contains(c)
 }
@@ -93,6 +102,14 @@ mod tests {
     }
 
     #[test]
+    fn an_end_speaks_of_the_record_before_it() {
+        let ends = |text| ends_in(text).collect::<Vec<_>>();
+        assert_eq!(ends("t3-2-0: the high watermark is 0, but 3 was known."), ["2"]);
+        assert_eq!(ends("the log ends at 15, not at 20."), ["19", "14"]);
+        assert!(ends("no number here").is_empty());
+    }
+
+    #[test]
     fn names_and_numbers_are_recognised_as_whole_words() {
         let tags = vec![
             Tag::name("partition", "orders-3"),
@@ -106,6 +123,7 @@ mod tests {
             lane: LaneId(0),
             kind: EntryKind::Input,
             text: "x".into(),
+            words: None,
             cause: None,
             tags,
         };

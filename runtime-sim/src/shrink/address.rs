@@ -156,6 +156,7 @@ mod tests {
                         lane: LaneId(0),
                         kind: EntryKind::Fault,
                         text: format!("{} {}", fired.kind, fired.ordinal),
+                        words: None,
                         cause: None,
                         tags: Vec::new(),
                     });

@@ -27,6 +27,7 @@ fn pages_of_every_size_are_written() {
             at: recording.entries.last().map_or(SimTime::ZERO, |entry| entry.at),
             plan: "root = 1\nat 3 kill".into(),
             command: "replay 1".into(),
+            glossary: vec![("store", "The bucket.")],
         };
         let html = page::html(&recording, &heading, &story);
         let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("page-{entries}.html"));
@@ -160,8 +161,16 @@ impl Run {
             lanes.len() - 1
         });
         let lane = LaneId(u32::try_from(place).expect("few lanes"));
-        let entry =
-            Entry { event: self.event, at: SimTime(self.at), lane, kind, text: text.into(), cause, tags: tags.into() };
+        let entry = Entry {
+            event: self.event,
+            at: SimTime(self.at),
+            lane,
+            kind,
+            text: text.into(),
+            words: None,
+            cause,
+            tags: tags.into(),
+        };
         self.recording.entries.push(entry);
         EntryId(u32::try_from(self.recording.entries.len() - 1).expect("few entries"))
     }

@@ -2,6 +2,7 @@
 
 use super::args::{Args, UsageError};
 use super::exit::Verdict;
+use super::glossary::GLOSSARY;
 use super::replay;
 use crate::plan::{Plan, Profile};
 use crate::world::{self, Options, Report};
@@ -54,6 +55,7 @@ fn heading(report: &Report, name: &str, profile: Profile) -> Heading {
         at: SimTime::ZERO.after(report.simulated),
         plan: report.plan.clone(),
         command: format!("karst-sim replay {name}{of_profile} --log"),
+        glossary: GLOSSARY.to_vec(),
     }
 }
 

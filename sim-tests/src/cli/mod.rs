@@ -7,6 +7,7 @@ mod determinism;
 mod exit;
 mod explain;
 mod follow;
+mod glossary;
 mod plants;
 mod replay;
 mod repository;

@@ -1,12 +1,14 @@
 //! What a client makes of answers.
 
-use super::wire::response_header;
+use super::configs::{self, Wishes};
+use super::wire::{next_frame, response_header};
 use super::{Asked, Client, Effect, KnownTopic, Mode, Pending, Quality, Wish, Written};
-use crate::oracle::{Growth, Observation, Outcome, Place, Trim};
+use crate::oracle::{Growth, Judged, Observation, Outcome, Place, Trim};
 use bytes::Bytes;
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsResponse, CreatePartitionsResponse, CreateTopicsResponse, DeleteTopicsResponse, FetchResponse,
-    ListOffsetsResponse, MetadataResponse, ProduceResponse,
+    AlterConfigsResponse, ApiKey, ApiVersionsResponse, CreatePartitionsResponse, CreateTopicsResponse,
+    DeleteTopicsResponse, FetchResponse, IncrementalAlterConfigsResponse, ListOffsetsResponse, MetadataResponse,
+    ProduceResponse,
 };
 use kafka_protocol::protocol::Decodable;
 use karst_core::machine::{Effects, Now, Payload};
@@ -23,7 +25,7 @@ const REQUEST_TIMED_OUT: i16 = 7;
 impl Client {
     pub(super) fn handle_received(&mut self, now: Now, bytes: &[u8], out: &mut Effects<Effect>) {
         self.received.extend_from_slice(bytes);
-        while let Some(frame) = self.next_frame() {
+        while let Some(frame) = next_frame(&mut self.received) {
             if let Err(why) = self.handle_answer(now, frame, out) {
                 out.push(Effect::Observe(Observation::Broken(why)));
             }
@@ -49,6 +51,7 @@ impl Client {
                 Asked::DeleteRecords(place, id, true) => {
                     out.push(Effect::Observe(Observation::Trimmed(place, id, Trim::Unknown)));
                 }
+                Asked::Change(change) | Asked::Replace(change) => configs::forget_change(change, out),
                 _ => {}
             }
         }
@@ -73,7 +76,20 @@ impl Client {
             Asked::List(place, question, which) => {
                 self.handle_listed(now, &decode(frame, version)?, place, question, which, out)
             }
-            Asked::Create(name) => self.handle_created(now, &decode(frame, version)?, name, out),
+            Asked::Create(name, wishes) => {
+                self.handle_created(now, (&decode(frame, version)?, version), (name, wishes), out)
+            }
+            Asked::Configs(topic, question) => Self::handle_described(&decode(frame, version)?, (topic, question), out),
+            Asked::Change(change) => {
+                let response: IncrementalAlterConfigsResponse = decode(frame, version)?;
+                let answer = response.responses.first().ok_or("an empty answer to a change of configs")?;
+                Self::handle_changed(change, answer.error_code, out)
+            }
+            Asked::Replace(change) => {
+                let response: AlterConfigsResponse = decode(frame, version)?;
+                let answer = response.responses.first().ok_or("an empty answer to a change of configs")?;
+                Self::handle_changed(change, answer.error_code, out)
+            }
             Asked::Delete(name) => {
                 let response: DeleteTopicsResponse = decode(frame, version)?;
                 let answer = response.responses.first().ok_or("an empty answer to delete-topics")?;
@@ -84,6 +100,8 @@ impl Client {
             Asked::DeleteRecords(place, id, may_be) => {
                 self.handle_records_deleted(&decode(frame, version)?, (place, id, may_be), out)
             }
+            Asked::Time(place, puzzle) => self.handle_time(&decode(frame, version)?, (place, puzzle), out),
+            Asked::Epoch(place, puzzle) => self.handle_epoch(&decode(frame, version)?, (place, puzzle), out),
             Asked::Grow(name, count, wish) => {
                 self.handle_grown(now, &decode(frame, version)?, (name, count, wish), out)
             }
@@ -97,7 +115,8 @@ impl Client {
         out: &mut Effects<Effect>,
     ) -> Result<(), String> {
         self.topics.clear();
-        for topic in &response.topics {
+        // What the broker keeps for itself is nobody's to write or delete.
+        for topic in response.topics.iter().filter(|topic| !topic.is_internal) {
             let name = topic.name.as_ref().ok_or("a topic without a name")?;
             let partitions = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
             if topic.error_code == 0 && partitions > 0 {
@@ -132,7 +151,7 @@ impl Client {
                 return Err(format!("write {} is damaged, lies or is too large, and was acknowledged", write.0));
             }
             if let Quality::Lies(error) = quality {
-                expect_code("a batch that lies", answer.error_code, &[error, 3, 6, 7, 100])?;
+                expect_code("a batch that lies", answer.error_code, &[error, 3, 6, 7, 10, 32, 100])?;
             }
             if answer.error_code == 0
                 && let Some(before) = self.acked.insert(place.clone(), answer.base_offset)
@@ -140,7 +159,11 @@ impl Client {
             {
                 return Err(format!("a write sent after one at offset {before} lies at {}", answer.base_offset));
             }
-            expect_code("produce", answer.error_code, &[0, 2, 3, 6, 7, 10, 87, 100])?;
+            expect_code("produce", answer.error_code, &[0, 2, 3, 6, 7, 10, 32, 87, 100])?;
+            if quality == Quality::Good {
+                let judged = Judged { code: answer.error_code, appended_at: answer.log_append_time_ms };
+                out.push(Effect::Observe(Observation::Judged(place.clone(), write, judged)));
+            }
             let outcome = match answer.error_code {
                 0 => Outcome::Acked(answer.base_offset),
                 REQUEST_TIMED_OUT => quality.unheard(),
@@ -218,6 +241,7 @@ impl Client {
         expect_code("list-offsets", answer.error_code, &[0, 3, 6])?;
         if answer.error_code == 0 {
             if which == super::verify::LATEST {
+                self.learn_epoch(&place, answer.leader_epoch)?;
                 let hw = Observation::HighWatermark(place.clone(), question, answer.offset);
                 out.push(Effect::Observe(hw));
             } else {
@@ -238,13 +262,14 @@ impl Client {
     fn handle_created(
         &mut self,
         now: Now,
-        response: &CreateTopicsResponse,
-        name: String,
+        (response, version): (&CreateTopicsResponse, i16),
+        (name, wishes): (String, Wishes),
         out: &mut Effects<Effect>,
     ) -> Result<(), String> {
         let answer = response.topics.first().ok_or("an empty answer to create-topics")?;
         expect_code("create-topics", answer.error_code, &[0, 7, 36, 41])?;
         if answer.error_code == 0 {
+            configs::check_created(answer, &wishes, version)?;
             out.push(Effect::Observe(Observation::Created(name)));
             self.ask_metadata(now, out);
         }
@@ -294,10 +319,15 @@ fn api_of(asked: &Asked) -> ApiKey {
         Asked::ProducerId(_) => ApiKey::InitProducerId,
         Asked::Fetch(_) => ApiKey::Fetch,
         Asked::List(..) => ApiKey::ListOffsets,
-        Asked::Create(_) => ApiKey::CreateTopics,
+        Asked::Create(..) => ApiKey::CreateTopics,
+        Asked::Configs(..) => ApiKey::DescribeConfigs,
+        Asked::Change(_) => ApiKey::IncrementalAlterConfigs,
+        Asked::Replace(_) => ApiKey::AlterConfigs,
         Asked::Delete(_) => ApiKey::DeleteTopics,
         Asked::Grow(..) => ApiKey::CreatePartitions,
         Asked::DeleteRecords(..) => ApiKey::DeleteRecords,
+        Asked::Time(..) => ApiKey::ListOffsets,
+        Asked::Epoch(..) => ApiKey::OffsetForLeaderEpoch,
     }
 }
 

@@ -16,8 +16,19 @@ pub struct Shape {
     pub records: u32,
     /// Length of each value in bytes, at least 8.
     pub value: u32,
-    /// Timestamp of the first record, in milliseconds.
+    /// The time from which those of the records are counted, in milliseconds.
     pub timestamp: i64,
+    /// What the records' times are beyond that: four bits each, again and again.
+    pub times: u64,
+    /// Length of each key in bytes; 0 for none.
+    pub key: u32,
+}
+
+impl Shape {
+    /// What a record's time is beyond the batch's.
+    fn delta(self, index: u32) -> i64 {
+        (self.times >> (index % 16 * 4) & 0xf).cast_signed()
+    }
 }
 
 /// Offset of the part of a batch that its CRC covers, and that the broker leaves alone.
@@ -34,14 +45,14 @@ pub(super) fn records(write: WriteId, shape: Shape, rng: &mut Rng) -> BytesMut {
     assert!(shape.records > 0 && shape.value >= 8, "a batch has records, and each names its write");
     let mut records = BytesMut::new();
     for index in 0..shape.records {
-        put_record(&mut records, &record(write, index, shape.value, rng));
+        put_record(&mut records, &record(write, index, shape, rng));
     }
     records
 }
 
 /// One record with this value.
 pub(super) fn record_of(value: &[u8]) -> BytesMut {
-    let mut record = beginning(0, value.len());
+    let mut record = beginning(0, 0, 0, value.len());
     record.put_slice(value);
     put_varint(&mut record, 0);
     let mut records = BytesMut::new();
@@ -68,7 +79,8 @@ pub(super) fn seal(codec: Codec, shape: Shape, records: &[u8]) -> Bytes {
     covered.put_i16(codec as i16); // attributes: create time
     covered.put_i32(last_delta);
     covered.put_i64(shape.timestamp);
-    covered.put_i64(shape.timestamp + i64::from(last_delta));
+    let latest = (0..shape.records).map(|index| shape.delta(index)).max().unwrap_or(0);
+    covered.put_i64(shape.timestamp + latest);
     covered.put_i64(-1); // producer id
     covered.put_i16(-1);
     covered.put_i32(-1);
@@ -104,19 +116,55 @@ pub fn write_of(batch: &[u8]) -> Option<WriteId> {
     let _attributes = take(&mut at, 1)?;
     let _timestamp = take_varint(&mut at)?;
     let _offset = take_varint(&mut at)?;
-    let _no_key = take_varint(&mut at)?;
+    let key = take_varint(&mut at)?;
+    let _key = take(&mut at, usize::try_from(key).unwrap_or(0))?;
     let _value = take_varint(&mut at)?;
     Some(WriteId(u64::from_be_bytes(take(&mut at, 8)?.try_into().ok()?)))
+}
+
+/// The times of a batch's records; `None` if they can't be read.
+#[must_use]
+pub fn times_of(batch: &[u8]) -> Option<Vec<i64>> {
+    let base = i64::from_be_bytes(batch.get(27..35)?.try_into().ok()?);
+    let mut records = Vec::new();
+    let outcome = compression::inflate(codec_of(batch)?, batch.get(61..)?, u64::MAX, &mut |piece| {
+        records.extend_from_slice(piece);
+        Ok::<(), ()>(())
+    });
+    outcome.ok()?;
+    let mut left = &records[..];
+    let mut times = Vec::new();
+    while !left.is_empty() {
+        let len = usize::try_from(take_varint(&mut left)?).ok()?;
+        let mut record = take(&mut left, len)?;
+        take(&mut record, 1)?;
+        times.push(base + take_varint(&mut record)?);
+    }
+    Some(times)
+}
+
+/// Whether the records of a batch have no keys: all of a batch or none have.
+#[must_use]
+pub fn has_no_key(batch: &[u8]) -> bool {
+    let key = || {
+        let records = beginning_of_records(batch)?;
+        let mut at = &records[..];
+        take_varint(&mut at)?;
+        take(&mut at, 1)?;
+        take_varint(&mut at)?;
+        take_varint(&mut at)?;
+        take_varint(&mut at)
+    };
+    key() == Some(-1)
 }
 
 /// The first bytes of a batch's records, decompressed.
 fn beginning_of_records(batch: &[u8]) -> Option<Vec<u8>> {
     /// As far as the write's number, if not further.
     const ENOUGH: usize = 64;
-    let codec = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
-    let codec = codec.get(usize::from(batch.get(22)? & 0b111))?;
+    let codec = codec_of(batch)?;
     let mut beginning = Vec::new();
-    let outcome = compression::inflate(*codec, batch.get(61..)?, u64::MAX, &mut |piece| {
+    let outcome = compression::inflate(codec, batch.get(61..)?, u64::MAX, &mut |piece| {
         beginning.extend_from_slice(&piece[..piece.len().min(ENOUGH)]);
         if beginning.len() < ENOUGH { Ok(()) } else { Err(()) }
     });
@@ -126,24 +174,35 @@ fn beginning_of_records(batch: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
+fn codec_of(batch: &[u8]) -> Option<Codec> {
+    let codecs = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
+    codecs.get(usize::from(batch.get(22)? & 0b111)).copied()
+}
+
 fn put_record(out: &mut BytesMut, record: &[u8]) {
     put_varint(out, i64::try_from(record.len()).unwrap_or(0));
     out.put_slice(record);
 }
 
-/// A record without key up to its value, which is so long.
-fn beginning(index: u32, value: usize) -> BytesMut {
+/// A record up to its value, with a key and a value that are so long.
+fn beginning(index: u32, delta: i64, key: u32, value: usize) -> BytesMut {
     let mut record = BytesMut::with_capacity(value + 32);
     record.put_i8(0);
+    put_varint(&mut record, delta);
     put_varint(&mut record, i64::from(index));
-    put_varint(&mut record, i64::from(index));
-    put_varint(&mut record, -1); // null key
+    if key == 0 {
+        put_varint(&mut record, -1); // null key
+    } else {
+        put_varint(&mut record, i64::from(key));
+        record.put_bytes(b'k', key as usize);
+    }
     put_varint(&mut record, i64::try_from(value).unwrap_or(0));
     record
 }
 
-fn record(write: WriteId, index: u32, value: u32, rng: &mut Rng) -> BytesMut {
-    let mut record = beginning(index, value as usize);
+fn record(write: WriteId, index: u32, shape: Shape, rng: &mut Rng) -> BytesMut {
+    let Shape { key, value, .. } = shape;
+    let mut record = beginning(index, shape.delta(index), key, value as usize);
     record.put_u64(write.0);
     // Half of the values compress well.
     let word = rng.chance(1, 2).then(|| rng.next_u64());

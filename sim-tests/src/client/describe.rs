@@ -1,13 +1,26 @@
-//! What a client's inputs and effects are about, for recordings. The keys are those of
+//! What a client's inputs and effects are about, and what they are in words, for recordings. The keys are those of
 //! [`karst_runtime_sim::broker::describe`], and `write`: the number of a write, unique in a run.
 
-use super::{Effect, Input};
+use super::{Effect, Input, told};
 use crate::oracle::{Observation, Outcome, Place};
 use karst_core::kafka::BatchHeader;
 use karst_runtime_sim::broker::describe;
+use karst_runtime_sim::recording::words::SENDER;
 use karst_runtime_sim::recording::{About, Describe};
 
-impl Describe for Input {}
+impl Describe for Input {
+    fn words(&self) -> Option<String> {
+        Some(match self {
+            Self::Start => "begins".into(),
+            Self::Connected => "has a connection to the broker".into(),
+            Self::Disconnected => "has no connection to the broker any more".into(),
+            Self::Received(bytes) => format!("receives {} bytes{SENDER}", bytes.len()),
+            Self::Verify => "is told to read everything back".into(),
+            Self::Stop => "is told to hang up".into(),
+            Self::Tick => "wakes up at its deadline".into(),
+        })
+    }
+}
 
 impl Describe for Effect {
     fn describe(&self, about: &mut About) {
@@ -16,6 +29,15 @@ impl Describe for Effect {
             Self::Observe(seen) => seen.describe(about),
             _ => {}
         }
+    }
+
+    fn words(&self) -> Option<String> {
+        Some(match self {
+            Self::Connect => "connects to the broker".into(),
+            Self::Disconnect => "hangs up".into(),
+            Self::Send(frame) => format!("sends the broker {}", describe::frame_in_words(&frame.to_bytes())),
+            Self::Observe(seen) => format!("tells the oracle that {}", told::that(seen)),
+        })
     }
 }
 
@@ -27,6 +49,9 @@ impl Describe for Observation {
                 if let Some(header) = BatchHeader::parse(batch) {
                     about.name("batch", format!("{:08x}", header.crc));
                 }
+            }
+            Self::Judged(place, write, _) => {
+                about.of(place).number("write", write.0);
             }
             Self::Ended(place, write, outcome) => {
                 about.of(place).number("write", write.0);
@@ -40,13 +65,39 @@ impl Describe for Observation {
             Self::ProducerForgotten(place, _) => place.describe(about),
             Self::Read(place, _, records) => describe::batches(records, |about| place.describe(about), about),
             Self::Asked(place, _) | Self::HighWatermark(place, ..) | Self::ReadAll(place, ..) => place.describe(about),
-            _ => {}
+            Self::Creating(topic, _)
+            | Self::Created(topic)
+            | Self::Growing(topic, ..)
+            | Self::Grown(topic, ..)
+            | Self::Configuring(topic, ..)
+            | Self::Configured(topic, ..)
+            | Self::AskedForConfigs(topic, _)
+            | Self::Configs(topic, ..)
+            | Self::Deleting(topic) => {
+                about.name("topic", topic.as_str());
+            }
+            Self::LogStart(place, ..)
+            | Self::Served(place, ..)
+            | Self::OutOfRange(place, ..)
+            | Self::Trimming(place, ..)
+            | Self::Trimmed(place, ..)
+            | Self::Told(place, ..)
+            | Self::Missing(place, _) => place.describe(about),
+            Self::Group(group, _) => {
+                about.name("group", group.as_str());
+            }
+            Self::AskedForTopics(_)
+            | Self::Listed(..)
+            | Self::Broken(_)
+            | Self::Answered(_)
+            | Self::Lost(_)
+            | Self::ProducerId(_) => {}
         }
     }
 }
 
 impl Describe for Place {
     fn describe(&self, about: &mut About) {
-        about.name("partition", format!("{}-{}", self.topic, self.partition));
+        about.name("partition", self.to_string());
     }
 }

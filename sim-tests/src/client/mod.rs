@@ -12,23 +12,28 @@
 
 mod answers;
 pub mod batch;
+mod configs;
 mod delete_records;
 mod describe;
 pub mod pack;
 mod sequenced;
 mod slots;
+mod times;
+mod told;
 mod verify;
-mod wire;
+pub(crate) mod wire;
 mod work;
 
 use crate::oracle::{GrowthId, Observation, Outcome, Place, TrimId, WriteId};
 use bytes::BytesMut;
+use configs::{Change, Wishes};
 use karst_core::machine::{Deadline, Effects, Instant, Machine, Now, Payload, Rng, Rope};
 use karst_runtime_sim::gate::Gate;
 use sequenced::{Attempt, Producer, Wanted};
-use slots::Slots;
+pub(crate) use slots::Slots;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
+use times::Puzzle;
 use verify::Verify;
 
 /// All that can happen to a client.
@@ -86,6 +91,8 @@ pub struct Habits {
     pub partitions: u32,
     /// Partitions of a topic that it makes grow, at most.
     pub grown: u32,
+    /// Per cent of its topics that are created with configs. Above 0, its records have keys and ages.
+    pub configured: u64,
 }
 
 /// How often a client does what, relative to each other.
@@ -107,6 +114,8 @@ pub struct Shares {
     pub grow: u64,
     /// Delete records.
     pub trim: u64,
+    /// Describe or change configs.
+    pub configure: u64,
     /// Produce as an idempotent producer.
     pub sequenced: u64,
 }
@@ -130,6 +139,8 @@ pub struct Client {
     positions: BTreeMap<Place, i64>,
     /// Where this connection's last write to each partition lies: the next lies behind it.
     acked: BTreeMap<Place, i64>,
+    /// Leader epochs that answers told.
+    epochs: BTreeMap<Place, i32>,
     producer: Producer,
     created: u32,
     writes: u64,
@@ -177,11 +188,17 @@ enum Asked {
     ProducerId(Wanted),
     Fetch(Vec<(Place, i64, u64)>),
     List(Place, u64, i64),
-    Create(String),
+    Create(String, Wishes),
     Delete(String),
     Grow(String, i32, Wish),
     /// The last says whether it may succeed at all.
     DeleteRecords(Place, TrimId, bool),
+    Time(Place, Puzzle),
+    Epoch(Place, Puzzle),
+    Configs(String, u64),
+    Change(Change),
+    /// Of all configs at once.
+    Replace(Change),
 }
 
 /// What a wish for more partitions must come to.
@@ -234,10 +251,15 @@ impl Asked {
             Self::ProducerId(_) => "init-producer-id",
             Self::Fetch(_) => "fetch",
             Self::List(..) => "list-offsets",
-            Self::Create(_) => "create-topic",
+            Self::Create(..) => "create-topic",
             Self::Delete(_) => "delete-topic",
             Self::Grow(..) => "grow-topic",
             Self::DeleteRecords(..) => "delete-records",
+            Self::Time(..) => "list-offsets-by-time",
+            Self::Epoch(..) => "offset-for-leader-epoch",
+            Self::Configs(..) => "describe-configs",
+            Self::Change(_) => "change-configs",
+            Self::Replace(_) => "replace-configs",
         }
     }
 }
@@ -262,6 +284,7 @@ impl Client {
             topics: BTreeMap::new(),
             positions: BTreeMap::new(),
             acked: BTreeMap::new(),
+            epochs: BTreeMap::new(),
             producer: Producer::default(),
             created: 0,
             writes: 0,

@@ -125,13 +125,13 @@ mod tests {
     use karst_core::machine::{Job, Outcome};
 
     const MOST: u32 = 8_192;
-    const SHAPE: Shape = Shape { records: 3, value: 100, timestamp: 5 };
+    const SHAPE: Shape = Shape { records: 3, value: 100, timestamp: 5, times: 0x123, key: 0 };
 
     fn verdict(batch: &Bytes) -> Result<(), i16> {
         let checked = CheckedBatch::check(batch).expect("header and CRC are right");
         let job = Job::CheckRecords { batches: vec![checked], inflated: most_inflated(MOST).into() };
-        let Outcome::CheckedRecords(verdicts) = job.run();
-        verdicts[0].map_err(|refusal| refusal.code.code())
+        let Outcome::CheckedRecords(verdicts) = job.run() else { panic!("another job's outcome") };
+        verdicts[0].map(|_| ()).map_err(|refusal| refusal.code.code())
     }
 
     #[test]
@@ -142,6 +142,7 @@ mod tests {
             let sound = encode(WriteId(id), SHAPE, codec, &mut rng);
             assert_eq!(verdict(&sound), Ok(()));
             assert_eq!(batch::write_of(&sound), Some(WriteId(id)));
+            assert_eq!(batch::times_of(&sound), Some(vec![8, 7, 6]));
         }
     }
 

@@ -5,9 +5,10 @@
 //! A batch is one write, however often it is sent. What the broker may say to it follows from what it said before.
 
 use super::batch::{self, Shape};
+use super::configs;
 use super::work::topic_name;
 use super::{Asked, Client, Effect, pack};
-use crate::oracle::{Observation, Outcome, Place, WriteId};
+use crate::oracle::{Judged, Observation, Outcome, Place, WriteId};
 use bytes::Bytes;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
@@ -29,6 +30,8 @@ const DUPLICATE: i16 = 46;
 const TRANSACTIONAL_ID: i16 = 53;
 /// Codes that say: later.
 const AGAIN: [i16; 4] = [3, 6, 7, 100];
+/// Codes that say: never, as the topic is configured.
+const NEVER: [i16; 3] = [10, 32, 87];
 
 /// Who a producer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +98,10 @@ impl Client {
         }
         let Some(identity) = self.producer.identity else { return self.ask_producer_id(now, out) };
         let version = self.rng.between(3, 13) as i16;
-        let mut request = ProduceRequest::default().with_timeout_ms(10_000).with_acks(-1);
+        // Some don't wait long: what waits for room in the WAL then is not appended, and must be once it is sent again.
+        let mut patience = self.rng.child("patience");
+        let timeout = if patience.chance(1, 12) { patience.below(20) as i32 } else { 10_000 };
+        let mut request = ProduceRequest::default().with_timeout_ms(timeout).with_acks(-1);
         let mut attempts: Vec<Attempt> = Vec::new();
         for _ in 0..self.rng.between(1, 2) {
             let Some(place) = self.any_place() else { continue };
@@ -147,7 +153,12 @@ impl Client {
         let records = self.rng.between(1, u64::from(self.habits.records));
         let most = (8_000 / records - 20).min(u64::from(self.habits.value));
         let value = self.rng.between(8, most.max(8)) as u32;
-        let shape = Shape { records: records as u32, value, timestamp: now.wall.0 };
+        let mut shape = Shape { records: records as u32, value, ..self.draw_times(now) };
+        if self.habits.configured > 0 {
+            let mut rng = self.rng.child("age");
+            shape.timestamp -= configs::age(&mut rng);
+            shape.key = u32::from(rng.chance(1, 2));
+        }
         // It may be sent again in an older version than that of its first time.
         let codec = self.rng.chance(1, 3).then(|| pack::any_codec(version.min(6), &mut self.rng));
         let plain = match codec {
@@ -232,9 +243,16 @@ impl Client {
         if answers.len() != attempts.len() {
             return Err(format!("{} partitions were written, {} answered", attempts.len(), answers.len()));
         }
+        let mut refused = false;
         for (answer, attempt) in answers.into_iter().zip(attempts) {
             if answer.index != attempt.place.partition {
                 return Err("partitions are answered in another order".into());
+            }
+            refused |= NEVER.contains(&answer.error_code);
+            // When a batch that is sent again was stamped, the broker may have forgotten.
+            if NEVER.contains(&answer.error_code) || (answer.error_code == 0 && answer.log_append_time_ms >= 0) {
+                let judged = Judged { code: answer.error_code, appended_at: answer.log_append_time_ms };
+                out.push(Effect::Observe(Observation::Judged(attempt.place.clone(), attempt.write, judged)));
             }
             let forgotten = match answer.error_code {
                 0 => {
@@ -243,7 +261,7 @@ impl Client {
                 }
                 OUT_OF_ORDER => attempt.follows,
                 DUPLICATE => !attempt.is_old,
-                code => !AGAIN.contains(&code),
+                code => !AGAIN.contains(&code) && !NEVER.contains(&code),
             };
             self.landed(&attempt);
             if forgotten {
@@ -251,6 +269,10 @@ impl Client {
                 let why = format!("write {write} of producer {:?} was answered with error {code}", attempt.identity);
                 out.push(Effect::Observe(Observation::ProducerForgotten(attempt.place, why)));
             }
+        }
+        if refused {
+            // A batch that may never be written leaves a gap, so a producer begins a new epoch behind it.
+            self.begin_anew(out);
         }
         Ok(())
     }

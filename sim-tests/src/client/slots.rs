@@ -15,7 +15,7 @@ const AHEAD: u32 = 1_000;
 
 /// The operations of one client.
 #[derive(Debug)]
-pub(super) struct Slots {
+pub(crate) struct Slots {
     gate: Gate,
     name: String,
     /// Only its children are used.
@@ -30,18 +30,18 @@ pub(super) struct Slots {
 
 impl Slots {
     /// Those of the client of that name.
-    pub(super) fn new(name: String, gate: Gate, draws: Rng, pause: Duration) -> Self {
+    pub(crate) fn new(name: String, gate: Gate, draws: Rng, pause: Duration) -> Self {
         let pause = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX / 4);
         Self { gate, name, draws, pause, next: 0, at: Instant(0), is_on: false }
     }
 
     /// When there is something to do again.
-    pub(super) fn next_at(&self) -> Instant {
+    pub(crate) fn next_at(&self) -> Instant {
         self.at
     }
 
     /// The generator of the operation that is due, if one is: it is to be done now.
-    pub(super) fn take(&mut self, now: Now) -> Option<Rng> {
+    pub(crate) fn take(&mut self, now: Now) -> Option<Rng> {
         if now.mono < self.at {
             return None;
         }

@@ -19,7 +19,7 @@ impl Client {
     ) {
         self.correlation += 1;
         *self.asked.entry(asked.kind()).or_default() += 1;
-        out.push(Effect::Send(frame(api, version, self.correlation, self.id, body)));
+        out.push(Effect::Send(frame(api, version, self.correlation, format!("client-{}", self.id), body)));
         self.pending.push_back(Pending { correlation: self.correlation, version, sent_at: now.mono, asked });
     }
 
@@ -32,7 +32,7 @@ impl Client {
     ) {
         self.correlation += 1;
         *self.asked.entry("produce").or_default() += 1;
-        out.push(Effect::Send(frame(api, version, self.correlation, self.id, body)));
+        out.push(Effect::Send(frame(api, version, self.correlation, format!("client-{}", self.id), body)));
     }
 
     pub(super) fn ask_api_versions(&mut self, now: Now, out: &mut Effects<Effect>) {
@@ -55,31 +55,32 @@ impl Client {
         out.push(Effect::Observe(Observation::AskedForTopics(question)));
         self.send(now, (ApiKey::Metadata, version), &request, Asked::Metadata(question), out);
     }
+}
 
-    /// The next whole frame of what was received.
-    pub(super) fn next_frame(&mut self) -> Option<Bytes> {
-        let length = self.received.get(..4)?;
-        let length = u32::from_be_bytes(length.try_into().ok()?) as usize;
-        if self.received.len() < 4 + length {
-            return None;
-        }
-        self.received.advance(4);
-        Some(self.received.split_to(length).freeze())
+/// The next whole frame of what was received.
+pub(crate) fn next_frame(received: &mut BytesMut) -> Option<Bytes> {
+    let length = received.get(..4)?;
+    let length = u32::from_be_bytes(length.try_into().ok()?) as usize;
+    if received.len() < 4 + length {
+        return None;
     }
+    received.advance(4);
+    Some(received.split_to(length).freeze())
 }
 
 /// Takes the response header off a frame. Returns the correlation id.
-pub(super) fn response_header(api: ApiKey, version: i16, frame: &mut Bytes) -> Result<i32, String> {
+pub(crate) fn response_header(api: ApiKey, version: i16, frame: &mut Bytes) -> Result<i32, String> {
     let header = ResponseHeader::decode(frame, api.response_header_version(version));
     header.map(|header| header.correlation_id).map_err(|error| error.to_string())
 }
 
-fn frame(api: ApiKey, version: i16, correlation: i32, client: u32, body: &impl Encodable) -> Rope {
+/// A request as it goes out.
+pub(crate) fn frame(api: ApiKey, version: i16, correlation: i32, client: String, body: &impl Encodable) -> Rope {
     let header = RequestHeader::default()
         .with_request_api_key(api as i16)
         .with_request_api_version(version)
         .with_correlation_id(correlation)
-        .with_client_id(Some(StrBytes::from_string(format!("client-{client}"))));
+        .with_client_id(Some(StrBytes::from_string(client)));
     let mut bytes = BytesMut::new();
     bytes.put_u32(0);
     header.encode(&mut bytes, api.request_header_version(version)).expect("a header encodes");

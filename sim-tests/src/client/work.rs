@@ -1,7 +1,8 @@
 //! What a client does while faults happen.
 
 use super::batch::{self, Shape};
-use super::{Asked, Client, Effect, Quality, Wish, Written, pack};
+use super::times::SPREAD;
+use super::{Asked, Client, Effect, Quality, Wish, Written, configs, pack};
 use crate::oracle::{GrowthId, Observation, Place, WriteId};
 use bytes::Bytes;
 use kafka_protocol::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
@@ -38,6 +39,7 @@ impl Client {
             shares.delete,
             shares.grow,
             shares.trim,
+            shares.configure,
             shares.sequenced,
         ];
         let mut drawn = self.rng.below(all.iter().sum());
@@ -62,7 +64,8 @@ impl Client {
             Some(5) => self.delete(now, out),
             Some(6) => self.grow(now, out),
             Some(7) => self.delete_records(now, out),
-            Some(8) => self.produce_sequenced(now, out),
+            Some(8) => self.configure(now, out),
+            Some(9) => self.produce_sequenced(now, out),
             _ => self.ask_metadata(now, out),
         }
     }
@@ -70,7 +73,10 @@ impl Client {
     /// Appends a batch each to one or a few partitions.
     fn produce(&mut self, now: Now, out: &mut Effects<Effect>) {
         let version = self.rng.between(3, 13) as i16;
-        let mut request = ProduceRequest::default().with_timeout_ms(10_000);
+        // Some don't wait long: what they wrote may become durable all the same.
+        let mut patience = self.rng.child("patience");
+        let timeout = if patience.chance(1, 12) { patience.below(20) as i32 } else { 10_000 };
+        let mut request = ProduceRequest::default().with_timeout_ms(timeout);
         let mut writes: Vec<Written> = Vec::new();
         for _ in 0..self.rng.between(1, 3) {
             let Some(place) = self.any_place() else { continue };
@@ -101,12 +107,24 @@ impl Client {
         }
     }
 
+    /// Records come out of order, as those of several sources do.
+    pub(super) fn draw_times(&self, now: Now) -> Shape {
+        let mut rng = self.rng.child("times");
+        let times = if rng.chance(1, 2) { rng.next_u64() } else { 0 };
+        Shape { records: 1, value: 8, timestamp: now.wall.0 - rng.below(SPREAD).cast_signed(), times, key: 0 }
+    }
+
     fn draw_batch(&mut self, write: WriteId, version: i16, now: Now) -> (Bytes, Quality) {
         let records = self.rng.between(1, u64::from(self.habits.records));
         // Within the limit on batches.
         let most = (8_000 / records - 20).min(u64::from(self.habits.value));
         let mut shape =
-            Shape { records: records as u32, value: self.rng.between(8, most.max(8)) as u32, timestamp: now.wall.0 };
+            Shape { records: records as u32, value: self.rng.between(8, most.max(8)) as u32, ..self.draw_times(now) };
+        if self.habits.configured > 0 {
+            let mut rng = self.rng.child("age");
+            shape.timestamp -= configs::age(&mut rng);
+            shape.key = if rng.chance(1, 2) { 1 } else { 0 };
+        }
         match self.rng.below(60) {
             0 => {
                 shape.value = self.habits.largest;
@@ -183,6 +201,11 @@ impl Client {
     }
 
     fn list_offsets(&mut self, now: Now, out: &mut Effects<Effect>) {
+        // Drawn apart, so that what else is drawn stays what it was.
+        let mut times = self.rng.child("times");
+        if times.chance(2, 3) {
+            return self.ask_about_times(now, times, out);
+        }
         if let Some(place) = self.any_place() {
             let which = if self.rng.chance(1, 2) { -1 } else { -2 };
             self.list_offset_of(now, place, which, out);
@@ -210,10 +233,13 @@ impl Client {
             .with_name(topic_name(&name))
             .with_num_partitions(partitions)
             .with_replication_factor(1);
+        let wishes = self.draw_configs();
+        let topic = topic.with_configs(configs::creatable(&wishes));
         let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000);
         out.push(Effect::Observe(Observation::Creating(name.clone(), partitions)));
+        self.tell_configs(&name, &wishes, out);
         let version = self.rng.between(2, 7) as i16;
-        self.send(now, (ApiKey::CreateTopics, version), &request, Asked::Create(name), out);
+        self.send(now, (ApiKey::CreateTopics, version), &request, Asked::Create(name, wishes), out);
     }
 
     fn delete(&mut self, now: Now, out: &mut Effects<Effect>) {

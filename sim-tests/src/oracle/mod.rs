@@ -4,16 +4,24 @@
 //! which offset. A write's outcome is *acked*, *failed* for certain, or *unknown* for ever; the vocabulary of the
 //! violations is Jepsen's (`jepsen.tests.kafka`).
 
+mod configs;
+mod groups;
 mod partition;
 mod producers;
+mod times;
 mod topic;
 mod trims;
 
+pub use configs::{ConfigEnd, ConfigId, Judged};
+pub use groups::{CommitId, GroupSeen, Landed};
 pub use partition::{Outcome, Violation};
+pub use times::{Question, Told};
 pub use topic::{Growth, GrowthId};
 pub use trims::{Trim, TrimId, Upto};
 
 use bytes::Bytes;
+use configs::{Allowance, ConfigModel};
+use groups::{GroupModel, Kept};
 use partition::PartitionModel;
 use std::collections::{BTreeMap, BTreeSet};
 use topic::TopicModel;
@@ -31,11 +39,19 @@ pub struct Place {
     pub partition: i32,
 }
 
+impl core::fmt::Display for Place {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}-{}", self.topic, self.partition)
+    }
+}
+
 /// What a client tells the oracle.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Observation {
     /// About to send this batch.
     Sent(Place, WriteId, karst_core::machine::Payload),
+    /// What a sound batch was answered. Comes before its end.
+    Judged(Place, WriteId, Judged),
     /// The broker answered, or never will.
     Ended(Place, WriteId, Outcome),
     /// The broker answered again, after it had acknowledged it, or after the client had given it up.
@@ -60,6 +76,8 @@ pub enum Observation {
     Trimming(Place, TrimId, Upto),
     /// The broker answered, or never will.
     Trimmed(Place, TrimId, Trim),
+    /// What a partition's times or epochs are, says the answer to that request.
+    Told(Place, u64, Question, Told),
     /// A partition does not exist, says the answer to that request.
     Missing(Place, u64),
     /// About to create a topic with so many partitions.
@@ -72,12 +90,22 @@ pub enum Observation {
     Grown(String, GrowthId, Growth),
     /// Deleting a topic was asked for; from here on it may be gone.
     Deleting(String),
+    /// About to change configs of a topic to these; `None` is the default.
+    Configuring(String, ConfigId, BTreeMap<String, Option<String>>),
+    /// The broker answered, or never will.
+    Configured(String, ConfigId, ConfigEnd),
+    /// A request for a topic's configs was sent; the same number comes with [`Observation::Configs`].
+    AskedForConfigs(String, u64),
+    /// The answer to it: what is set; `None` is the default.
+    Configs(String, u64, Vec<(String, Option<String>)>),
     /// A request for all topics was sent; the same number comes with [`Observation::Listed`].
     AskedForTopics(u64),
     /// The answer to it: all topics, with their numbers of partitions.
     Listed(u64, Vec<(String, i32)>),
     /// The whole of a partition was read, from its start to its high watermark.
     ReadAll(Place, i64, i64),
+    /// A member of that consumer group tells of it. The group's topic has its name.
+    Group(String, GroupSeen),
     /// Answers came out of order, or one made no sense.
     Broken(String),
     /// An operation was answered.
@@ -91,6 +119,8 @@ pub enum Observation {
 pub struct Oracle {
     places: BTreeMap<Place, PartitionModel>,
     topics: BTreeMap<String, TopicModel>,
+    configs: BTreeMap<String, ConfigModel>,
+    groups: BTreeMap<String, GroupModel>,
     /// What each open request for all topics must be answered with at least.
     asked_for_topics: BTreeMap<u64, BTreeMap<String, i32>>,
     /// Open requests about partitions that were there for certain when they were asked.
@@ -105,6 +135,8 @@ pub struct Oracle {
     pub writes: [u64; 3],
     /// Growths of topics by outcome: done, refused, unknown.
     pub growths: [u64; 3],
+    /// Changes of configs that were acknowledged.
+    pub changes: u64,
     /// Batches read back and compared.
     pub batches_read: u64,
 }
@@ -116,7 +148,20 @@ impl Oracle {
     /// What it contradicts.
     pub fn observe(&mut self, seen: Observation) -> Result<(), Violation> {
         match seen {
-            Observation::Sent(place, write, batch) => self.place(&place).sent(write, batch.0),
+            Observation::Sent(place, write, batch) => {
+                self.configs(&place.topic).sent(write);
+                self.place(&place).sent(write, batch.0);
+            }
+            Observation::Judged(place, write, judged) => self.judge(&place, write, judged)?,
+            Observation::Configuring(topic, id, wishes) => self.configs(&topic).configuring(id, wishes),
+            Observation::Configured(topic, id, end) => {
+                if end == ConfigEnd::Done {
+                    self.changes += 1;
+                }
+                self.configs(&topic).configured(id, end);
+            }
+            Observation::AskedForConfigs(topic, number) => self.configs(&topic).asked(number),
+            Observation::Configs(topic, number, all) => self.configs(&topic).told(number, all)?,
             Observation::Ended(place, write, outcome) => {
                 let slot = match outcome {
                     Outcome::Acked(_) => 0,
@@ -151,11 +196,27 @@ impl Oracle {
                 self.asked_of_certain.remove(&number);
                 self.place(&place).high_watermark(number, hw)?;
             }
-            Observation::LogStart(place, number, start) => self.place(&place).log_start(number, start)?,
+            Observation::LogStart(place, number, start) => {
+                let allowance = self.allowance(&place);
+                self.place(&place).log_start(number, start, allowance)?;
+            }
             Observation::Served(place, number, from) => self.place(&place).served(number, from)?,
-            Observation::OutOfRange(place, number, from) => self.place(&place).out_of_range(number, from)?,
+            Observation::OutOfRange(place, number, from) => {
+                let allowance = self.allowance(&place);
+                self.place(&place).out_of_range(number, from, allowance)?;
+            }
             Observation::Trimming(place, id, upto) => self.place(&place).trimming(id, upto),
-            Observation::Trimmed(place, id, outcome) => self.place(&place).trimmed(id, outcome)?,
+            Observation::Trimmed(place, id, outcome) => {
+                let allowance = self.allowance(&place);
+                self.place(&place).trimmed(id, outcome, allowance)?;
+            }
+            Observation::Told(place, number, question, told) => {
+                self.asked_of_certain.remove(&number);
+                let gone = self.is_deleting(&place.topic);
+                let allowance = self.allowance(&place);
+                let judged = self.place(&place).told(number, question, told, allowance);
+                judged.or_else(|violation| forgive(violation, gone))?;
+            }
             Observation::Missing(place, number) => self.check_missing(&place, number)?,
             Observation::Read(place, from, batches) => {
                 self.batches_read += self.place(&place).read(from, &batches)?;
@@ -182,7 +243,18 @@ impl Oracle {
                 self.asked_for_topics.insert(number, certain.filter(|(_, partitions)| *partitions > 0).collect());
             }
             Observation::Listed(number, topics) => self.check_topics(number, topics)?,
-            Observation::ReadAll(place, start, end) => self.place(&place).check_complete(start, end)?,
+            Observation::ReadAll(place, start, end) => {
+                let allowance = self.allowance(&place);
+                self.place(&place).check_complete(start, end, allowance)?;
+            }
+            Observation::Group(group, seen) => {
+                let is_about_offsets = matches!(seen, GroupSeen::Offsets(..));
+                let is_deleting = self.is_deleting(&group);
+                let gone = is_about_offsets && is_deleting;
+                let kept = if is_deleting { Kept::Perhaps } else { Kept::Certainly };
+                let judged = self.groups.entry(group.clone()).or_default().observe(&group, seen, kept);
+                judged.or_else(|violation| forgive(violation, gone))?;
+            }
             Observation::Broken(why) => return Err(Violation::new("answers-in-order", why)),
             Observation::Answered(kind) => *self.answered.entry(kind).or_default() += 1,
             Observation::Lost(kind) => *self.lost.entry(kind).or_default() += 1,
@@ -212,6 +284,20 @@ impl Oracle {
             self.places.insert(place.clone(), PartitionModel::new(place));
         }
         self.places.get_mut(place).expect("it was just put there")
+    }
+
+    fn configs(&mut self, topic: &str) -> &mut ConfigModel {
+        self.configs.entry(topic.to_owned()).or_insert_with(|| ConfigModel::new(topic))
+    }
+
+    /// What retention may have taken from a partition.
+    fn allowance(&mut self, place: &Place) -> Allowance {
+        self.configs(&place.topic).allowance()
+    }
+
+    fn judge(&mut self, place: &Place, write: WriteId, judged: Judged) -> Result<(), Violation> {
+        let batch = self.place(place).judged(write, judged)?;
+        self.configs(&place.topic).judged(write, &batch, judged)
     }
 
     fn topic(&mut self, name: &str) -> Result<&mut TopicModel, Violation> {
@@ -263,7 +349,9 @@ fn forgive(violation: Violation, gone: bool) -> Result<(), Violation> {
     if gone { Ok(()) } else { Err(violation) }
 }
 
-/// The part of a batch that a broker never changes.
-fn unstamped(batch: &Bytes) -> Bytes {
-    batch.slice(crate::client::batch::STAMPED.min(batch.len())..)
+/// The parts of a batch that a broker never changes: all but base offset and leader epoch. The CRC is among them, since
+/// consumers look at it.
+fn unstamped(batch: &Bytes) -> (Bytes, Bytes) {
+    let end = batch.len();
+    (batch.slice(8.min(end)..12.min(end)), batch.slice(16.min(end)..))
 }

@@ -1,6 +1,8 @@
 //! The model of one partition.
 
+use super::configs::{Allowance, Judged, stamp_of, stamped, timestamp};
 use super::producers::{P1, Sequences};
+use super::times::{self, Claim, Question, Told};
 use super::trims::{Trim, TrimId, Trims, Upto};
 use super::{Place, WriteId, unstamped};
 use crate::client::batch;
@@ -42,6 +44,12 @@ struct Write {
     outcome: Option<Outcome>,
     /// Where it lies, once somebody knows.
     at: Option<i64>,
+    /// Of its records, as they were sent; none if they can't be read.
+    times: Vec<i64>,
+    /// Under which leader epoch it was appended, once somebody has read it.
+    epoch: Option<i32>,
+    /// When the broker stamped it, or -1, once somebody knows.
+    stamp: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -58,6 +66,10 @@ pub(super) struct PartitionModel {
     asked: BTreeMap<u64, Known>,
     trims: Trims,
     producers: Sequences,
+    /// What was told of times and epochs.
+    claims: Vec<Claim>,
+    /// The latest start that trims and retention were found to explain.
+    explained: i64,
     /// Records in all writes that were sent: there is never more in the log.
     sent: i64,
     /// Whether the whole partition was read since the last write was acknowledged.
@@ -73,7 +85,7 @@ struct Known {
 
 impl PartitionModel {
     pub(super) fn new(place: &Place) -> Self {
-        let name = format!("{}-{}", place.topic, place.partition);
+        let name = place.to_string();
         Self {
             trims: Trims::new(&name),
             name,
@@ -83,15 +95,19 @@ impl PartitionModel {
             read: BTreeSet::new(),
             known_end: 0,
             asked: BTreeMap::new(),
+            claims: Vec::new(),
+            explained: 0,
             sent: 0,
             complete: false,
         }
     }
 
-    pub(super) fn sent(&mut self, write: WriteId, batch: Bytes) {
+    pub(super) fn sent(&mut self, id: WriteId, batch: Bytes) {
         let records = i64::from(u32::from_be_bytes(batch[57..61].try_into().expect("a batch has a header")));
         self.sent += records;
-        let known = self.writes.insert(write, Write { batch, records, outcome: None, at: None });
+        let times = batch::times_of(&batch).unwrap_or_default();
+        let write = Write { batch, records, outcome: None, at: None, times, epoch: None, stamp: None };
+        let known = self.writes.insert(id, write);
         assert!(known.is_none(), "a write is sent once");
     }
 
@@ -153,13 +169,81 @@ impl PartitionModel {
         self.trims.trimming(id, upto);
     }
 
-    pub(super) fn trimmed(&mut self, id: TrimId, outcome: Trim) -> Result<(), Violation> {
-        self.trims.trimmed(id, outcome, self.sent)
+    pub(super) fn trimmed(&mut self, id: TrimId, outcome: Trim, allowance: Allowance) -> Result<(), Violation> {
+        match outcome {
+            Trim::Done(start) => {
+                self.trims.done(id, start)?;
+                self.check_start(start, allowance)
+            }
+            Trim::Refused => {
+                self.trims.refused(id);
+                self.check_start(self.trims.start(), allowance)
+            }
+            Trim::Unknown => Ok(()),
+        }
     }
 
-    pub(super) fn log_start(&mut self, number: u64, start: i64) -> Result<(), Violation> {
+    pub(super) fn log_start(&mut self, number: u64, start: i64, allowance: Allowance) -> Result<(), Violation> {
         let known = self.asked.get(&number).map_or(0, |known| known.start);
-        self.trims.told(known, start, self.sent)
+        self.trims.told(known, start)?;
+        self.check_start(start, allowance)
+    }
+
+    /// What is gone, somebody asked to delete, or its topic's configs allowed to go.
+    fn check_start(&mut self, start: i64, allowance: Allowance) -> Result<(), Violation> {
+        if !self.is_explained(start, allowance) {
+            let latest = self.trims.latest_start(self.sent).max(self.explained);
+            let message = format!(
+                "{}: the log starts at {start}; nobody trimmed it above {latest}, and {allowance:?} does not explain it",
+                self.name
+            );
+            return Err(Violation::new("log-start", message));
+        }
+        self.explained = self.explained.max(start);
+        Ok(())
+    }
+
+    /// Whether the log may start there: after trims, or after retention by size, and then by age.
+    fn is_explained(&self, start: i64, allowance: Allowance) -> bool {
+        let known = self.trims.latest_start(self.sent).max(self.explained);
+        if start <= known {
+            return true;
+        }
+        let young = self.log.range(..start).rev().find(|(_, id)| {
+            let write = &self.writes[id];
+            let stamped = write.stamp.filter(|stamp| *stamp >= 0);
+            !allowance.takes(stamped.unwrap_or_else(|| timestamp(&write.batch)))
+        });
+        let from = young.map_or(0, |(base, id)| (base + self.writes[id].records).min(start));
+        from <= known || allowance.bytes.is_some_and(|kept| self.bytes_from(from) >= kept)
+    }
+
+    /// What the log may hold from there on, in bytes, at most.
+    fn bytes_from(&self, from: i64) -> u64 {
+        let is_there = |write: &&Write| {
+            let is_below = write.at.is_some_and(|at| at + write.records <= from);
+            !is_below && write.outcome != Some(Outcome::Failed)
+        };
+        self.writes.values().filter(is_there).map(|write| write.batch.len() as u64).sum()
+    }
+
+    /// A sound batch was answered. Returns it.
+    pub(super) fn judged(&mut self, id: WriteId, judged: Judged) -> Result<Bytes, Violation> {
+        if judged.code == 0 {
+            self.note_stamp(id, judged.appended_at)?;
+        }
+        Ok(self.writes[&id].batch.clone())
+    }
+
+    /// The broker stamps a batch once.
+    fn note_stamp(&mut self, id: WriteId, stamp: i64) -> Result<(), Violation> {
+        let write = self.writes.get_mut(&id).expect("only known writes are stamped");
+        let known = *write.stamp.get_or_insert(stamp);
+        if known != stamp {
+            let message = format!("{}: write {} is stamped {stamp}, and was stamped {known}", self.name, id.0);
+            return Err(Violation::new("append-time-changes", message));
+        }
+        Ok(())
     }
 
     pub(super) fn served(&mut self, number: u64, from: i64) -> Result<(), Violation> {
@@ -173,9 +257,13 @@ impl PartitionModel {
         }
     }
 
-    pub(super) fn out_of_range(&mut self, number: u64, from: i64) -> Result<(), Violation> {
+    pub(super) fn out_of_range(&mut self, number: u64, from: i64, allowance: Allowance) -> Result<(), Violation> {
         let Some(known) = self.asked.remove(&number) else { return Ok(()) };
-        if (self.trims.latest_start(self.sent)..=known.end).contains(&from) {
+        // The log starts above it: at the end of its batch at least.
+        let holding = self.log.range(..=from).next_back().map(|(base, id)| base + self.writes[id].records);
+        let least = holding.filter(|end| *end > from).unwrap_or(from + 1);
+        let is_kept = from >= self.trims.latest_start(self.sent) && !self.is_explained(least, allowance);
+        if from <= known.end && is_kept {
             let message = format!("{}: offset {from} is said to be out of range", self.name);
             return Err(Violation::new("kept-records-refused", message));
         }
@@ -192,7 +280,9 @@ impl PartitionModel {
             let base = i64::from_be_bytes(batch[..8].try_into().expect("the header was checked"));
             let id = batch::write_of(&batch).ok_or_else(|| self.broken(base, "is not a batch that a client wrote"))?;
             let write = self.writes.get(&id).ok_or_else(|| self.broken(base, "was never written"))?;
-            if unstamped(&batch) != unstamped(&write.batch) {
+            let stamp = stamp_of(&batch);
+            let expected = if stamp < 0 { write.batch.clone() } else { stamped(&write.batch, stamp) };
+            if unstamped(&batch) != unstamped(&expected) {
                 return Err(self.broken(base, "is not what was written"));
             }
             let end = base + write.records;
@@ -210,6 +300,8 @@ impl PartitionModel {
                 return Err(Violation::new("G1a-failed-write-read", message));
             }
             self.lies_at(id, base)?;
+            self.note_epoch(id, &batch)?;
+            self.note_stamp(id, stamp)?;
             self.read.insert(base);
             next = Some(end);
             count += 1;
@@ -219,8 +311,8 @@ impl PartitionModel {
     }
 
     /// The whole partition was read, from `start` to the high watermark `end`: nothing acknowledged may be missing.
-    pub(super) fn check_complete(&mut self, start: i64, end: i64) -> Result<(), Violation> {
-        self.trims.check_explained(start, end)?;
+    pub(super) fn check_complete(&mut self, start: i64, end: i64, allowance: Allowance) -> Result<(), Violation> {
+        self.check_start(start, allowance)?;
         // The batch that a trim cuts through is kept whole.
         let cut = self.log.range(..start).next_back().filter(|(base, id)| *base + self.writes[id].records > start);
         let first = cut.map_or(start, |(base, _)| *base);
@@ -249,7 +341,60 @@ impl PartitionModel {
         }
         self.producers.check_complete(&self.name, first, end)?;
         self.complete = true;
+        self.claims.iter().try_for_each(|claim| self.judge(claim))
+    }
+
+    /// What was told of times or epochs in answer to that question.
+    pub(super) fn told(
+        &mut self,
+        number: u64,
+        question: Question,
+        told: Told,
+        allowance: Allowance,
+    ) -> Result<(), Violation> {
+        let Some(Known { start: known, end }) = self.asked.remove(&number) else { return Ok(()) };
+        if let Told::Record(offset, ..) = told
+            && offset < known
+        {
+            let message = format!("{}: the log started at {known}, and the record at {offset} was found", self.name);
+            return Err(Violation::new("deleted-records-served", message));
+        }
+        let claim = Claim { question, told, start: self.latest_start(allowance), end };
+        self.judge(&claim)?;
+        self.claims.push(claim);
         Ok(())
+    }
+
+    fn judge(&self, claim: &Claim) -> Result<(), Violation> {
+        let records = self.log.iter().flat_map(|(base, id)| {
+            let Write { times, epoch, stamp, .. } = &self.writes[id];
+            // As long as nobody knows whether the broker stamped them their times are unknown.
+            let known = stamp.map(|stamp| times.iter().map(move |sent| if stamp < 0 { *sent } else { stamp }));
+            let known = (*base..).zip(known.into_iter().flatten());
+            known.map(|(offset, time)| times::Known { offset, time, epoch: *epoch })
+        });
+        claim.judge(&self.name, records)
+    }
+
+    /// The latest offset at which the log may start by now: after trims, or after retention.
+    fn latest_start(&self, allowance: Allowance) -> i64 {
+        let known = self.trims.latest_start(self.sent).max(self.explained);
+        let ends = self.log.iter().rev().map(|(base, id)| base + self.writes[id].records);
+        let mut beyond = ends.take_while(|end| *end > known);
+        beyond.find(|end| self.is_explained(*end, allowance)).unwrap_or(known)
+    }
+
+    /// A batch was read: it bears the leader epoch under which it was appended.
+    fn note_epoch(&mut self, id: WriteId, batch: &Bytes) -> Result<(), Violation> {
+        let epoch = i32::from_be_bytes(batch[12..16].try_into().expect("the header was checked"));
+        let write = self.writes.get_mut(&id).expect("only known writes are read");
+        match write.epoch.replace(epoch) {
+            Some(before) if before != epoch => {
+                let message = format!("{}: write {} is of epoch {before} and of {epoch}", self.name, id.0);
+                Err(Violation::new("leader-epoch-changes", message))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A write acknowledged before the high watermark was asked for, at or above it.

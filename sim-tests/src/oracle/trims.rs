@@ -56,44 +56,33 @@ impl Trims {
         self.wanted.insert(id, upto);
     }
 
-    pub(super) fn trimmed(&mut self, id: TrimId, outcome: Trim, end: i64) -> Result<(), Violation> {
-        match outcome {
-            Trim::Done(start) => {
-                if let Upto::Offset(offset) = self.wanted[&id]
-                    && start < offset
-                {
-                    let message = format!("{}: deleted up to {offset}, and the log starts at {start}", self.name);
-                    return Err(Violation::new("acked-trim-lost", message));
-                }
-                self.told(0, start, end)?;
-                self.wanted.insert(id, Upto::Offset(start));
-                Ok(())
-            }
-            Trim::Refused => {
-                self.wanted.remove(&id);
-                self.check_explained(self.start, end)
-            }
-            Trim::Unknown => Ok(()),
+    /// A trim was acknowledged, with that start.
+    pub(super) fn done(&mut self, id: TrimId, start: i64) -> Result<(), Violation> {
+        if let Upto::Offset(offset) = self.wanted[&id]
+            && start < offset
+        {
+            let message = format!("{}: deleted up to {offset}, and the log starts at {start}", self.name);
+            return Err(Violation::new("acked-trim-lost", message));
         }
+        self.start = self.start.max(start);
+        if self.wanted[&id] == Upto::HighWatermark {
+            self.wanted.insert(id, Upto::Offset(start));
+        }
+        Ok(())
+    }
+
+    /// A trim was refused: it explains nothing.
+    pub(super) fn refused(&mut self, id: TrimId) {
+        self.wanted.remove(&id);
     }
 
     /// An answer tells the start; when it was asked for, `known` was certain.
-    pub(super) fn told(&mut self, known: i64, start: i64, end: i64) -> Result<(), Violation> {
+    pub(super) fn told(&mut self, known: i64, start: i64) -> Result<(), Violation> {
         if start < known {
             let message = format!("{}: the log starts at {start}, and at {known} before the question", self.name);
             return Err(Violation::new("log-start-goes-back", message));
         }
         self.start = self.start.max(start);
-        self.check_explained(start, end)
-    }
-
-    /// What is gone, somebody asked to delete.
-    pub(super) fn check_explained(&self, start: i64, end: i64) -> Result<(), Violation> {
-        let latest = self.latest_start(end);
-        if start > latest {
-            let message = format!("{}: the log starts at {start}, and nobody trimmed it above {latest}", self.name);
-            return Err(Violation::new("log-start", message));
-        }
         Ok(())
     }
 }

@@ -47,10 +47,26 @@ impl Plan {
         limits(&mut numbers, &mut rng.child("limits"));
         profile.adapt(&mut numbers, &mut rng.child("profile"));
         faults(&mut numbers, profile, &mut rng.child("faults"));
+        configs(&mut numbers, &mut rng.child("configs"));
         let disturbances = disturbances(&mut numbers, profile, &mut rng.child("disturbances"));
+        groups(&mut numbers, &mut rng.child("groups"));
         producers(&mut numbers, &mut rng.child("producers"));
         Self { numbers, disturbances, only: BTreeMap::new() }
     }
+}
+
+/// Consumer groups, in every other seed.
+fn groups(n: &mut Numbers, rng: &mut Rng) {
+    if rng.chance(1, 2) {
+        return;
+    }
+    n.groups = rng.between(1, 2);
+    n.members = rng.between(1, 4);
+    n.statics = if rng.chance(1, 2) { 0 } else { rng.between(0, n.members) };
+    n.session = log_uniform(rng, 200_000, 2_000_000);
+    n.rebalance_delay = if rng.chance(1, 2) { 0 } else { rng.between(1_000, 100_000) };
+    n.log_partitions = rng.between(1, 3);
+    n.log_garbage = log_uniform(rng, 1_024, 16_384);
 }
 
 fn shape(n: &mut Numbers, rng: &mut Rng) {
@@ -75,6 +91,15 @@ fn shape(n: &mut Numbers, rng: &mut Rng) {
     n.grow = rng.between(0, 4);
     n.grown = rng.between(2, 8);
     n.trim = rng.between(0, 3);
+}
+
+/// Two in three have topics with configs.
+fn configs(n: &mut Numbers, rng: &mut Rng) {
+    n.retention_check = log_uniform(rng, 50_000, 2_000_000);
+    if rng.chance(2, 3) {
+        n.configured = rng.between(30, 100);
+        n.configure = rng.between(0, 8);
+    }
 }
 
 fn limits(n: &mut Numbers, rng: &mut Rng) {

@@ -50,7 +50,14 @@ impl Numbers {
             segments: u32_of(self.segments),
             deleted_retention: micros(self.retention),
             scrub_interval: micros(self.scrub),
+            retention_check: micros(self.retention_check),
             store_attempt: micros(self.attempt),
+            offsets_partitions: u32_of(self.log_partitions),
+            offsets_retention: Duration::from_secs(3_600),
+            offsets_retention_check: Duration::from_millis(500),
+            group_initial_rebalance_delay: micros(self.rebalance_delay),
+            group_min_session_timeout: Duration::from_millis(10),
+            group_log_garbage: self.log_garbage,
             ..Limits::default()
         }
     }
@@ -74,11 +81,13 @@ impl Numbers {
                 delete: self.delete,
                 grow: self.grow,
                 trim: self.trim,
+                configure: self.configure,
                 sequenced: self.sequenced,
             },
             topics: u32_of(self.topics),
             partitions: u32_of(self.partitions),
             grown: u32_of(self.grown),
+            configured: self.configured.min(100),
         }
     }
 

@@ -98,6 +98,11 @@ numbers! {
     /// Most partitions of a topic that a client makes grow.
     grown = "client.grown-partitions", 6;
 
+    /// Share of questions about configs and changes of them.
+    configure = "client.share.configs", 0;
+    /// Per cent of topics that are created with configs. Above 0, records have keys and ages.
+    configured = "client.configured-topics", 0 => .bounds(0, 100);
+
     /// The WAL's device.
     ring = "wal.device", 139_264 => .bounds(24_576, 1 << 30);
     /// Largest write to it.
@@ -152,6 +157,8 @@ numbers! {
     retention = "bucket.retention", 1_000_000;
     /// Pause between two scrubs.
     scrub = "bucket.scrub", 5_000_000;
+    /// Pause between two looks for records that may go.
+    retention_check = "limits.retention-check", 300_000_000;
     /// One attempt at a request to the store.
     attempt = "bucket.attempt", 2_000_000;
 
@@ -211,10 +218,25 @@ numbers! {
     drift = "clock.drift", 0;
     /// A wall clock starts off, in milliseconds.
     skew = "clock.skew", 0;
+
+    /// Consumer groups.
+    groups = "groups", 0 => .bounds(0, 100).role(Role::Count);
+    /// Members of each.
+    members = "group.members", 3 => .bounds(1, 100).simplest(1).role(Role::Count);
+    /// How many of them are static.
+    statics = "group.static-members", 0;
+    /// A member that is silent for so long is taken for dead.
+    session = "group.session", 1_000_000 => .bounds(20_000, 1_800_000_000);
+    /// The first rebalance of a group waits so long for members.
+    rebalance_delay = "group.rebalance-delay", 0;
+    /// Partitions of the log of groups.
+    log_partitions = "group.log-partitions", 2 => .bounds(1, 50);
+    /// The log of groups is written again beyond so much garbage.
+    log_garbage = "group.log-garbage", 4_096;
 }
 
 /// Something that is done to the broker at a moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Disturbance {
     /// `kill -9`, and a start after so long.
     Kill {

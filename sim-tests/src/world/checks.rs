@@ -6,6 +6,7 @@ use super::rival::RIVAL;
 use karst_core::data_object;
 use karst_core::metadata::{Image, ObjectState};
 use karst_runtime_sim::broker::Broker;
+use karst_runtime_sim::clock::BEGINNING;
 use karst_runtime_sim::exec::Store;
 
 /// Which machine knows of an entry that is not in the bucket.
@@ -55,7 +56,25 @@ pub(super) fn pending(broker: &Broker, store: &Store, ledger: &Ledger) -> Option
     if uploading > 0 {
         return Some(format!("{uploading} bytes are being uploaded"));
     }
-    uncommitted(image, &shard).or_else(|| garbage(image, store))
+    uncommitted(image, &shard).or_else(|| overdue(image)).or_else(|| garbage(image, store))
+}
+
+/// Which partition holds records that should be gone: clocks are hours off at most, so a day more is certain.
+fn overdue(image: &Image) -> Option<String> {
+    const DAY: i64 = 24 * 3_600_000;
+    for (id, stream) in &image.streams {
+        let configs = image.topics.get(&stream.topic)?.configs;
+        let deletes = configs.cleanup_policy.is_none_or(|policy| policy.delete.is_on());
+        let Some(first) = stream.ranges.values().next().filter(|_| deletes) else { continue };
+        let left: u64 = stream.ranges.values().skip(1).map(|range| range.bytes).sum();
+        let kept = configs.retention_bytes.and_then(|kept| u64::try_from(kept.0).ok());
+        let time = configs.retention_time.map_or(7 * DAY, |time| time.0);
+        let age = BEGINNING.0 - first.max_timestamp.0;
+        if kept.is_some_and(|kept| left >= kept) || (time >= 0 && age > time + DAY) {
+            return Some(format!("stream {id} holds records that are to go"));
+        }
+    }
+    None
 }
 
 fn uncommitted(image: &Image, shard: &karst_core::shard::Shard) -> Option<String> {

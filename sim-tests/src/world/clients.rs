@@ -28,7 +28,7 @@ pub(super) struct One {
 }
 
 /// What a client's effects act on.
-struct Shell {
+pub(super) struct Shell {
     process: Process,
     host: NetHost,
     address: Address<client::Input>,
@@ -47,15 +47,7 @@ impl Clients {
             let host = net.attach(&process, Host(100 + id));
             let address = process.mailbox("client");
             let machine = Client::new(id, numbers.habits(), tree.client(id), world.gate().clone());
-            let shell = Rc::new(Shell {
-                process: process.clone(),
-                host,
-                address: address.clone(),
-                judge: judge.clone(),
-                connection: RefCell::new(None),
-                opened: Cell::new(0),
-                sends: Cell::new(0),
-            });
+            let shell = Shell::new(&process, host, &address, &judge);
             let owner = process.drive(&address, machine, move |effect| shell.perform(effect));
             let is_off = world.gate().is_shut(process.name());
             Rc::new(One { owner, is_off })
@@ -112,7 +104,7 @@ fn count_requests(world: &World, clients: &[Rc<One>]) {
 }
 
 /// The counter of a kind of request. See [`super::report`].
-fn requests_of(kind: &str) -> &'static str {
+pub(super) fn requests_of(kind: &str) -> &'static str {
     match kind {
         "api-versions" => "requests.api-versions",
         "metadata" => "requests.metadata",
@@ -124,13 +116,33 @@ fn requests_of(kind: &str) -> &'static str {
         "create-topic" => "requests.create-topic",
         "delete-topic" => "requests.delete-topic",
         "grow-topic" => "requests.grow-topic",
+        "describe-configs" | "change-configs" | "replace-configs" => "requests.configs",
         "garbage" => "requests.garbage",
+        "find-coordinator" => "requests.find-coordinator",
+        "join-group" => "requests.join-group",
+        "sync-group" => "requests.sync-group",
+        "heartbeat" => "requests.heartbeat",
+        "offset-commit" => "requests.offset-commit",
+        "offset-fetch" => "requests.offset-fetch",
+        "leave-group" => "requests.leave-group",
         _ => "requests.other",
     }
 }
 
 impl Shell {
-    fn perform(self: &Rc<Self>, effect: Effect) {
+    pub(super) fn new(process: &Process, host: NetHost, address: &Address<client::Input>, judge: &Judge) -> Rc<Self> {
+        Rc::new(Self {
+            process: process.clone(),
+            host,
+            address: address.clone(),
+            judge: judge.clone(),
+            connection: RefCell::new(None),
+            opened: Cell::new(0),
+            sends: Cell::new(0),
+        })
+    }
+
+    pub(super) fn perform(self: &Rc<Self>, effect: Effect) {
         match effect {
             Effect::Connect => self.connect(),
             Effect::Disconnect => self.disconnect(),

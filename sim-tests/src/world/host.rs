@@ -159,7 +159,7 @@ impl Host {
             self.look();
         } else if self.halted().is_some() {
             self.examine();
-            self.world.remark("supervisor", || "the broker ended itself, and is started again".into());
+            self.world.remark("supervisor", || "finds that the broker ended itself, and starts it again".into());
             self.start();
         }
     }
@@ -254,7 +254,7 @@ impl Host {
         if rot.label == Label::MustDetect && is_committing {
             rot.label = Label::Ambiguous;
         }
-        self.world.note("nemesis", &(rot.at, rot.label));
+        self.world.note("nemesis", rot);
         self.disk.model().rot(self.world.now(), rot.at, SECTOR);
     }
 

@@ -145,7 +145,8 @@ impl Inner {
         let counts = [(writes, "write"), (reads, "read"), (puts, "put")].into_iter().filter(|(count, _)| *count > 0);
         let named = counts.map(|(count, what)| format!("{count} {what}{}", if count == 1 { "" } else { "s" }));
         let all: Vec<String> = named.collect();
-        if all.is_empty() { "crash at rest".into() } else { format!("crash during {}", all.join(", ")) }
+        let during = if all.is_empty() { "nothing".into() } else { all.join(" and ") };
+        format!("lets the broker crash with {during} on the way")
     }
 
     fn bury(&self) {

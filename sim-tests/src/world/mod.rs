@@ -15,10 +15,12 @@ mod host;
 mod ledger;
 mod marks;
 mod marksman;
+mod members;
 mod report;
 mod rival;
 mod rot;
 mod troubles;
+mod words;
 
 pub use report::Report;
 
@@ -32,6 +34,7 @@ use karst_runtime_sim::recording::Record;
 use karst_runtime_sim::seed::{Seed, SeedTree};
 use karst_runtime_sim::time::SimTime;
 use karst_runtime_sim::trace::LogOptions;
+use members::Members;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -114,6 +117,7 @@ struct Run {
     judge: Judge,
     host: Host,
     clients: Clients,
+    members: Members,
 }
 
 /// How a run ended, without a failure.
@@ -128,7 +132,8 @@ impl Run {
         let judge = Judge::default();
         let host = Host::new(world, &plan.numbers, tree);
         let clients = Clients::new(world, &plan.numbers, tree, host.net(), judge.clone());
-        Self { world: world.clone(), plan, judge, host, clients }
+        let members = Members::new(world, &plan.numbers, tree, &host.net(), &judge);
+        Self { world: world.clone(), plan, judge, host, clients, members }
     }
 
     async fn play(mut self) -> Ended {
@@ -139,9 +144,10 @@ impl Run {
             self.crash_again(Duration::ZERO).await;
         }
         self.clients.start();
+        self.members.start();
         self.safety().await;
         self.heal();
-        if self.liveness().await && self.quiet().await {
+        if self.liveness().await && self.settle().await && self.quiet().await {
             self.stop().await;
         }
         let summary = report::Observed::of(&self.judge.0.borrow());
@@ -157,7 +163,7 @@ impl Run {
         let end = SimTime::ZERO.after(Duration::from_micros(self.plan.numbers.safety));
         for (at, what) in self.plan.disturbances.clone() {
             self.watch_until(SimTime::ZERO.after(at)).await;
-            self.world.disturbance("nemesis", &format!("{what:?}"));
+            self.world.disturbance("nemesis", &what);
             self.host.face(at);
             self.disturb(what).await;
         }
@@ -249,7 +255,7 @@ impl Run {
 
     fn heal(&mut self) {
         self.phase("heal");
-        self.world.note("nemesis", &"heal");
+        self.world.note("nemesis", &"does nothing bad any more, and mends what it broke");
         self.host.heal();
         self.clients.heal();
     }
@@ -281,6 +287,64 @@ impl Run {
             self.judge.accuse(&self.world, &Violation::new("acked-topic-lost", message));
         }
         true
+    }
+
+    /// Consumer groups find their peace, and a crash does not take it from them.
+    async fn settle(&mut self) -> bool {
+        if !self.members.are_there() {
+            return true;
+        }
+        self.phase("settle");
+        self.members.settle();
+        let Some(before) = self.settled().await else { return false };
+        self.host.kill();
+        self.host.start();
+        let beats: Vec<u64> = self.members.beats().iter().map(|beats| beats + 2).collect();
+        let due = self.world.now().after(Duration::from_micros(self.plan.numbers.liveness / 4));
+        while self.members.beats().iter().zip(&beats).any(|(have, want)| have < want) {
+            if self.world.now() > due || self.world.is_stopped() {
+                self.world.fail("liveness", "world", format!("members are not heard: {}", self.host.state()));
+                return false;
+            }
+            self.world.sleep(LOOK).await;
+            self.host.supervise();
+        }
+        let Some(after) = self.settled().await else { return false };
+        if before != after {
+            let message = format!("generations {before:?} became {after:?} by a crash alone");
+            self.judge.accuse(&self.world, &Violation::new("crash-without-rebalance", message));
+        }
+        self.members.stop();
+        true
+    }
+
+    /// The generations of all groups once they are settled.
+    async fn settled(&mut self) -> Option<std::collections::BTreeMap<String, i32>> {
+        let due = self.world.now().after(Duration::from_micros(self.plan.numbers.liveness / 4));
+        // Who died before has a session to be missed, and then there is another generation.
+        let lasting = Duration::from_micros(2 * self.plan.numbers.session);
+        let mut since = (self.world.now(), None);
+        loop {
+            let now = self.world.now();
+            let amiss = match self.members.settled() {
+                Ok(generations) if since.1.as_ref() != Some(&generations) => {
+                    since = (now, Some(generations));
+                    "groups are not settled for long enough".to_owned()
+                }
+                Ok(generations) if now.since(since.0) >= lasting => return Some(generations),
+                Ok(_) => "groups are not settled for long enough".to_owned(),
+                Err(amiss) => {
+                    since.1 = None;
+                    amiss
+                }
+            };
+            if now > due || self.world.is_stopped() {
+                self.world.fail("liveness", "world", format!("{amiss}; {}", self.host.state()));
+                return None;
+            }
+            self.world.sleep(LOOK).await;
+            self.host.supervise();
+        }
     }
 
     /// Nothing is pending any more, and nothing is left that should not be.

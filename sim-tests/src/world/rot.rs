@@ -20,7 +20,7 @@ use karst_runtime_sim::fault::Label;
 use std::ops::Range;
 
 /// A sector that is to rot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Rot {
     pub(super) at: DevicePos,
     /// What the next start owes.

@@ -7,8 +7,8 @@ use crate::id::{
 };
 use crate::machine::{Rng, WallTime};
 use crate::metadata::{
-    Command, Commit, CommitObject, CommitRange, CommitState, Entry, Image, NewTopic, RegisteredWal, StateKind,
-    TopicName,
+    CleanupPolicy, Command, Commit, CommitObject, CommitRange, CommitState, ConfigName, ConfigNames, ConfigPatch,
+    Entry, Image, NewTopic, RegisteredWal, StateKind, TimestampType, TopicConfigs, TopicName,
 };
 use alloc::boxed::Box;
 use alloc::format;
@@ -42,9 +42,29 @@ fn entries() -> Vec<Entry> {
             CommitObject { id: ObjectId(2), size: 100, ranges: vec![range(3, 5)] },
         ],
     };
+    let mut configs = TopicConfigs::default();
+    for (name, value) in [
+        (ConfigName::RetentionTime, "-1"),
+        (ConfigName::RetentionBytes, "1000"),
+        (ConfigName::MaxMessageBytes, "2000"),
+        (ConfigName::TimestampType, "CreateTime"),
+        (ConfigName::TimestampBeforeMax, "3000"),
+        (ConfigName::TimestampAfterMax, "4000"),
+        (ConfigName::CompressionType, "producer"),
+        (ConfigName::CleanupPolicy, "compact"),
+        (ConfigName::MinInsyncReplicas, "2"),
+    ] {
+        configs.set(name, value).expect("legal");
+    }
     let topic = |id, name, partitions| {
         let name = TopicName::parse(name).expect("legal");
-        Command::CreateTopic(NewTopic { id: TopicId([id; 16]), name, partitions })
+        Command::CreateTopic(NewTopic { id: TopicId([id; 16]), name, partitions, configs })
+    };
+    let patch = ConfigPatch {
+        clear: ConfigNames::NONE.with(ConfigName::RetentionTime),
+        set: TopicConfigs { timestamp_type: Some(TimestampType::LogAppendTime), ..TopicConfigs::default() },
+        append: CleanupPolicy::DELETE,
+        subtract: CleanupPolicy::NONE,
     };
     let register = |wal| Command::Register { wal, host: "broker-1.example".into(), port: 9092 };
     let held = RegisteredWal { uuid: ring, epoch: NodeEpoch(1), trim: Lsn(4096) };
@@ -62,12 +82,13 @@ fn entries() -> Vec<Entry> {
         (1, 1, 11, Command::ForgetObjects { ids: vec![ObjectId(1)] }),
         (1, 1, 13, Command::OpenStreams),
         (2, 0, 1, register(Some(held))),
-        (2, 2, 2, Command::LeaseProducers { count: 5 }),
+        (2, 2, 2, Command::ConfigureTopic { id: TopicId([0x71; 16]), patch }),
         (2, 2, 3, Command::EndRecovery { number: crate::id::RecoveryNumber(13) }),
         (2, 2, 4, Command::NameWal { uuid: WalUuid([0x22; 16]) }),
         (2, 2, 5, Command::OpenStreams),
         (2, 2, 6, topic(0x73, "orders", 1)),
-        (2, 2, 7, Command::CloseStreams),
+        (2, 2, 7, Command::LeaseProducers { count: 5 }),
+        (2, 2, 8, Command::CloseStreams),
     ];
     let entry = |(seq, (run, epoch, number, command))| Entry {
         seq: Seq(seq),
@@ -108,7 +129,7 @@ pub(in crate::controller) fn head() -> Head {
     };
     let inline = entries()[12..].to_vec();
     let (snapshot, segments) = (Some(name(1, 6)), vec![name(2, 12)]);
-    let (feature_level, term, last) = (FeatureLevel(1), Term(3), Seq(19));
+    let (feature_level, term, last) = (FeatureLevel(1), Term(3), Seq(20));
     Head { cluster: CLUSTER, feature_level, term, writer, last, snapshot, segments, inline }
 }
 
@@ -131,7 +152,7 @@ fn version_1_stays_as_it_is() {
     let segment = Segment::decode(&Bytes::from_static(golden_segment), CLUSTER, name(2, 12)).expect("golden");
     fold(&mut folded, &segment.entries).expect("dense");
     fold(&mut folded, &head.inline).expect("dense");
-    assert_eq!(folded, image(19));
+    assert_eq!(folded, image(20));
 }
 
 #[test]
@@ -149,7 +170,7 @@ fn what_belongs_elsewhere_is_foreign() {
 #[test]
 fn a_head_that_does_not_fold_is_malformed() {
     let broken: [fn(&mut Head); 6] = [
-        |head| head.last = Seq(20),
+        |head| head.last = Seq(21),
         |head| drop(head.inline.remove(2)),
         |head| head.segments.clear(),
         |head| head.segments.insert(0, name(2, 6)),

@@ -15,11 +15,11 @@ mod tries;
 
 use self::cache::IndexCache;
 use self::tries::{Tries, Verdict};
-use super::{Footer, Index, Plan, StoredBatch, decode_block, key};
+use super::{BlockEntry, Footer, Index, Plan, StoredBatch, decode_block, key};
 use crate::envelope::DecodeError;
 use crate::id::{ClusterId, ObjectId, Offset, StreamId};
 use crate::limits::Limits;
-use crate::machine::{Deadline, Instant, Now, OpId, OpIds, Payload, Rng};
+use crate::machine::{Deadline, Instant, Now, OpId, OpIds, Payload, Rng, WallTime};
 use crate::store::{Span, StoreCall, StoreDone, StoreError, StoreOp, StoreResult};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -43,8 +43,18 @@ pub struct Read {
     pub stream: StreamId,
     /// From the batch on that holds this offset.
     pub offset: Offset,
+    /// How much.
+    pub extent: Extent,
+}
+
+/// How much to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Extent {
     /// At most so many bytes of batches; the first is returned whole all the same.
-    pub max_bytes: u64,
+    Bytes(u64),
+    /// All batches from the offset on of the first data block there that has a record of this time or later; none if no
+    /// block has.
+    Since(WallTime),
 }
 
 /// A read that came to an end.
@@ -52,8 +62,8 @@ pub struct Read {
 pub struct Finished {
     /// Which.
     pub id: ReadId,
-    /// Consecutive batches, at least one, the first being the one that holds the offset. There may be more of the range
-    /// in the object than is returned, and less than was asked for.
+    /// Consecutive batches. By [`Extent::Bytes`], at least one, the first being the one that holds the offset. There may
+    /// be more of the range in the object than is returned, and less than was asked for.
     pub result: Result<ReadBatches, ReadError>,
 }
 
@@ -64,6 +74,8 @@ pub struct ReadBatches {
     pub batches: Vec<StoredBatch>,
     /// Length of the buffer that all of them are slices of.
     pub buffer: u64,
+    /// By [`Extent::Since`]: the largest time in the blocks that were passed over.
+    pub older: Option<WallTime>,
 }
 
 /// Why a read gave nothing.
@@ -132,6 +144,7 @@ enum LoadStep {
 struct Fetch {
     read: Read,
     plan: Plan,
+    older: Option<WallTime>,
     tries: Tries,
 }
 
@@ -172,8 +185,8 @@ impl ObjectReader {
     /// When a read of that name is not finished.
     pub fn read(&mut self, now: Now, read: Read, ops: &mut OpIds, out: &mut Outcome) {
         if let Some(index) = self.indexes.get(read.object) {
-            let plan = index.plan(read.stream, read.offset, read.max_bytes);
-            return self.fetch(now, read, plan, ops, out);
+            let planned = Planned::of(index, &read);
+            return self.fetch(now, read, planned, ops, out);
         }
         if let Some(load) = self.loads.get_mut(&read.object) {
             return load.waiting.push(read);
@@ -287,22 +300,24 @@ impl ObjectReader {
     fn loaded(&mut self, now: Now, object: ObjectId, index: Index, ops: &mut OpIds, out: &mut Outcome) {
         let load = self.loads.remove(&object).expect("what was loaded was under way");
         for read in load.waiting {
-            let plan = index.plan(read.stream, read.offset, read.max_bytes);
-            self.fetch(now, read, plan, ops, out);
+            let planned = Planned::of(&index, &read);
+            self.fetch(now, read, planned, ops, out);
         }
         self.indexes.insert(object, index);
     }
 
-    fn fetch(&mut self, now: Now, read: Read, plan: Option<Plan>, ops: &mut OpIds, out: &mut Outcome) {
-        match plan.filter(|plan| plan.blocks[0].start <= read.offset) {
-            Some(plan) => {
+    fn fetch(&mut self, now: Now, read: Read, planned: Planned, ops: &mut OpIds, out: &mut Outcome) {
+        let result = match planned {
+            Planned::Blocks(plan, older) => {
                 let tries = Tries::new(now, self.attempt);
-                let earlier = self.fetches.insert(read.id, Fetch { read, plan, tries });
+                let earlier = self.fetches.insert(read.id, Fetch { read, plan, older, tries });
                 assert!(earlier.is_none(), "{:?} is not finished", read.id);
-                self.ask(Target::Data(read.id), ops, out);
+                return self.ask(Target::Data(read.id), ops, out);
             }
-            None => out.finished.push(Finished { id: read.id, result: Err(ReadError::NotHeld) }),
-        }
+            Planned::Nothing(older) => Ok(ReadBatches { batches: Vec::new(), buffer: 0, older }),
+            Planned::NotHeld => Err(ReadError::NotHeld),
+        };
+        out.finished.push(Finished { id: read.id, result });
     }
 
     fn data_answered(&mut self, now: Now, id: ReadId, got: Result<(Payload, u64), StoreError>, out: &mut Outcome) {
@@ -311,9 +326,9 @@ impl ObjectReader {
         let verdict = match got {
             Ok((body, _)) => match extract(&fetch.read, &fetch.plan, &body) {
                 Ok(batches) => {
+                    let result = Ok(ReadBatches { batches, buffer: body.len() as u64, older: fetch.older });
                     self.fetches.remove(&id);
-                    let buffer = body.len() as u64;
-                    return out.finished.push(Finished { id, result: Ok(ReadBatches { batches, buffer }) });
+                    return out.finished.push(Finished { id, result });
                 }
                 Err(error) => fetch.tries.undecodable(now, error, &mut self.rng),
             },
@@ -345,6 +360,34 @@ impl ObjectReader {
         self.in_flight.insert(op, target);
         let call = StoreCall { op: StoreOp::Get { key: key(object), span }, within: self.attempt };
         out.calls.push((op, call));
+    }
+}
+
+/// What of an object is to be read.
+enum Planned {
+    /// These blocks, after what was passed over.
+    Blocks(Plan, Option<WallTime>),
+    /// No block is late enough.
+    Nothing(Option<WallTime>),
+    NotHeld,
+}
+
+impl Planned {
+    fn of(index: &Index, read: &Read) -> Self {
+        let held = |entry: &BlockEntry| entry.start <= read.offset;
+        match read.extent {
+            Extent::Bytes(max_bytes) => {
+                let plan = index.plan(read.stream, read.offset, max_bytes);
+                plan.filter(|plan| held(&plan.blocks[0])).map_or(Self::NotHeld, |plan| Self::Blocks(plan, None))
+            }
+            Extent::Since(time) => {
+                if !index.from(read.stream, read.offset).first().is_some_and(held) {
+                    return Self::NotHeld;
+                }
+                let (plan, older) = index.seek(read.stream, read.offset, time);
+                plan.map_or(Self::Nothing(older), |plan| Self::Blocks(plan, older))
+            }
+        }
     }
 }
 
@@ -384,6 +427,10 @@ impl Load {
 fn extract(read: &Read, plan: &Plan, body: &Payload) -> Result<Vec<StoredBatch>, DecodeError> {
     let mut batches: Vec<StoredBatch> = Vec::new();
     let mut len = 0;
+    let max_bytes = match read.extent {
+        Extent::Bytes(max_bytes) => max_bytes,
+        Extent::Since(_) => u64::MAX,
+    };
     for entry in &plan.blocks {
         let bytes = entry.block_in(plan.at, body).ok_or(DecodeError::Short)?;
         for batch in decode_block(read.object, entry, &bytes)? {
@@ -391,7 +438,7 @@ fn extract(read: &Read, plan: &Plan, body: &Payload) -> Result<Vec<StoredBatch>,
                 continue;
             }
             len += batch.batch.len() as u64;
-            if len > read.max_bytes && !batches.is_empty() {
+            if len > max_bytes && !batches.is_empty() {
                 return Ok(batches);
             }
             batches.push(batch);

@@ -109,7 +109,8 @@ impl World {
 }
 
 fn read(id: u64, object: ObjectId, stream: u64, offset: u64, max_bytes: u64) -> Read {
-    Read { id: ReadId(id), cluster: CLUSTER, object, stream: StreamId(stream), offset: Offset(offset), max_bytes }
+    let extent = Extent::Bytes(max_bytes);
+    Read { id: ReadId(id), cluster: CLUSTER, object, stream: StreamId(stream), offset: Offset(offset), extent }
 }
 
 /// The batches, if they are what the range has from the offset on, within the limit unless it is one only.
@@ -121,7 +122,8 @@ fn check(range: &CutRange, read: &Read, got: &[StoredBatch]) {
     }
     assert!(got.len() <= range.batches.len() - from);
     let bytes: u64 = got.iter().map(|batch| batch.batch.len() as u64).sum();
-    assert!(got.len() == 1 || bytes <= read.max_bytes, "{read:?} returned {bytes} bytes");
+    let Extent::Bytes(max_bytes) = read.extent else { panic!("{read:?}") };
+    assert!(got.len() == 1 || bytes <= max_bytes, "{read:?} returned {bytes} bytes");
 }
 
 #[test]

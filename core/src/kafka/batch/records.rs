@@ -8,36 +8,113 @@
 //! All numbers but the attributes are zig-zag varints: the timestamp delta of up to 64 bits, the others of up to 32. A key
 //! or value of length -1 is null; a header's key is not. Offset deltas count from 0. Records that end elsewhere than they
 //! say would stop every consumer that meets them.
+//!
+//! On its way it notes what a topic's configs may ask about: which records have no key, and the first and last of their
+//! times ([`RecordFacts`]).
 
 use super::Codec;
 use crate::kafka::compression::{self, InflateError};
+use crate::machine::WallTime;
 
 /// What is wrong with the records of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flaw {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Flaw {
     /// They can't be read, for this reason.
     Unreadable(&'static str),
     /// They take more than they may, once decompressed.
     TooLarge,
 }
 
-/// Looks into records that are `count` by their header, and may take `limit` bytes once decompressed. Returns how many
-/// they take.
-pub(super) fn check(codec: Codec, records: &[u8], count: u32, limit: u64) -> Result<u64, Flaw> {
-    let mut walk = Walk::new(count);
+/// What is known of records that were looked into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct RecordFacts {
+    /// Bytes that they take once decompressed.
+    pub inflated: u64,
+    /// Those without key.
+    pub keyless: Keyless,
+    /// The earliest and the latest of their times, with the records that have them; `None` if none has a time.
+    pub times: Option<(RecordTime, RecordTime)>,
+}
+
+/// Records without key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Keyless {
+    /// How many there are.
+    pub count: u32,
+    /// Which of the first 64: a bit each, the lowest for the first record.
+    pub first: u64,
+}
+
+/// The time of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RecordTime {
+    /// When.
+    pub at: WallTime,
+    /// Which record of its batch, from 0 on.
+    pub record: u32,
+}
+
+/// The time of a record that has none.
+const NO_TIME: WallTime = WallTime(-1);
+
+impl RecordFacts {
+    /// The latest of the records' times; -1 if none has a time, or all lie before 1970.
+    #[must_use]
+    pub fn latest(&self) -> WallTime {
+        self.times.map_or(NO_TIME, |(_, latest)| latest.at.max(NO_TIME))
+    }
+
+    fn note_keyless(&mut self, record: u32) {
+        self.keyless.count += 1;
+        self.keyless.first |= 1_u64.checked_shl(record).unwrap_or(0);
+    }
+
+    fn note_time(&mut self, at: WallTime, record: u32) {
+        if at == NO_TIME {
+            return;
+        }
+        let time = RecordTime { at, record };
+        let (earliest, latest) = self.times.unwrap_or((time, time));
+        let earliest = if at < earliest.at { time } else { earliest };
+        let latest = if at > latest.at { time } else { latest };
+        self.times = Some((earliest, latest));
+    }
+}
+
+/// Records as their batch's header describes them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Described {
+    pub(super) codec: Codec,
+    /// How many.
+    pub(super) count: u32,
+    /// From where their times count.
+    pub(super) base: WallTime,
+}
+
+/// Looks into records, which may take `limit` bytes once decompressed. Tells `each` their numbers, from 0, and times.
+pub(super) fn check(
+    described: Described,
+    records: &[u8],
+    limit: u64,
+    each: &mut dyn FnMut(u32, WallTime),
+) -> Result<RecordFacts, Flaw> {
+    let Described { codec, count, base } = described;
+    let mut walk = Walk::new(count, base, each);
     let inflated = compression::inflate(codec, records, limit, &mut |piece| walk.take(piece));
     let inflated = inflated.map_err(|error| match error {
         InflateError::Malformed(why) | InflateError::Stopped(why) => Flaw::Unreadable(why),
         InflateError::TooLarge => Flaw::TooLarge,
     })?;
     walk.end().map_err(Flaw::Unreadable)?;
-    Ok(inflated)
+    Ok(RecordFacts { inflated, ..walk.facts })
 }
 
 /// Goes over records that come in pieces, cut anywhere.
-#[derive(Debug)]
-struct Walk {
+struct Walk<'a> {
     count: u32,
+    each: &'a mut dyn FnMut(u32, WallTime),
+    /// The current record's.
+    time: WallTime,
     /// Records that are behind it.
     seen: u32,
     /// What comes next, once `skip` bytes have passed.
@@ -48,6 +125,8 @@ struct Walk {
     left: usize,
     /// Headers of the current record that are still to come.
     headers: u32,
+    base: WallTime,
+    facts: RecordFacts,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,9 +144,21 @@ enum Field {
 
 const TOO_LONG: &str = "a record's fields are longer than the record";
 
-impl Walk {
-    const fn new(count: u32) -> Self {
-        Self { count, seen: 0, next: Field::Length, skip: 0, number: Number::NONE, left: 0, headers: 0 }
+impl<'a> Walk<'a> {
+    fn new(count: u32, base: WallTime, each: &'a mut dyn FnMut(u32, WallTime)) -> Self {
+        Self {
+            count,
+            each,
+            time: base,
+            seen: 0,
+            next: Field::Length,
+            skip: 0,
+            number: Number::NONE,
+            left: 0,
+            headers: 0,
+            base,
+            facts: RecordFacts::default(),
+        }
     }
 
     fn take(&mut self, mut piece: &[u8]) -> Result<(), &'static str> {
@@ -109,14 +200,23 @@ impl Walk {
                 Field::Attributes
             }
             Field::Attributes => unreachable!("attributes are no number"),
-            Field::Timestamp => Field::OffsetDelta,
+            Field::Timestamp => {
+                // Whatever the sum of two numbers of 64 bits is: clients wrap it, too.
+                self.time = WallTime(self.base.0.wrapping_add(value));
+                self.facts.note_time(self.time, self.seen);
+                Field::OffsetDelta
+            }
             Field::OffsetDelta => {
                 if value != i64::from(self.seen) {
                     return Err("the records' offset deltas don't count from 0");
                 }
+                (self.each)(self.seen, self.time);
                 Field::KeyLength
             }
             Field::KeyLength => {
+                if value == -1 {
+                    self.facts.note_keyless(self.seen);
+                }
                 self.pass(nullable(value)?)?;
                 Field::ValueLength
             }
@@ -211,9 +311,15 @@ mod tests {
     }
 
     fn verdict(records: &[u8], count: u32) -> Result<(), &'static str> {
-        let mut walk = Walk::new(count);
+        facts(records, count, 0).map(|_| ())
+    }
+
+    fn facts(records: &[u8], count: u32, base: i64) -> Result<RecordFacts, &'static str> {
+        let mut ignore = |_, _| {};
+        let mut walk = Walk::new(count, WallTime(base), &mut ignore);
         walk.take(records)?;
-        walk.end()
+        walk.end()?;
+        Ok(walk.facts)
     }
 
     /// The second of two records, with this at that place.
@@ -270,6 +376,27 @@ mod tests {
     }
 
     #[test]
+    fn keys_and_times_are_noted() {
+        let timed = |at: u8, delta: u8| [14, 0, at << 1, delta << 1, 2, b'k', 1, 0];
+        let mut records = [timed(7, 0), timed(3, 1)].concat();
+        records.extend(record(2));
+        records.extend([12, 0, 1, 6, 1, 1, 0]); // one millisecond before the base, no key
+        let found = facts(&records, 4, 0).expect("sound");
+        assert_eq!(found.keyless, Keyless { count: 2, first: 0b1100 });
+        let time = |at, record| RecordTime { at: WallTime(at), record };
+        assert_eq!(found.times, Some((time(0, 2), time(7, 0))), "-1 is no time");
+        assert_eq!(found.latest(), WallTime(7));
+        let later = facts(&records, 4, 100).expect("sound");
+        assert_eq!(later.times, Some((time(99, 3), time(107, 0))));
+        assert_eq!(facts(&record(0), 1, -1).expect("sound").latest(), WallTime(-1));
+        assert_eq!(facts(&record(0), 1, -50).expect("sound").latest(), WallTime(-1));
+        let many: Vec<u8> = (0..60).flat_map(record).collect();
+        let found = facts(&many, 60, i64::MAX).expect("sound");
+        assert_eq!(found.keyless, Keyless { count: 60, first: (1 << 60) - 1 });
+        assert_eq!(facts(&timed(1, 0), 1, i64::MAX).expect("it wraps, as clients do").latest(), WallTime(-1));
+    }
+
+    #[test]
     fn pieces_are_cut_anywhere() {
         let mut rng = Rng::new(5);
         for _ in 0..5_000 {
@@ -278,7 +405,8 @@ mod tests {
                 let at = rng.below(records.len() as u64) as usize;
                 records[at] = rng.next_u64() as u8;
             }
-            let mut walk = Walk::new(4);
+            let mut ignore = |_, _| {};
+            let mut walk = Walk::new(4, WallTime(0), &mut ignore);
             let (first, rest) = records.split_at(rng.below(records.len() as u64) as usize);
             let (second, third) = rest.split_at(rng.below(rest.len() as u64) as usize);
             let pieces = [first, second, third].into_iter().try_for_each(|piece| walk.take(piece));

@@ -1,7 +1,8 @@
 //! Batches as producers write them, and every way in which they can be wrong.
 
 use super::*;
-use crate::kafka::compression::tests::{CODECS, captured, damage, deflate};
+pub(crate) use crate::kafka::compression::tests::CODECS;
+use crate::kafka::compression::tests::{captured, damage, deflate};
 use crate::machine::Rng;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -41,8 +42,29 @@ pub(crate) fn compressed(codec: Codec, count: i32, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// A batch from that offset on whose records' times are these, counted from `time`, which has no largest time yet.
+pub(crate) fn timed(codec: Option<Codec>, base: u64, time: i64, deltas: &[i8]) -> Vec<u8> {
+    let mut content = Vec::new();
+    for (number, delta) in (0_u8..).zip(deltas) {
+        let zigzag = ((delta << 1) ^ (delta >> 7)).cast_unsigned();
+        assert!(zigzag < 0x80 && number < 64, "each is one byte");
+        content.extend_from_slice(&[12, 0, zigzag, number << 1, 1, 0, 0]);
+    }
+    let count = i32::try_from(deltas.len()).expect("few");
+    let mut bytes = match codec {
+        Some(codec) => compressed(codec, count, &content),
+        None => batch(count, &content),
+    };
+    bytes[..8].copy_from_slice(&base.to_be_bytes());
+    bytes[27..35].copy_from_slice(&time.to_be_bytes());
+    let latest = deltas.iter().max().map_or(-1, |delta| time + i64::from(*delta));
+    bytes[MAX_TIMESTAMP].copy_from_slice(&latest.to_be_bytes());
+    seal(&mut bytes);
+    bytes
+}
+
 /// Makes the CRC right again after a change.
-fn seal(bytes: &mut [u8]) {
+pub(crate) fn seal(bytes: &mut [u8]) {
     let crc = crc32c::crc32c(&bytes[COVERED..]);
     bytes[17..21].copy_from_slice(&crc.to_be_bytes());
 }
@@ -58,10 +80,27 @@ fn after(change: impl FnOnce(&mut Vec<u8>)) -> Result<CheckedBatch, ErrorCode> {
 #[test]
 fn a_sound_batch_passes_with_its_header() {
     let checked = after(|_| ()).expect("sound");
-    assert_eq!((checked.header.record_count(), checked.header.max_timestamp()), (3, WallTime(2_000)));
+    assert_eq!((checked.header.record_count(), checked.facts.latest()), (3, WallTime(1_000)));
     assert_eq!((checked.header.base(), checked.header.end()), (Some(Offset(0)), Some(Offset(3))));
     assert_eq!(checked.header.attributes.codec(), Some(Codec::None));
     assert_eq!(checked.bytes.len(), HEADER + 21);
+}
+
+#[test]
+fn the_largest_time_of_the_records_counts_whatever_the_header_says() {
+    let right: Bytes = timed(None, 0, 1_000, &[5, 9, -3]).into();
+    for wrong in [0_i64, i64::MAX, 1_008] {
+        let mut bytes = right.to_vec();
+        bytes[MAX_TIMESTAMP].copy_from_slice(&wrong.to_be_bytes());
+        seal(&mut bytes);
+        let checked = CheckedBatch::check(&bytes.into()).expect("its CRC is right");
+        assert_eq!(checked.facts.latest(), WallTime(1_009));
+        assert_eq!(&*retimed(&checked.bytes, BatchTime::Create(checked.facts.latest())), &right);
+    }
+    for codec in CODECS {
+        let checked = CheckedBatch::check(&timed(Some(codec), 0, 1_000, &[5, 9, -3]).into()).expect("sound");
+        assert_eq!(checked.check_records(100).expect("sound").latest(), WallTime(1_009));
+    }
 }
 
 #[test]
@@ -173,7 +212,7 @@ fn any_bytes_are_survived() {
 /// What is said of a compressed batch of so many records.
 fn verdict(codec: Codec, count: i32, content: &[u8]) -> Result<u64, Flaw> {
     let batch = CheckedBatch::check(&compressed(codec, count, content).into()).expect("its header is sound");
-    batch.check_records(1 << 20)
+    batch.check_records(1 << 20).map(|facts| facts.inflated)
 }
 
 #[test]
@@ -235,4 +274,17 @@ fn damaged_batches_of_real_clients_are_refused_or_whole() {
         }
     }
     assert!(refused > 5 * whole && whole > 0, "both fates are tried: {refused} refused, {whole} whole");
+}
+
+#[test]
+fn a_retimed_batch_differs_in_its_times_alone() {
+    let sound = batch(3, &records(3));
+    let stamped = retimed(&sound, BatchTime::LogAppend(WallTime(77)));
+    assert!(crc_matches(&stamped));
+    let header = BatchHeader::parse(&stamped).expect("a batch");
+    assert!(header.attributes.is_log_append_time());
+    assert_eq!((header.max_timestamp(), header.base_timestamp), (WallTime(77), 1_000));
+    assert_eq!((&stamped[..17], &stamped[43..]), (&sound[..17], &sound[43..]));
+    let back = retimed(&stamped, BatchTime::Create(WallTime(2_000)));
+    assert_eq!(*back, sound, "and back again");
 }

@@ -50,10 +50,14 @@ enum Kind {
     Text,
     /// A string or null.
     NullableText,
+    /// Bytes.
+    Bytes,
     /// Record batches or null.
     Records,
     /// A struct, which ends with tagged fields where the version is flexible.
     Struct(&'static Shape),
+    /// A struct behind a byte that says 1, or another such byte alone.
+    NullableStruct(&'static Shape),
     /// An array.
     Array(&'static Element),
     /// An array or null.
@@ -114,12 +118,15 @@ impl Walk<'_> {
     fn value(&mut self, name: &'static str, kind: Kind) -> Result<(), Malformed> {
         match kind {
             Kind::Fixed(len) => self.reader.bytes(name, len).map(|_| ()),
-            Kind::Text => match self.reader.sized(name, self.prefix(kind))? {
+            Kind::Text | Kind::Bytes => match self.reader.sized(name, self.prefix(kind))? {
                 Some(_) => Ok(()),
                 None => Err(Malformed { field: name, fault: Fault::Length(-1) }),
             },
             Kind::NullableText | Kind::Records => self.reader.sized(name, self.prefix(kind)).map(|_| ()),
             Kind::Struct(shape) => self.fields(shape),
+            // The decoder takes anything but 1 for null.
+            Kind::NullableStruct(shape) if self.reader.bytes(name, 1)? == [1] => self.fields(shape),
+            Kind::NullableStruct(_) => Ok(()),
             Kind::Array(element) => match self.reader.length(name, self.prefix(kind))? {
                 Some(count) => self.elements(name, count, element),
                 None => Err(Malformed { field: name, fault: Fault::Length(-1) }),
@@ -194,6 +201,7 @@ impl Walk<'_> {
     fn least(&self, kind: Kind) -> usize {
         match kind {
             Kind::Fixed(len) => len,
+            Kind::NullableStruct(_) => 1,
             Kind::Struct(shape) => {
                 let present = shape.fields.iter().filter(|f| f.place == Place::InOrder && f.is_in(self.version));
                 present.map(|field| self.least(field.kind)).sum::<usize>() + usize::from(self.flexible)

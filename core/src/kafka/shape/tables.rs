@@ -1,18 +1,25 @@
 //! The shapes of the requests that are served: Kafka's schemas, one line per field.
 
+mod groups;
+
 use super::{Element, Field, Kind, Place, Shape};
 use crate::kafka::Api;
 use crate::kafka::request::{ProducePartition, ProduceTopic};
 use core::mem::size_of;
+use kafka_protocol::messages::alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
 use kafka_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
 };
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::describe_topic_partitions_request::TopicRequest;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
+use kafka_protocol::messages::incremental_alter_configs_request as incremental;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{BrokerId, TopicName};
 use kafka_protocol::protocol::StrBytes;
@@ -41,6 +48,22 @@ pub(super) const fn of(api: Api) -> &'static Shape {
         Api::DeleteRecords => &DELETE_RECORDS,
         Api::InitProducerId => &INIT_PRODUCER_ID,
         Api::CreatePartitions => &CREATE_PARTITIONS,
+        Api::OffsetForLeaderEpoch => &OFFSET_FOR_LEADER_EPOCH,
+        Api::DescribeCluster => &DESCRIBE_CLUSTER,
+        Api::DescribeTopicPartitions => &DESCRIBE_TOPIC_PARTITIONS,
+        Api::DescribeConfigs => &DESCRIBE_CONFIGS,
+        Api::AlterConfigs => &ALTER_CONFIGS,
+        Api::IncrementalAlterConfigs => &INCREMENTAL_ALTER_CONFIGS,
+        Api::JoinGroup => &groups::JOIN_GROUP,
+        Api::SyncGroup => &groups::SYNC_GROUP,
+        Api::Heartbeat => &groups::HEARTBEAT,
+        Api::LeaveGroup => &groups::LEAVE_GROUP,
+        Api::OffsetCommit => &groups::OFFSET_COMMIT,
+        Api::OffsetFetch => &groups::OFFSET_FETCH,
+        Api::OffsetDelete => &groups::OFFSET_DELETE,
+        Api::ListGroups => &groups::LIST_GROUPS,
+        Api::DescribeGroups => &groups::DESCRIBE_GROUPS,
+        Api::DeleteGroups => &groups::DELETE_GROUPS,
     }
 }
 
@@ -121,8 +144,11 @@ static LIST_OFFSETS_TOPICS: Element =
     Element { size: size_of::<ListOffsetsTopic>(), kind: Kind::Struct(&LIST_OFFSETS_TOPIC) };
 static LIST_OFFSETS_TOPIC: Shape =
     message(&[field(0, LAST, "name", TEXT), field(0, LAST, "partitions", Kind::Array(&LIST_OFFSETS_PARTITIONS))]);
-static LIST_OFFSETS_PARTITIONS: Element =
-    Element { size: size_of::<ListOffsetsPartition>(), kind: Kind::Struct(&LIST_OFFSETS_PARTITION) };
+// What they come to is gathered before there is an answer.
+static LIST_OFFSETS_PARTITIONS: Element = Element {
+    size: size_of::<ListOffsetsPartition>() + size_of::<[u64; 5]>(),
+    kind: Kind::Struct(&LIST_OFFSETS_PARTITION),
+};
 static LIST_OFFSETS_PARTITION: Shape = message(&[
     field(0, LAST, "partition_index", I32),
     field(4, LAST, "current_leader_epoch", I32),
@@ -204,6 +230,76 @@ static GROWING_TOPIC: Shape = message(&[
 static NEW_ASSIGNMENTS: Element =
     Element { size: size_of::<CreatePartitionsAssignment>(), kind: Kind::Struct(&NEW_ASSIGNMENT) };
 static NEW_ASSIGNMENT: Shape = message(&[field(0, LAST, "broker_ids", Kind::Array(&BROKER_IDS))]);
+
+static OFFSET_FOR_LEADER_EPOCH: Shape =
+    message(&[field(3, LAST, "replica_id", I32), field(0, LAST, "topics", Kind::Array(&EPOCH_TOPICS))]);
+static EPOCH_TOPICS: Element = Element { size: size_of::<OffsetForLeaderTopic>(), kind: Kind::Struct(&EPOCH_TOPIC) };
+static EPOCH_TOPIC: Shape =
+    message(&[field(0, LAST, "topic", TEXT), field(0, LAST, "partitions", Kind::Array(&EPOCH_PARTITIONS))]);
+static EPOCH_PARTITIONS: Element =
+    Element { size: size_of::<OffsetForLeaderPartition>(), kind: Kind::Struct(&EPOCH_PARTITION) };
+static EPOCH_PARTITION: Shape = message(&[
+    field(0, LAST, "partition", I32),
+    field(2, LAST, "current_leader_epoch", I32),
+    field(0, LAST, "leader_epoch", I32),
+]);
+
+static DESCRIBE_CLUSTER: Shape = message(&[
+    field(0, LAST, "include_cluster_authorized_operations", BOOL),
+    field(1, LAST, "endpoint_type", I8),
+    field(2, LAST, "include_fenced_brokers", BOOL),
+]);
+
+static DESCRIBE_TOPIC_PARTITIONS: Shape = message(&[
+    field(0, LAST, "topics", Kind::Array(&DESCRIBED_TOPICS)),
+    field(0, LAST, "response_partition_limit", I32),
+    field(0, LAST, "cursor", Kind::NullableStruct(&CURSOR)),
+]);
+static DESCRIBED_TOPICS: Element = Element { size: size_of::<TopicRequest>(), kind: Kind::Struct(&DESCRIBED_TOPIC) };
+static DESCRIBED_TOPIC: Shape = message(&[field(0, LAST, "name", TEXT)]);
+static CURSOR: Shape = message(&[field(0, LAST, "topic_name", TEXT), field(0, LAST, "partition_index", I32)]);
+
+static DESCRIBE_CONFIGS: Shape = message(&[
+    field(0, LAST, "resources", Kind::Array(&DESCRIBED_RESOURCES)),
+    field(1, LAST, "include_synonyms", BOOL),
+    field(3, LAST, "include_documentation", BOOL),
+]);
+static DESCRIBED_RESOURCES: Element =
+    Element { size: size_of::<DescribeConfigsResource>(), kind: Kind::Struct(&DESCRIBED_RESOURCE) };
+static DESCRIBED_RESOURCE: Shape = message(&[
+    field(0, LAST, "resource_type", I8),
+    field(0, LAST, "resource_name", TEXT),
+    field(0, LAST, "configuration_keys", Kind::NullableArray(&CONFIGURATION_KEYS)),
+]);
+static CONFIGURATION_KEYS: Element = Element { size: size_of::<StrBytes>(), kind: TEXT };
+
+static ALTER_CONFIGS: Shape =
+    message(&[field(0, LAST, "resources", Kind::Array(&ALTERED_RESOURCES)), field(0, LAST, "validate_only", BOOL)]);
+static ALTERED_RESOURCES: Element =
+    Element { size: size_of::<AlterConfigsResource>(), kind: Kind::Struct(&ALTERED_RESOURCE) };
+static ALTERED_RESOURCE: Shape = message(&[
+    field(0, LAST, "resource_type", I8),
+    field(0, LAST, "resource_name", TEXT),
+    field(0, LAST, "configs", Kind::Array(&ALTERED_CONFIGS)),
+]);
+static ALTERED_CONFIGS: Element = Element { size: size_of::<AlterableConfig>(), kind: Kind::Struct(&CONFIG) };
+
+static INCREMENTAL_ALTER_CONFIGS: Shape =
+    message(&[field(0, LAST, "resources", Kind::Array(&CHANGED_RESOURCES)), field(0, LAST, "validate_only", BOOL)]);
+static CHANGED_RESOURCES: Element =
+    Element { size: size_of::<incremental::AlterConfigsResource>(), kind: Kind::Struct(&CHANGED_RESOURCE) };
+static CHANGED_RESOURCE: Shape = message(&[
+    field(0, LAST, "resource_type", I8),
+    field(0, LAST, "resource_name", TEXT),
+    field(0, LAST, "configs", Kind::Array(&CHANGED_CONFIGS)),
+]);
+static CHANGED_CONFIGS: Element =
+    Element { size: size_of::<incremental::AlterableConfig>(), kind: Kind::Struct(&CHANGED_CONFIG) };
+static CHANGED_CONFIG: Shape = message(&[
+    field(0, LAST, "name", TEXT),
+    field(0, LAST, "config_operation", I8),
+    field(0, LAST, "value", NULLABLE_TEXT),
+]);
 
 const fn message(fields: &'static [Field]) -> Shape {
     Shape { fields }

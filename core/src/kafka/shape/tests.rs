@@ -1,5 +1,7 @@
 //! The shapes against kafka-protocol's own encoder, and against bytes that mean harm.
 
+mod groups;
+
 use super::*;
 use crate::machine::Rng;
 use alloc::collections::BTreeMap;
@@ -7,20 +9,27 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
 use kafka_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
 };
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic, ReplicaState};
+use kafka_protocol::messages::incremental_alter_configs_request as incremental;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    ApiVersionsRequest, BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest,
-    DeleteTopicsRequest, FetchRequest, FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest,
-    MetadataRequest, ProduceRequest, TopicName, TransactionalId,
+    AlterConfigsRequest, ApiVersionsRequest, BrokerId, CreatePartitionsRequest, CreateTopicsRequest,
+    DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+    DescribeTopicPartitionsRequest, FetchRequest, FindCoordinatorRequest, IncrementalAlterConfigsRequest,
+    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, TopicName,
+    TransactionalId,
 };
 use kafka_protocol::protocol::{Encodable, StrBytes};
 
@@ -301,6 +310,105 @@ impl Maker {
         if self.version >= 3 { request.with_producer_id(self.i64().into()).with_producer_epoch(7) } else { request }
     }
 
+    fn offset_for_leader_epoch(&mut self) -> OffsetForLeaderEpochRequest {
+        let request = OffsetForLeaderEpochRequest::default()
+            .with_topics(self.list(|m| {
+                OffsetForLeaderTopic::default()
+                    .with_topic(m.name())
+                    .with_partitions(m.list(|m| {
+                        OffsetForLeaderPartition::default()
+                            .with_partition(m.i32())
+                            .with_current_leader_epoch(m.i32())
+                            .with_leader_epoch(m.i32())
+                            .with_unknown_tagged_fields(m.tags())
+                    }))
+                    .with_unknown_tagged_fields(m.tags())
+            }))
+            .with_unknown_tagged_fields(self.tags());
+        if self.since(3) { request.with_replica_id(BrokerId(self.i32())) } else { request }
+    }
+
+    fn describe_cluster(&mut self) -> DescribeClusterRequest {
+        let mut request = DescribeClusterRequest::default()
+            .with_include_cluster_authorized_operations(self.bool())
+            .with_unknown_tagged_fields(self.tags());
+        if self.since(1) {
+            request.endpoint_type = self.i16() as i8;
+        }
+        if self.since(2) {
+            request.include_fenced_brokers = self.bool();
+        }
+        request
+    }
+
+    fn describe_topic_partitions(&mut self) -> DescribeTopicPartitionsRequest {
+        let cursor = |m: &mut Self| {
+            Cursor::default()
+                .with_topic_name(m.name())
+                .with_partition_index(m.i32())
+                .with_unknown_tagged_fields(m.tags())
+        };
+        DescribeTopicPartitionsRequest::default()
+            .with_topics(
+                self.list(|m| TopicRequest::default().with_name(m.name()).with_unknown_tagged_fields(m.tags())),
+            )
+            .with_response_partition_limit(self.i32())
+            .with_cursor(self.maybe(cursor))
+    }
+
+    fn describe_configs(&mut self) -> DescribeConfigsRequest {
+        let request = DescribeConfigsRequest::default()
+            .with_resources(self.list(|m| {
+                DescribeConfigsResource::default()
+                    .with_resource_type(m.i16() as i8)
+                    .with_resource_name(m.text())
+                    .with_configuration_keys(m.maybe(|m| m.list(Self::text)))
+                    .with_unknown_tagged_fields(m.tags())
+            }))
+            .with_include_synonyms(self.bool())
+            .with_unknown_tagged_fields(self.tags());
+        if self.since(3) { request.with_include_documentation(self.bool()) } else { request }
+    }
+
+    fn alter_configs(&mut self) -> AlterConfigsRequest {
+        let config = |m: &mut Self| {
+            AlterableConfig::default()
+                .with_name(m.text())
+                .with_value(m.maybe(Self::text))
+                .with_unknown_tagged_fields(m.tags())
+        };
+        AlterConfigsRequest::default()
+            .with_resources(self.list(|m| {
+                AlterConfigsResource::default()
+                    .with_resource_type(m.i16() as i8)
+                    .with_resource_name(m.text())
+                    .with_configs(m.list(config))
+                    .with_unknown_tagged_fields(m.tags())
+            }))
+            .with_validate_only(self.bool())
+            .with_unknown_tagged_fields(self.tags())
+    }
+
+    fn incremental_alter_configs(&mut self) -> IncrementalAlterConfigsRequest {
+        let config = |m: &mut Self| {
+            incremental::AlterableConfig::default()
+                .with_name(m.text())
+                .with_config_operation(m.i16() as i8)
+                .with_value(m.maybe(Self::text))
+                .with_unknown_tagged_fields(m.tags())
+        };
+        IncrementalAlterConfigsRequest::default()
+            .with_resources(self.list(|m| {
+                incremental::AlterConfigsResource::default()
+                    .with_resource_type(m.i16() as i8)
+                    .with_resource_name(m.text())
+                    .with_configs(m.list(config))
+                    .with_unknown_tagged_fields(m.tags())
+            }))
+            .with_validate_only(self.bool())
+            .with_unknown_tagged_fields(self.tags())
+    }
+
     fn body(&mut self, api: Api) -> Bytes {
         let mut out = BytesMut::new();
         let version = self.version;
@@ -316,6 +424,22 @@ impl Maker {
             Api::DeleteRecords => self.delete_records().encode(&mut out, version),
             Api::InitProducerId => self.init_producer_id().encode(&mut out, version),
             Api::CreatePartitions => self.create_partitions().encode(&mut out, version),
+            Api::OffsetForLeaderEpoch => self.offset_for_leader_epoch().encode(&mut out, version),
+            Api::DescribeCluster => self.describe_cluster().encode(&mut out, version),
+            Api::DescribeTopicPartitions => self.describe_topic_partitions().encode(&mut out, version),
+            Api::DescribeConfigs => self.describe_configs().encode(&mut out, version),
+            Api::AlterConfigs => self.alter_configs().encode(&mut out, version),
+            Api::IncrementalAlterConfigs => self.incremental_alter_configs().encode(&mut out, version),
+            Api::JoinGroup => self.join_group().encode(&mut out, version),
+            Api::SyncGroup => self.sync_group().encode(&mut out, version),
+            Api::Heartbeat => self.heartbeat().encode(&mut out, version),
+            Api::LeaveGroup => self.leave_group().encode(&mut out, version),
+            Api::OffsetCommit => self.offset_commit().encode(&mut out, version),
+            Api::OffsetFetch => self.offset_fetch().encode(&mut out, version),
+            Api::OffsetDelete => self.offset_delete().encode(&mut out, version),
+            Api::ListGroups => self.list_groups().encode(&mut out, version),
+            Api::DescribeGroups => self.describe_groups().encode(&mut out, version),
+            Api::DeleteGroups => self.delete_groups().encode(&mut out, version),
         };
         written.expect("only what the version has is set");
         out.freeze()
@@ -350,6 +474,13 @@ fn decode_anything(api: Api, version: i16, body: &Bytes) -> bool {
         Api::DeleteRecords => decode::<DeleteRecordsRequest>(version, body).is_ok(),
         Api::InitProducerId => decode::<InitProducerIdRequest>(version, body).is_ok(),
         Api::CreatePartitions => decode::<CreatePartitionsRequest>(version, body).is_ok(),
+        Api::OffsetForLeaderEpoch => decode::<OffsetForLeaderEpochRequest>(version, body).is_ok(),
+        Api::DescribeCluster => decode::<DescribeClusterRequest>(version, body).is_ok(),
+        Api::DescribeTopicPartitions => decode::<DescribeTopicPartitionsRequest>(version, body).is_ok(),
+        Api::DescribeConfigs => decode::<DescribeConfigsRequest>(version, body).is_ok(),
+        Api::AlterConfigs => decode::<AlterConfigsRequest>(version, body).is_ok(),
+        Api::IncrementalAlterConfigs => decode::<IncrementalAlterConfigsRequest>(version, body).is_ok(),
+        _ => groups::decodes(api, version, body),
     }
 }
 

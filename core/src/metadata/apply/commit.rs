@@ -86,10 +86,11 @@ impl Image {
             let state = ObjectState::Destroyed(self.at);
             self.objects.insert(object.id, ObjectImage { state, size: object.size });
         }
+        let committed = self.at;
         for Kept { object, range, is_readable } in kept {
             if *is_readable && let Some(stream) = self.streams.get_mut(&range.stream) {
                 let CommitRange { end, max_timestamp, bytes, .. } = **range;
-                stream.ranges.insert(range.start, RangeImage { end, object: *object, max_timestamp, bytes });
+                stream.ranges.insert(range.start, RangeImage { end, object: *object, max_timestamp, bytes, committed });
                 stream.end = end;
                 self.use_object(*object);
             }

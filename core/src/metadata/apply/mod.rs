@@ -85,6 +85,7 @@ impl Image {
             Command::CreateTopic(topic) => self.create_topic(by, topic),
             Command::GrowTopic { id, partitions } => self.grow_topic(by, *id, *partitions),
             Command::DeleteTopic { id } => self.delete_topic(*id),
+            Command::ConfigureTopic { id, patch } => self.configure_topic(*id, patch),
             Command::LeaseObjects { count } => self.lease_objects(by, *count),
             Command::LeaseProducers { count } => self.lease_producers(*count),
             Command::Commit(commit) => self.commit(by, commit),

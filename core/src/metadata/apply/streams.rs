@@ -13,6 +13,7 @@ impl Image {
             let closed = stream.owner == by.node && stream.state == StreamState::Closed;
             if closed && stream.epoch < bounds::STREAM_EPOCH {
                 stream.epoch = stream.epoch.next();
+                stream.epochs.begin(stream.epoch, stream.end);
                 stream.state = StreamState::Open(by.epoch);
             }
         }
@@ -57,6 +58,7 @@ impl StreamImage {
     fn trim(&mut self, start: Offset) -> Vec<RangeImage> {
         self.start = self.start.max(start);
         self.end = self.end.max(self.start);
+        self.epochs.trim(self.start);
         let mut dropped = Vec::new();
         while let Some(first) = self.ranges.first_entry().filter(|range| range.get().end <= self.start) {
             dropped.push(first.remove());

@@ -9,7 +9,7 @@ use crate::machine::{Rng, WallTime};
 use crate::metadata::workload::Workload;
 use crate::metadata::{
     Answer, Command, Commit, CommitObject, CommitRange, CommitState, Entry, FEATURE_LEVEL, Image, NewTopic,
-    ObjectState, Refusal, RegisteredWal, StateKind, StreamState, TopicName, bounds,
+    ObjectState, Refusal, RegisteredWal, StateKind, StreamState, TopicConfigs, TopicName, bounds,
 };
 use crate::producers::ProducerId;
 use alloc::boxed::Box;
@@ -101,7 +101,7 @@ impl Log {
 
 fn create(name: &str, id: u8, partitions: u32) -> Command {
     let name = TopicName::parse(name).expect("legal");
-    Command::CreateTopic(NewTopic { id: TopicId([id; 16]), name, partitions })
+    Command::CreateTopic(NewTopic { id: TopicId([id; 16]), name, partitions, configs: TopicConfigs::default() })
 }
 
 fn range(stream: u64, start: u64, end: u64) -> CommitRange {
@@ -262,6 +262,9 @@ fn a_recovery_commits_closes_and_reopens_under_the_next_epoch() {
     log.send(Command::NameWal { uuid: WalUuid([8; 16]) });
     assert_eq!(log.send(Command::OpenStreams), Answer::Done);
     assert_eq!((log.stream(1).state, log.stream(1).epoch), (StreamState::Open(NodeEpoch(2)), StreamEpoch(2)));
+    let end_of = |stream, epoch| log.stream(stream).epochs.end_of(StreamEpoch(epoch), Offset(50));
+    assert_eq!((end_of(1, 1), end_of(2, 1)), (Some((StreamEpoch(1), Offset(9))), Some((StreamEpoch(1), Offset(1)))));
+    assert_eq!((end_of(1, 2), end_of(1, 3)), (Some((StreamEpoch(2), Offset(50))), None));
 }
 
 #[test]
@@ -278,7 +281,7 @@ fn all_topics_together_have_no_more_streams_than_memory_is_for() {
     let mut log = Log::serving();
     let create = |name: &str, id: u8, partitions| {
         let name = TopicName::parse(name).expect("a legal name");
-        Command::CreateTopic(NewTopic { id: TopicId([id; 16]), name, partitions })
+        Command::CreateTopic(NewTopic { id: TopicId([id; 16]), name, partitions, configs: TopicConfigs::default() })
     };
     assert_eq!(log.send(create("most", 1, bounds::PARTITIONS - 1)), Answer::Done);
     assert_eq!(log.refused(create("more", 2, 2)), Refusal::InvalidPartitions);
@@ -373,6 +376,7 @@ fn a_trim_may_pass_the_committed_end() {
     assert_eq!(log.stream(1).start, Offset(50), "a trim never goes back");
     assert_eq!(log.send(trim(150)), Answer::Done);
     assert_eq!((log.stream(1).start, log.stream(1).end), (Offset(150), Offset(150)));
+    assert_eq!(log.stream(1).epochs.end_of(StreamEpoch(0), Offset(200)), Some((StreamEpoch(0), Offset(150))));
     assert_eq!(log.state(1), Some(ObjectState::Destroyed(log.image.at)));
     // What was on its way: one range below the start, one that the start cuts through.
     let objects = vec![object(3, &[range(1, 100, 120)]), object(4, &[range(1, 120, 200)])];

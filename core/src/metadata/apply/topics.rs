@@ -2,7 +2,10 @@
 
 use crate::controller::NodeCommand;
 use crate::id::{Offset, PartitionIndex, StreamEpoch, StreamId, TopicId};
-use crate::metadata::{Answer, Image, NewTopic, PartitionImage, Refusal, StreamImage, StreamState, TopicImage, bounds};
+use crate::metadata::{
+    Answer, ConfigPatch, EpochHistory, Image, NewTopic, PartitionImage, Refusal, StreamImage, StreamState, TopicImage,
+    bounds,
+};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -21,7 +24,7 @@ impl Image {
         self.may_open(by)?;
         let partitions = self.new_streams(by, topic.id, 0, topic.partitions);
         self.names.insert(topic.name.clone(), topic.id);
-        self.topics.insert(topic.id, TopicImage { name: topic.name.clone(), partitions });
+        self.topics.insert(topic.id, TopicImage { name: topic.name.clone(), partitions, configs: topic.configs });
         Ok(Answer::Done)
     }
 
@@ -50,6 +53,13 @@ impl Image {
         Ok(Answer::Done)
     }
 
+    /// What the topic has is changed; what two requests ask for at the same time is applied one after the other.
+    pub(super) fn configure_topic(&mut self, id: TopicId, patch: &ConfigPatch) -> Result<Answer, Refusal> {
+        let topic = self.topics.get_mut(&id).ok_or(Refusal::UnknownTopic)?;
+        topic.configs = topic.configs.patched(patch);
+        Ok(Answer::Done)
+    }
+
     fn has_room_for(&self, streams: u32) -> bool {
         let room = bounds::STREAMS.saturating_sub(self.streams.len());
         usize::try_from(streams).is_ok_and(|streams| streams <= room)
@@ -72,6 +82,7 @@ impl Image {
             end: Offset(0),
             ranges: BTreeMap::new(),
             producers: Vec::new(),
+            epochs: EpochHistory::new(StreamEpoch(1)),
         };
         self.streams.insert(id, stream);
         id

@@ -26,11 +26,12 @@ tagged!(Command {
     10 => Commit(commit),
     11 => TrimStream { stream, epoch, start },
     12 => ForgetObjects { ids },
+    13 => ConfigureTopic { id, patch },
     30 => LeaseProducers { count },
 });
 
 record!(RegisteredWal { uuid, epoch, trim });
-record!(NewTopic { id, name, partitions });
+record!(NewTopic { id, name, partitions, configs });
 record!(Commit { epoch, recovery, number, lsn, objects });
 record!(CommitObject { id, size, ranges });
 record!(CommitRange { stream, epoch, start, end, max_timestamp, bytes, producers });

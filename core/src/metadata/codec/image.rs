@@ -2,11 +2,11 @@
 
 use super::{Field, Record, record};
 use crate::envelope::{DecodeError, Fields};
-use crate::id::{NodeEpoch, NodeId};
+use crate::id::{NodeEpoch, NodeId, Offset, StreamEpoch};
 use crate::machine::WallTime;
 use crate::metadata::{
-    EpochImage, Image, NodeImage, ObjectImage, ObjectState, PartitionImage, RangeImage, StateImage, StreamImage,
-    StreamState, TopicImage,
+    EpochHistory, EpochImage, Image, NodeImage, ObjectImage, ObjectState, PartitionImage, RangeImage, StateImage,
+    StreamImage, StreamState, TopicImage,
 };
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -46,12 +46,25 @@ impl Record for Image {
 
 record!(NodeImage { epoch, incarnation, host, port, epochs, last_command, answers });
 record!(EpochImage { wal, trim, last_cut, recovery });
-record!(TopicImage { name, partitions });
+record!(TopicImage { name, partitions, configs });
 record!(PartitionImage { stream });
-record!(StreamImage { topic, partition, owner, epoch, state, start, end, ranges, producers });
+record!(StreamImage { topic, partition, owner, epoch, state, start, end, ranges, producers, epochs });
 record!(StateImage { end, object, at, len });
-record!(RangeImage { end, object, max_timestamp, bytes });
+record!(RangeImage { end, object, max_timestamp, bytes, committed });
 record!(ObjectImage { state, size });
+
+/// A map.
+impl Field for EpochHistory {
+    const LEAST: usize = BTreeMap::<StreamEpoch, Offset>::LEAST;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.put(out);
+    }
+
+    fn take(from: &mut Fields) -> Result<Self, DecodeError> {
+        Field::take(from).map(Self)
+    }
+}
 
 /// A tag: 0 closed; 1 open, with the node epoch.
 impl Field for StreamState {

@@ -26,6 +26,7 @@
 //! image is taken only if [`Image::check`](super::Image::check) finds nothing.
 
 mod command;
+mod configs;
 mod image;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ use crate::id::{
     PartitionIndex, RecoveryNumber, Seq, StreamEpoch, StreamId, Term, TopicId, WalUuid,
 };
 use crate::machine::WallTime;
+use crate::metadata::{ByteLimit, ConfigNames, Millis, Replicas};
 use crate::producers::ProducerId;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -167,6 +169,10 @@ numbers!(
     FeatureLevel(u16, 2),
     ProducerId(u64, 8),
     WallTime(i64, 8),
+    Millis(i64, 8),
+    ByteLimit(i64, 8),
+    Replicas(u32, 4),
+    ConfigNames(u32, 4),
 );
 
 macro_rules! identities {

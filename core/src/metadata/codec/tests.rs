@@ -4,7 +4,7 @@ use crate::envelope::{DecodeError, Fields};
 use crate::id::{ClusterId, CommandSeq, CutNumber, Incarnation, Lsn, NodeEpoch, NodeId, Seq, TopicId};
 use crate::machine::{Rng, WallTime};
 use crate::metadata::workload::Workload;
-use crate::metadata::{Command, Commit, Entry, FEATURE_LEVEL, Image, NewTopic, TopicName};
+use crate::metadata::{Command, Commit, Entry, FEATURE_LEVEL, Image, NewTopic, TopicConfigs, TopicName};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
@@ -105,7 +105,8 @@ fn arbitrary_bytes_are_an_error() {
 
 fn entry() -> Entry {
     let name = TopicName::parse("orders").expect("legal");
-    let command = Command::CreateTopic(NewTopic { id: TopicId([9; 16]), name, partitions: 3 });
+    let command =
+        Command::CreateTopic(NewTopic { id: TopicId([9; 16]), name, partitions: 3, configs: TopicConfigs::default() });
     let by = NodeCommand {
         node: NodeId(1),
         incarnation: Incarnation([2; 16]),
@@ -120,21 +121,23 @@ fn entry() -> Entry {
 #[test]
 fn an_entry_is_what_the_page_draws() {
     let mut drawn = vec![];
-    drawn.extend([0, 0, 0, 105, 1]); // entry
+    drawn.extend([0, 0, 0, 119, 1]); // entry
     drawn.extend(5u64.to_be_bytes());
     drawn.extend(6i64.to_be_bytes());
-    drawn.extend([0, 0, 0, 84, 1]); // node command
+    drawn.extend([0, 0, 0, 98, 1]); // node command
     drawn.extend(1u32.to_be_bytes());
     drawn.extend([2; 16]);
     drawn.extend(3u64.to_be_bytes());
     drawn.extend(4u64.to_be_bytes());
     drawn.extend(2u64.to_be_bytes());
-    drawn.extend([0, 0, 0, 35, 1, 6]); // command: create topic
-    drawn.extend([0, 0, 0, 29, 1]); // new topic
+    drawn.extend([0, 0, 0, 49, 1, 6]); // command: create topic
+    drawn.extend([0, 0, 0, 43, 1]); // new topic
     drawn.extend([9; 16]);
     drawn.extend([0, 6]);
     drawn.extend(b"orders");
     drawn.extend(3u32.to_be_bytes());
+    drawn.extend([0, 0, 0, 10, 1]); // configs: none is set
+    drawn.extend([0; 9]);
     assert_eq!(bytes_of(&entry()), drawn);
 }
 

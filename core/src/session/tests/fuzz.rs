@@ -5,12 +5,16 @@ use super::*;
 use crate::machine::Rng;
 
 /// Frames captured from clients, one a line, as hexadecimal digits.
-const CAPTURED: [&str; 4] = [
+const CAPTURED: [&str; 5] = [
     include_str!("../../../../fixtures/frames/kcat-librdkafka-2.0.2.hex"),
     include_str!("../../../../fixtures/frames/confluent-kafka-2.16.1.hex"),
     include_str!("../../../../fixtures/frames/confluent-kafka-2.16.1-admin.hex"),
     include_str!("../../../../fixtures/frames/confluent-kafka-2.16.1-idempotent.hex"),
+    include_str!("../../../../fixtures/frames/confluent-kafka-2.16.1-groups.hex"),
 ];
+
+/// Only Java's clients ask for these, of which there is no capture.
+const UNCAPTURED: [Api; 2] = [Api::DescribeCluster, Api::DescribeTopicPartitions];
 
 /// Frames with their length, as they were on the wire.
 fn captured() -> Vec<Vec<u8>> {
@@ -46,7 +50,7 @@ fn what_real_clients_send_is_understood() {
             seen.push(Api::ApiVersions);
         }
     }
-    for api in Api::all() {
+    for api in Api::all().filter(|api| !UNCAPTURED.contains(api)) {
         assert!(seen.contains(&api), "no capture has {api:?}");
     }
 }

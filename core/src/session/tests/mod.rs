@@ -26,7 +26,10 @@ fn client(correlation: i32) -> Client {
 }
 
 fn versions(correlation: i32, version: i16) -> Vec<u8> {
-    on_the_wire(&frame(client(correlation), Api::ApiVersions, version, &ApiVersionsRequest::default()))
+    let name = |text| if version >= 3 { StrBytes::from_static_str(text) } else { StrBytes::new() };
+    let request =
+        ApiVersionsRequest::default().with_client_software_name(name("test")).with_client_software_version(name("1"));
+    on_the_wire(&frame(client(correlation), Api::ApiVersions, version, &request))
 }
 
 fn metadata(correlation: i32) -> Vec<u8> {
@@ -85,7 +88,9 @@ fn api_versions_is_answered_here_and_an_unknown_version_by_the_oldest() {
         assert!(rest.is_empty());
         assert_eq!(response.error_code, error);
         let served: Vec<i16> = response.api_keys.iter().map(|api| api.api_key).collect();
-        assert_eq!(served, [0, 1, 2, 3, 10, 18, 19, 20, 21, 22, 37]);
+        let expected =
+            [0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 32, 33, 37, 42, 44, 47, 60, 75];
+        assert_eq!(served, expected);
         assert_eq!((response.api_keys[0].min_version, response.api_keys[0].max_version), (0, 13));
     }
 }
@@ -247,6 +252,22 @@ fn a_request_larger_than_the_idle_credit_waits_for_more_and_gives_it_back() {
     world.release_sends();
     assert_eq!(world.granted(Pool::Produce), 0);
     assert_eq!(world.granted(Pool::Control), world::IDLE);
+    world.close();
+    world.assert_settled();
+}
+
+#[test]
+fn a_request_that_waits_for_other_clients_holds_only_idle_credit() {
+    let mut world = World::new();
+    let large = produce(1, 3 * world::IDLE as usize);
+    world.receive(&large);
+    let extra = large.len() as u64 - 4 - world::IDLE;
+    assert_eq!(world.granted(Pool::Produce), extra);
+    world.park(0);
+    assert_eq!((world.granted(Pool::Produce), world.granted(Pool::Control)), (0, world::IDLE));
+    world.park(0);
+    world.answer(0, body("one"));
+    assert_eq!((world.granted(Pool::Produce), world.granted(Pool::Control)), (0, world::IDLE));
     world.close();
     world.assert_settled();
 }

@@ -70,7 +70,7 @@ impl World {
             hold_grants: false,
             books: BTreeMap::new(),
         };
-        world.session.opened(world.now, &mut world.out);
+        world.session.opened(world.now, None, &mut world.out);
         world.perform();
         world
     }
@@ -84,6 +84,12 @@ impl World {
         assert!(!core::mem::replace(&mut self.answered[at], true));
         let to = self.requests[at].number;
         self.input(Input::Mail(Mail::Answer { to, answer }));
+    }
+
+    /// The shard lets the request that it got as the `at`th wait for other clients.
+    pub(super) fn park(&mut self, at: usize) {
+        let number = self.requests[at].number;
+        self.input(Input::Mail(Mail::Parked(number)));
     }
 
     /// Others wait for what it holds.
@@ -231,7 +237,7 @@ impl World {
     fn post(&mut self, mail: shard::Mail) {
         assert!(!self.session.is_over() || self.mail.last() != Some(&"closed"), "nothing after closed: {mail:?}");
         match mail {
-            shard::Mail::Opened(CONN) => self.mail.push("opened"),
+            shard::Mail::Opened(CONN, None) => self.mail.push("opened"),
             shard::Mail::Closed(CONN) => {
                 self.mail.push("closed");
                 self.books.clear();

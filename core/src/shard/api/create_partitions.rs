@@ -71,6 +71,10 @@ impl Shard {
         let Some((id, known)) = known else {
             return Err(TopicOutcome::refused(ErrorCode::UnknownTopicOrPartition, "no such topic"));
         };
+        if known.name.is_internal() {
+            // Groups belong to partitions by their count.
+            return Err(TopicOutcome::refused(ErrorCode::InvalidTopicException, "the topic is the broker's own"));
+        }
         let now = known.partitions.len();
         let refuse = |why| Err(TopicOutcome::refused(ErrorCode::InvalidPartitions, why));
         let count = usize::try_from(topic.count).unwrap_or(0);
@@ -102,26 +106,25 @@ impl Shard {
                 given.len()
             ));
         }
+        given.iter().try_for_each(|assignment| self.check_replicas(&assignment.broker_ids))
+    }
+
+    /// The replicas of a partition, assigned by hand: this broker, since there is no other.
+    pub(super) fn check_replicas(&self, replicas: &[BrokerId]) -> Result<(), TopicOutcome> {
+        let refuse = |why| Err(TopicOutcome::refused(ErrorCode::InvalidReplicaAssignment, why));
         let me = self.me.map(|me| broker_id(me.node));
-        for assignment in given {
-            match assignment.broker_ids.as_slice() {
-                [] => return refuse("The manual partition assignment includes an empty replica list.".into()),
-                [only] if Some(*only) == me => {}
-                several => match several.iter().find(|id| Some(**id) != me) {
-                    Some(BrokerId(id)) => {
-                        return refuse(format!(
-                            "The manual partition assignment includes broker {id}, but no such broker is registered."
-                        ));
-                    }
-                    None => {
-                        let id = several[0].0;
-                        return refuse(format!(
-                            "The manual partition assignment includes the broker {id} more than once."
-                        ));
-                    }
-                },
-            }
+        match replicas {
+            [] => refuse("The manual partition assignment includes an empty replica list.".into()),
+            [only] if Some(*only) == me => Ok(()),
+            [first, ..] => match replicas.iter().find(|id| Some(**id) != me) {
+                Some(BrokerId(id)) => refuse(format!(
+                    "The manual partition assignment includes broker {id}, but no such broker is registered."
+                )),
+                None => {
+                    let BrokerId(id) = first;
+                    refuse(format!("The manual partition assignment includes the broker {id} more than once."))
+                }
+            },
         }
-        Ok(())
     }
 }

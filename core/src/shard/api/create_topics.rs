@@ -1,18 +1,24 @@
 //! CreateTopics: answered when the partitions are open.
 
+use super::alter_configs::{set, shown};
+use super::describe_configs::effective;
 use super::{kafka_id, millis, repeated, str_bytes};
 use crate::id::TopicId;
 use crate::kafka::ErrorCode;
+use crate::limits::Limits;
 use crate::machine::{Effects, Now};
-use crate::metadata::{Command, NewTopic, TopicName};
+use crate::metadata::{Command, ConfigName, Image, NewTopic, TopicConfigs, TopicName};
 use crate::shard::joins::Asked;
 use crate::shard::topics::{TopicOutcome, TopicRequest, TopicStep};
 use crate::shard::{Effect, Shard};
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::Bound;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
-use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
+use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use kafka_protocol::protocol::StrBytes;
 
@@ -25,11 +31,9 @@ impl Shard {
         out: &mut Effects<Effect>,
     ) {
         let repeated = repeated(request.topics.iter().map(|topic| &topic.name.0));
-        let image = self.image.as_ref().expect("requests come after the image");
-        let taken: BTreeSet<String> = image.names.keys().map(metric_name).collect();
-        let steps = request.topics.iter().map(|topic| match self.check_new_topic(topic, &repeated, &taken) {
+        let steps = request.topics.iter().map(|topic| match self.check_new_topic(topic, &repeated) {
             Err(outcome) => TopicStep::Known(outcome),
-            Ok(new) if request.validate_only => TopicStep::Known(TopicOutcome::Created(new)),
+            Ok(new) if request.validate_only => TopicStep::Known(TopicOutcome::Created(Box::new(new))),
             Ok(new) => create(new),
         });
         let steps = steps.collect();
@@ -44,10 +48,15 @@ impl Shard {
         outcomes: Vec<TopicOutcome>,
         out: &mut Effects<Effect>,
     ) {
+        let mut told = 0;
         let results = request.topics.iter().zip(outcomes).map(|(topic, outcome)| {
             let result = CreatableTopicResult::default().with_name(topic.name.clone());
             match outcome {
-                TopicOutcome::Created(new) => created(result, topic, &new, request.validate_only),
+                TopicOutcome::Created(new) => {
+                    let configs = (asked.version >= 5 && told < TOLD).then(|| describe(&new.configs, &self.limits));
+                    told += 1;
+                    created(result, topic, &new, request.validate_only).with_configs(configs)
+                }
                 TopicOutcome::Done | TopicOutcome::Trimmed(..) => {
                     unreachable!("a created topic is known by what was created")
                 }
@@ -60,11 +69,23 @@ impl Shard {
         self.answer(asked, &response, out);
     }
 
+    /// What the request sets for a topic. Of a config that it names twice the last counts, as in Kafka.
+    fn check_configs(&self, topic: &CreatableTopic) -> Result<TopicConfigs, TopicOutcome> {
+        let refuse = |why: String| TopicOutcome::refused(ErrorCode::InvalidConfig, why);
+        let mut configs = TopicConfigs::default();
+        for config in &topic.configs {
+            let name = config.name.as_str();
+            let null = || refuse(format!("Null value not supported for topic configs: {}", shown(name)));
+            let value = config.value.as_ref().ok_or_else(null)?;
+            set(&mut configs, name, value.as_str(), self.limits.batch).map_err(refuse)?;
+        }
+        Ok(configs)
+    }
+
     fn check_new_topic(
         &mut self,
         topic: &CreatableTopic,
         repeated: &BTreeSet<StrBytes>,
-        taken: &BTreeSet<String>,
     ) -> Result<NewTopic, TopicOutcome> {
         let refuse = |code, why: &'static str| Err(TopicOutcome::refused(code, why));
         let Some(name) = TopicName::parse(topic.name.as_str()) else {
@@ -80,32 +101,52 @@ impl Shard {
         if image.names.contains_key(&name) {
             return refuse(ErrorCode::TopicAlreadyExists, "a topic of that name exists");
         }
-        if taken.contains(&metric_name(&name)) {
+        if collides(image, &name) {
             return refuse(
                 ErrorCode::InvalidTopicException,
                 "a topic exists whose name differs only in '.' and '_', which metrics can't tell apart",
             );
         }
-        if !topic.configs.is_empty() {
-            return refuse(ErrorCode::InvalidConfig, "this version of Karst has no configs per topic");
-        }
+        let configs = self.check_configs(topic)?;
         let partitions = match partitions(topic) {
             Ok(partitions) if partitions <= self.limits.partitions_per_topic => partitions,
             Ok(_) => return refuse(ErrorCode::InvalidPartitions, "more partitions than a topic may have"),
             Err(outcome) => return Err(outcome),
         };
-        Ok(NewTopic { id: TopicId::draw(&mut self.rng), name, partitions })
+        topic.assignments.iter().try_for_each(|assignment| self.check_replicas(&assignment.broker_ids))?;
+        Ok(NewTopic { id: TopicId::draw(&mut self.rng), name, partitions, configs })
     }
 }
 
-/// A topic's name as metrics have it.
-fn metric_name(name: &TopicName) -> String {
-    name.as_str().replace('.', "_")
+/// Topics of an answer that tell their configs at most: some hundred bytes each.
+const TOLD: usize = 1_000;
+
+/// All configs of a new topic, set or not.
+fn describe(configs: &TopicConfigs, limits: &Limits) -> Vec<CreatableTopicConfigs> {
+    let one = |name: ConfigName| {
+        let (value, source) = effective(configs, name, limits);
+        CreatableTopicConfigs::default()
+            .with_name(StrBytes::from_static_str(name.name()))
+            .with_value(Some(StrBytes::from_string(value)))
+            .with_config_source(source)
+    };
+    ConfigName::ALL.into_iter().map(one).collect()
+}
+
+/// Whether a topic exists that metrics could not tell from one of that name: they have `_` for `.`.
+pub(super) fn collides(image: &Image, name: &TopicName) -> bool {
+    let metric = |byte: u8| if byte == b'.' { b'_' } else { byte };
+    // Only names that are equal up to there are looked at.
+    let Some(prefix) = name.as_str().find(['.', '_']).map(|end| &name.as_str()[..end]) else { return false };
+    let from = TopicName::parse(prefix).map_or(Bound::Unbounded, Bound::Included);
+    let near = image.names.range((from, Bound::Unbounded)).map(|(other, _)| other.as_str());
+    let mut near = near.take_while(|other| other.starts_with(prefix));
+    near.any(|other| other.bytes().map(metric).eq(name.as_str().bytes().map(metric)))
 }
 
 /// What creates a topic.
 pub(super) fn create(new: NewTopic) -> TopicStep {
-    TopicStep::Command(Command::CreateTopic(new.clone()), TopicOutcome::Created(new))
+    TopicStep::Command(Command::CreateTopic(new.clone()), TopicOutcome::Created(Box::new(new)))
 }
 
 /// The number of partitions asked for: 1 if that is left to the broker. Replicas are accepted as they are: durability
@@ -147,7 +188,6 @@ fn created(
         .with_topic_id(if validate_only { uuid_nil() } else { kafka_id(new.id) })
         .with_num_partitions(i32::try_from(new.partitions).unwrap_or(i32::MAX))
         .with_replication_factor(replicas.max(1))
-        .with_configs(Some(Vec::new()))
 }
 
 fn uuid_nil() -> uuid::Uuid {

@@ -70,6 +70,9 @@ impl Shard {
     fn plan_trim(&self, topic: &DeleteRecordsTopic, line: &DeleteRecordsPartition) -> Result<TopicStep, ErrorCode> {
         let stream = self.stream_named(topic.name.as_str(), line.partition_index)?;
         let partition = self.led(stream, ANY_EPOCH)?;
+        if self.groups.owns(stream) {
+            return Err(ErrorCode::InvalidTopicException);
+        }
         let end = partition.high_watermark();
         let start = match line.offset {
             HIGH_WATERMARK => end,

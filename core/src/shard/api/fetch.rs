@@ -1,7 +1,7 @@
 //! Fetch: from the log cache, or from objects, or later.
 
 use super::millis;
-use crate::data_object::{Outcome, Read, ReadError, ReadId, key};
+use crate::data_object::{Extent, Outcome, Read, ReadError, ReadId, key};
 use crate::id::{Offset, StreamId, TopicId};
 use crate::kafka::{ErrorCode, FetchAnswer, FetchedPartition, FetchedTopic};
 use crate::machine::{Effects, Mark, Now, OpId, Rope, sometimes};
@@ -118,7 +118,7 @@ impl Shard {
             return self.read_for(now, fetch, steps, out);
         }
         let found: u64 = got.iter().map(Got::bytes).sum();
-        let failed = got.iter().any(|got| matches!(got, Got::Failed(_)));
+        let failed = got.iter().any(|got| !matches!(got, Got::Records { .. }));
         // A client that wants at least more than at most gets the latter, as in Kafka. And once enough has come, it gets
         // what its limits let through, though that may be less.
         let enough = fetch.min_bytes.min(fetch.allowed);
@@ -146,7 +146,7 @@ impl Shard {
             left = left.saturating_sub(match &step {
                 Step::Known(got) => got.bytes(),
                 // A read returns at least one batch, however little is asked for.
-                Step::Reading { read, .. } => read.max_bytes.max(u64::from(self.limits.batch)),
+                Step::Reading { max_bytes, .. } => (*max_bytes).max(u64::from(self.limits.batch)),
             });
             must_fit |= !matches!(&step, Step::Known(got) if got.bytes() == 0);
             steps.push(step);
@@ -161,15 +161,21 @@ impl Shard {
             let conn = fetch.asked.conn;
             return self.want_answer_credit(now, conn, answer_fee(bytes), Unpaid::Fetch(fetch), out);
         }
-        let mut outcome = Outcome::default();
         let reads: Vec<Read> = steps
             .iter()
             .filter_map(|step| if let Step::Reading { read, .. } = step { Some(*read) } else { None })
             .collect();
         self.fetches.read(fetch, steps);
+        let mut outcome = Outcome::default();
         for read in reads {
             self.reader.read(now, read, &mut self.ops, &mut outcome);
         }
+        self.take_outcome(now, outcome, out);
+    }
+
+    pub(in crate::shard) fn begin_read(&mut self, now: Now, read: Read, out: &mut Effects<Effect>) {
+        let mut outcome = Outcome::default();
+        self.reader.read(now, read, &mut self.ops, &mut outcome);
         self.take_outcome(now, outcome, out);
     }
 
@@ -184,6 +190,9 @@ impl Shard {
             Err(code) => return fail(code),
         };
         let start = self.start_of(stream);
+        if let Some(diverging) = self.diverging(stream, wanted, (start, high_watermark)) {
+            return Step::Known(diverging);
+        }
         let offset = match u64::try_from(wanted.offset).map(Offset) {
             Ok(offset) if offset >= start && offset <= high_watermark => offset,
             _ => return fail(ErrorCode::OffsetOutOfRange),
@@ -210,15 +219,40 @@ impl Shard {
         let image = self.image.as_ref().expect("partitions are led by the image");
         let (_, range) = image.streams[&stream].range_at(offset).expect("records are in the log cache or in objects");
         let (id, cluster) = (self.fetches.next_read(), image.cluster);
-        let read = Read { id, cluster, object: range.object, stream, offset, max_bytes };
-        Step::Reading { read, high_watermark, start }
+        let read = Read { id, cluster, object: range.object, stream, offset, extent: Extent::Bytes(max_bytes) };
+        Step::Reading { read, max_bytes, high_watermark, start }
     }
 
-    fn take_outcome(&mut self, now: Now, outcome: Outcome, out: &mut Effects<Effect>) {
+    /// What a client that tells the epoch of what it has fetched last is answered, if the log does not have that (KIP-595).
+    fn diverging(
+        &self,
+        stream: StreamId,
+        wanted: &WantedPartition,
+        (start, high_watermark): (Offset, Offset),
+    ) -> Option<Got> {
+        let last_epoch = u32::try_from(wanted.last_epoch).ok()?;
+        let below = |offset: Offset| wanted.offset < i64::try_from(offset.0).unwrap_or(i64::MAX);
+        let beyond = |offset: Offset| wanted.offset > i64::try_from(offset.0).unwrap_or(i64::MAX);
+        match self.end_of_epoch(stream, wanted.last_epoch, high_watermark) {
+            Some((epoch, end)) if epoch.0 >= last_epoch && !beyond(end) => None,
+            Some((epoch, end)) if !below(start) => Some(Got::Diverging { high_watermark, start, epoch, end }),
+            _ => Some(Got::Failed(ErrorCode::OffsetOutOfRange)),
+        }
+    }
+
+    pub(in crate::shard) fn take_outcome(&mut self, now: Now, outcome: Outcome, out: &mut Effects<Effect>) {
         for (op, call) in outcome.calls {
             out.push(Effect::Store(op, call));
         }
         for finished in outcome.finished {
+            if let Some(partition) = self.groups.take_read(finished.id) {
+                self.groups.loaded(now, partition, finished.result);
+                continue;
+            }
+            if let Some(listing) = self.lookups.finish_read(finished.id) {
+                self.listing_read(now, listing, finished.result, out);
+                continue;
+            }
             if let Err(error) = finished.result {
                 self.report_failed_read(finished.id, error);
             }
@@ -288,6 +322,7 @@ impl Shard {
                 self.stream_named(topic.topic.as_str(), partition.partition)
             },
             believed_epoch: partition.current_leader_epoch,
+            last_epoch: partition.last_fetched_epoch,
             offset: partition.fetch_offset,
             max_bytes: bytes(partition.partition_max_bytes),
         };
@@ -351,6 +386,14 @@ fn fetched(wanted: &WantedPartition, got: Got, copied: u32) -> FetchedPartition 
             last_stable_offset: Some(high_watermark),
             log_start_offset: Some(start),
             records: records.leave(copied),
+            ..FetchedPartition::default()
+        },
+        Got::Diverging { high_watermark, start, epoch, end } => FetchedPartition {
+            index: wanted.index,
+            high_watermark: Some(high_watermark),
+            last_stable_offset: Some(high_watermark),
+            log_start_offset: Some(start),
+            diverging: Some((epoch, end)),
             ..FetchedPartition::default()
         },
         Got::Failed(code) => FetchedPartition { index: wanted.index, error: Some(code), ..FetchedPartition::default() },

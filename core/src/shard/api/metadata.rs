@@ -1,11 +1,12 @@
 //! Metadata: which topics there are, and who serves them.
 
-use super::create_topics::create;
+use super::create_topics::{collides, create};
 use super::{broker_id, kafka_id, str_bytes};
 use crate::id::{PartitionIndex, TopicId};
 use crate::kafka::ErrorCode;
+use crate::limits::Limits;
 use crate::machine::{Effects, Now, Rope};
-use crate::metadata::{Image, NewTopic, StreamState, TopicImage, TopicName};
+use crate::metadata::{CleanupPolicy, Image, NewTopic, StreamState, TopicConfigs, TopicImage, TopicName};
 use crate::session::{Answer, Fee};
 use crate::shard::joins::Asked;
 use crate::shard::topics::{TopicOutcome, TopicRequest, TopicStep};
@@ -64,7 +65,7 @@ impl Shard {
         let image = self.image.as_ref().expect("requests come after the image");
         let bytes = size(image, asked.version, &request);
         if bytes <= u64::from(self.limits.idle_credit) {
-            let body = self.metadata(asked.version, &request);
+            let body = self.metadata(asked, &request);
             return self.send_answer(asked, Answer::Body(body), out);
         }
         let fee = Fee { pool: Pool::ControlAnswers, bytes };
@@ -72,36 +73,47 @@ impl Shard {
     }
 
     /// The answer's body.
-    pub(in crate::shard) fn metadata(&self, version: i16, request: &MetadataRequest) -> Rope {
+    pub(in crate::shard) fn metadata(&self, asked: Asked, request: &MetadataRequest) -> Rope {
         let image = self.image.as_ref().expect("requests come after the image");
-        let brokers = image.nodes.iter().map(|(id, node)| {
-            MetadataResponseBroker::default()
-                .with_node_id(broker_id(*id))
-                .with_host(str_bytes(&node.host))
-                .with_port(i32::from(node.port))
+        let brokers = image.nodes.keys().map(|id| {
+            let (host, port) = self.address_for(asked.conn, *id);
+            MetadataResponseBroker::default().with_node_id(broker_id(*id)).with_host(host).with_port(port)
         });
-        let topics: Vec<MetadataResponseTopic> = match named(version, request) {
+        let mut topics: Vec<MetadataResponseTopic> = match named(asked.version, request) {
             Some(named) => named.iter().map(|topic| requested(image, topic)).collect(),
             None => image.topics.iter().map(|(id, topic)| known(image, *id, topic)).collect(),
         };
+        if asked.version == 0 {
+            // There was no such field.
+            topics.iter_mut().for_each(|topic| topic.is_internal = false);
+        }
         let me = self.me.map_or(broker_id(crate::id::NodeId(0)), |me| broker_id(me.node));
         let response = MetadataResponse::default()
             .with_brokers(brokers.collect())
             .with_cluster_id(Some(str_bytes(&format!("{}", image.cluster))))
             .with_controller_id(me)
             .with_topics(topics);
-        encoded(version, &response)
+        encoded(asked.version, &response)
     }
 
     /// The topic to create for this line of a request, if it names one that is missing and may exist.
     fn missing_topic(&mut self, topic: &MetadataRequestTopic) -> Option<NewTopic> {
         let name = TopicName::parse(topic.name.as_ref()?.as_str())?;
         let image = self.image.as_ref().expect("requests come after the image");
-        if image.names.contains_key(&name) {
+        if image.names.contains_key(&name) || collides(image, &name) {
             return None;
         }
-        Some(NewTopic { id: TopicId::draw(&mut self.rng), name, partitions: DEFAULT_PARTITIONS })
+        Some(unasked_topic(TopicId::draw(&mut self.rng), name, &self.limits))
     }
+}
+
+/// A topic that nobody has described. The broker's own has keys that count, and no age.
+pub(in crate::shard) fn unasked_topic(id: TopicId, name: TopicName, limits: &Limits) -> NewTopic {
+    if name.is_internal() {
+        let configs = TopicConfigs { cleanup_policy: Some(CleanupPolicy::COMPACT), ..TopicConfigs::default() };
+        return NewTopic { id, name, partitions: limits.offsets_partitions, configs };
+    }
+    NewTopic { id, name, partitions: DEFAULT_PARTITIONS, configs: TopicConfigs::default() }
 }
 
 /// A topic is answered once, however often it is named: its answer may be far larger than its name.
@@ -169,6 +181,7 @@ fn known(image: &Image, id: TopicId, topic: &TopicImage) -> MetadataResponseTopi
     MetadataResponseTopic::default()
         .with_name(Some(str_bytes(topic.name.as_str()).into()))
         .with_topic_id(kafka_id(id))
+        .with_is_internal(topic.name.is_internal())
         .with_partitions(partitions.collect())
 }
 

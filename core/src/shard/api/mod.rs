@@ -1,16 +1,25 @@
 //! One handler for each API that the shard answers.
 
+mod alter_configs;
 mod create_partitions;
 mod create_topics;
 mod delete_records;
 mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_topic_partitions;
 mod fetch;
 mod find_coordinator;
+mod groups;
 mod init_producer_id;
 mod list_offsets;
 mod metadata;
+mod offset_for_leader_epoch;
 mod produce;
+mod record_errors;
 
+pub(super) use groups::Question;
+pub(super) use metadata::unasked_topic;
 pub(super) use produce::{ProduceOutcome, Produced};
 
 use crate::id::{NodeId, TopicId};
@@ -28,7 +37,7 @@ fn kafka_id(id: TopicId) -> uuid::Uuid {
     uuid::Uuid::from_bytes(id.0)
 }
 
-fn str_bytes(text: &str) -> StrBytes {
+pub(super) fn str_bytes(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_string())
 }
 

@@ -1,14 +1,17 @@
 //! Produce: record batches into the WAL, answered when they are durable, whatever `acks` says.
 
 use super::kafka_id;
+use super::record_errors::Rejection;
 use crate::id::{Offset, StreamId};
 use crate::kafka::{Acks, CheckedBatch, ErrorCode, Produce, ProducePartition, ProduceTopic, Refusal};
-use crate::machine::{Effects, Now, WallTime};
+use crate::machine::{Effects, Instant, Mark, Now, WallTime, sometimes};
 use crate::producers::{ProducerId, Sequenced};
 use crate::session::Answer;
-use crate::shard::appends::Waiting;
+use crate::shard::appends::{Times, Waiting};
+use crate::shard::groups::Appender;
 use crate::shard::joins::{Asked, Begun, Complete};
 use crate::shard::{Effect, Shard};
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -21,6 +24,8 @@ use kafka_protocol::protocol::StrBytes;
 pub(in crate::shard) struct Produced {
     asked: Asked,
     acks: Acks,
+    /// When it is answered at the latest, if ever.
+    due: Option<Instant>,
     /// The request's topics, emptied of their records.
     topics: Vec<Skeleton>,
 }
@@ -32,15 +37,20 @@ struct Skeleton {
 }
 
 /// What one partition of a produce request came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::shard) enum ProduceOutcome {
-    /// Durable from this offset on, in a partition that starts at that one.
-    Durable { base: Offset, start: Offset },
+    /// Durable from this offset on, in a partition that starts at that one, and stamped with that time, if the broker
+    /// stamps its records.
+    Durable { base: Offset, start: Offset, appended_at: Option<WallTime> },
     /// Not appended.
     Failed(Refusal),
     /// Not appended, since its producer's order forbids it. The partition starts at that offset: Java's client acts by
     /// it, and only tries again where it is not told.
     OutOfPlace { refusal: Refusal, start: Offset },
+    /// Not durable in time; it may become so.
+    Late,
+    /// Not appended, for some of its records.
+    Rejected(Box<Rejection>),
     /// Nobody can say: the WAL failed.
     Unknown,
 }
@@ -54,6 +64,8 @@ impl Shard {
         out: &mut Effects<Effect>,
     ) {
         let conn = asked.conn;
+        // As in Kafka, only who waits for all replicas waits for a time.
+        let due = (request.acks == Acks::All).then(|| now.mono.after(request.timeout));
         let mut outcomes = Vec::new();
         let mut accepted: Vec<(usize, StreamId, CheckedBatch)> = Vec::new();
         let mut named = BTreeSet::new();
@@ -68,27 +80,31 @@ impl Shard {
                         let twice = ErrorCode::InvalidRequest.because("a partition is named twice");
                         Some(ProduceOutcome::Failed(twice))
                     }
-                    Ok((stream, batch)) => {
-                        accepted.push((outcomes.len(), stream, batch));
-                        None
-                    }
+                    Ok((stream, batch)) => match self.judge_records(now, stream, &batch) {
+                        Ok(()) => {
+                            accepted.push((outcomes.len(), stream, batch));
+                            None
+                        }
+                        Err(rejection) => Some(ProduceOutcome::Rejected(rejection)),
+                    },
                     Err(refusal) => Some(ProduceOutcome::Failed(refusal)),
                 };
                 outcomes.push(outcome);
             }
             topics.push(Skeleton { topic, indexes });
         }
-        let produced = Produced { asked, acks: request.acks, topics };
-        match self.produces.begin(produced, outcomes) {
+        let produced = Produced { asked, acks: request.acks, due, topics };
+        match self.produces.begin(Appender::Client(produced), outcomes) {
             Begun::Complete(complete) => self.answer_produce(complete, out),
             Begun::Open(join) => {
+                self.produces_due.extend(due.map(|due| ((due, asked), join)));
                 for (index, stream, batch) in accepted {
                     self.appends.push(Waiting {
-                        conn,
+                        conn: Some(conn),
                         stream,
                         records: batch.header.record_count(),
-                        max_timestamp: WallTime(batch.header.max_timestamp),
                         sequenced: Sequenced::of(&batch.header),
+                        times: Times::of(&batch, self.configs_of(stream).timestamp_type()),
                         batch: batch.bytes,
                         part: self.produces.part(join, index),
                     });
@@ -98,21 +114,45 @@ impl Shard {
         }
     }
 
-    /// All batches are durable, or will never be.
+    /// Requests whose time is up. What waits for room in the WAL is not appended; what is on its way may become durable.
+    pub(in crate::shard) fn expire_produces(&mut self, now: Now, out: &mut Effects<Effect>) {
+        while let Some((&(due, _), &join)) = self.produces_due.first_key_value()
+            && due <= now.mono
+        {
+            sometimes!(Mark::ProduceLate);
+            self.produces_due.pop_first();
+            for waiting in self.appends.forget_request(join) {
+                let outcome = ProduceOutcome::Failed(ErrorCode::RequestTimedOut.into());
+                if let Some(complete) = self.produces.finish(waiting.part, outcome) {
+                    self.answer_produce(complete, out);
+                }
+            }
+            if let Some(complete) = self.produces.give_up(join, |_| ProduceOutcome::Late) {
+                self.answer_produce(complete, out);
+            }
+        }
+    }
+
+    /// All batches are durable, or will never be, or the time is up.
     pub(in crate::shard) fn answer_produce(
         &mut self,
-        (produced, outcomes): Complete<Produced, ProduceOutcome>,
+        (appender, outcomes): Complete<Appender, ProduceOutcome>,
         out: &mut Effects<Effect>,
     ) {
-        let Produced { asked, acks, topics } = produced;
+        let Produced { asked, acks, due, topics } = match appender {
+            Appender::Client(produced) => produced,
+            Appender::Groups(id) => return self.groups.written(id, outcomes),
+        };
+        if let Some(due) = due {
+            self.produces_due.remove(&(due, asked));
+        }
         if outcomes.contains(&ProduceOutcome::Unknown) {
             let why = String::from("the WAL failed: whether the records are durable is unknown");
             return self.send_answer(asked, Answer::Close(why), out);
         }
         if acks == Acks::None {
-            let failed = outcomes
-                .iter()
-                .any(|outcome| matches!(outcome, ProduceOutcome::Failed(_) | ProduceOutcome::OutOfPlace { .. }));
+            let is_refusal = |outcome: &ProduceOutcome| !matches!(outcome, ProduceOutcome::Durable { .. });
+            let failed = outcomes.iter().any(is_refusal);
             // There is no answer to say it with: closing makes the client refresh its metadata, as Kafka does.
             let answer = if failed {
                 Answer::Close(String::from("a produce request with acks=0 failed"))
@@ -149,11 +189,14 @@ impl Shard {
             None => self.stream_of(topic.id, partition.index)?,
         };
         self.led(stream, ANY_EPOCH)?;
+        if self.groups.owns(stream) {
+            return Err(ErrorCode::InvalidTopicException.because("the topic is the broker's own"));
+        }
         if !self.takes_records() {
             return Err(ErrorCode::NotLeaderOrFollower.into());
         }
         let batch = partition.records?;
-        if batch.bytes.len() > self.limits.batch as usize {
+        if batch.bytes.len() > self.largest_batch(self.configs_of(stream)) {
             return Err(ErrorCode::MessageTooLarge.into());
         }
         self.check_issued(&batch)?;
@@ -178,8 +221,10 @@ const ANY_EPOCH: i32 = -1;
 fn answer_partition(version: i16, index: i32, outcome: ProduceOutcome) -> PartitionProduceResponse {
     let response = PartitionProduceResponse::default().with_index(index).with_log_append_time_ms(-1);
     match outcome {
-        ProduceOutcome::Durable { base, start } => {
-            let response = response.with_base_offset(i64::try_from(base.0).unwrap_or(i64::MAX));
+        ProduceOutcome::Durable { base, start, appended_at } => {
+            let response = response
+                .with_base_offset(i64::try_from(base.0).unwrap_or(i64::MAX))
+                .with_log_append_time_ms(appended_at.map_or(-1, |at| at.0));
             // The field came with version 5.
             if version >= 5 {
                 response.with_log_start_offset(i64::try_from(start.0).unwrap_or(i64::MAX))
@@ -187,9 +232,16 @@ fn answer_partition(version: i16, index: i32, outcome: ProduceOutcome) -> Partit
                 response
             }
         }
+        ProduceOutcome::Late => refused(version, response, ErrorCode::RequestTimedOut.into(), -1),
         ProduceOutcome::Failed(refusal) => refused(version, response, refusal, -1),
         ProduceOutcome::OutOfPlace { refusal, start } => {
             refused(version, response, refusal, i64::try_from(start.0).unwrap_or(i64::MAX))
+        }
+        ProduceOutcome::Rejected(rejection) => {
+            let response = response.with_error_code(rejection.code.code()).with_base_offset(-1);
+            let response = if version >= 5 { response.with_log_start_offset(-1) } else { response };
+            // The fields came with version 8 (KIP-467).
+            if version >= 8 { rejection.explain(response) } else { response }
         }
         ProduceOutcome::Unknown => unreachable!("an unknown outcome closes the connection"),
     }

@@ -25,7 +25,7 @@ fn world() -> World {
     let mut world = World::new(&limits());
     world.topic("orders", 1);
     world.write("orders", 0, &[16, 16]);
-    world.mail(Mail::Opened(OTHER));
+    world.mail(Mail::Opened(OTHER, None));
     world
 }
 

@@ -1,8 +1,12 @@
 //! The shard, asked by a client and told by a node that are both played here.
 
+mod configs;
+mod corners;
 mod credit;
+mod describe;
 mod growth;
 mod producers;
+mod times;
 mod trims;
 mod waiting;
 mod world;

@@ -19,23 +19,30 @@
 //! | `op` | an operation that this owner asked for, and its completion |
 //! | `topic`, `deleted-topic` | a topic |
 //!
+//! In words, a mail is a noun phrase: whoever sends it `sends the wal 2 batches to append`, and the wal `gets from the shard
+//! 2 batches to append`. What is asked of disk and store is `asks the disk to`, so that its end can say what ended.
+//!
 //! Names come from aliases, see [`World::alias`](crate::exec::World::alias).
 
+mod compute;
+mod groups;
 mod kafka;
 mod metadata;
+mod node;
+mod phrases;
 mod session;
 mod shard;
 mod store;
 mod upload;
 mod wal;
 
-pub use kafka::{batches, frame};
+pub use kafka::{batches, frame, frame_in_words};
 
+use crate::recording::words::SENDER;
 use crate::recording::{About, Describe};
 use karst_core::controller;
 use karst_core::machine::OpId;
 use karst_core::mail::Mail;
-use karst_core::node;
 
 impl Describe for Mail {
     fn describe(&self, about: &mut About) {
@@ -48,7 +55,22 @@ impl Describe for Mail {
             Self::Node(mail) => about.of(mail),
         };
     }
+
+    /// Of whoever sends it.
+    fn words(&self) -> Option<String> {
+        Some(match self {
+            Self::Session(conn, mail) => format!("sends session-{conn} {}", session::of_mail(mail)),
+            Self::Shard(mail) => format!("sends the shard {}", shard::of_mail(mail)),
+            Self::Wal(mail) => format!("sends the wal {}", wal::of_mail(mail)),
+            Self::Uploader(mail) => format!("sends the uploader {}", upload::of_mail(mail)),
+            Self::Controller(mail) => format!("sends the controller {}", of_controller_mail(mail)),
+            Self::Node(mail) => format!("sends the node {}", node::of_mail(mail)),
+        })
+    }
 }
+
+/// What a machine does when its deadline has come.
+const TICK: &str = "wakes up at its deadline";
 
 impl Describe for OpId {
     fn describe(&self, about: &mut About) {
@@ -58,7 +80,7 @@ impl Describe for OpId {
 
 /// For machines that hear and send nothing but mail and calls of the object store.
 macro_rules! mail_and_store {
-    ($($machine:ident),*) => {
+    ($($machine:ident: $of_mail:path),*) => {
         $(impl Describe for karst_core::$machine::Input {
             fn describe(&self, about: &mut About) {
                 match self {
@@ -66,6 +88,14 @@ macro_rules! mail_and_store {
                     Self::Store(op, _) => about.of(op),
                     Self::Tick => about,
                 };
+            }
+
+            fn words(&self) -> Option<String> {
+                Some(match self {
+                    Self::Mail(mail) => format!("gets{SENDER} {}", $of_mail(mail)),
+                    Self::Store(_, result) => store::outcome(result),
+                    Self::Tick => TICK.into(),
+                })
             }
         }
 
@@ -76,11 +106,18 @@ macro_rules! mail_and_store {
                     Self::Store(op, call) => about.of(op).of(call),
                 };
             }
+
+            fn words(&self) -> Option<String> {
+                match self {
+                    Self::Mail(mail) => mail.words(),
+                    Self::Store(_, call) => Some(store::asks_the_store(call)),
+                }
+            }
         })*
     };
 }
 
-mail_and_store!(shard, upload, controller);
+mail_and_store!(upload: upload::of_mail, controller: of_controller_mail);
 
 impl Describe for controller::Mail {
     fn describe(&self, about: &mut About) {
@@ -90,36 +127,12 @@ impl Describe for controller::Mail {
     }
 }
 
-impl Describe for node::Input {
-    fn describe(&self, about: &mut About) {
-        match self {
-            Self::Mail(mail) => about.of(mail),
-            Self::Store(op, _) => about.of(op),
-            Self::Start | Self::Stop | Self::Tick => about,
-        };
-    }
-}
-
-impl Describe for node::Effect {
-    fn describe(&self, about: &mut About) {
-        match self {
-            Self::Mail(mail) => about.of(mail),
-            Self::Store(op, call) => about.of(op).of(call),
-            Self::Ready | Self::Halt(_) => about,
-        };
-    }
-}
-
-impl Describe for node::Mail {
-    fn describe(&self, about: &mut About) {
-        match self {
-            Self::Entries(entries) => entries.iter().for_each(|entry| entry.describe(about)),
-            Self::Command(_, command) => command.describe(about),
-            Self::WalRecovered(recovered) => recovered.describe(about),
-            Self::CutCommitted(number) | Self::Drained(number) => {
-                about.number("cut", number.0);
-            }
-            _ => {}
+fn of_controller_mail(mail: &controller::Mail) -> String {
+    match mail {
+        controller::Mail::Start { cluster } => {
+            let whose = if cluster.is_some() { "its cluster's" } else { "whatever" };
+            format!("the order to take over the metadata log of {whose} bucket")
         }
+        controller::Mail::Command(sent) => metadata::of_command(sent),
     }
 }

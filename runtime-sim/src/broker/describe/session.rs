@@ -1,7 +1,13 @@
 //! Sessions. Which connection a session is of is said of its owner.
 
+use super::TICK;
+use super::compute::{has_a_job, of_outcome};
+use super::phrases::count;
+use super::shard::of_pool;
+use crate::recording::words::SENDER;
 use crate::recording::{About, Describe};
-use karst_core::session::{Effect, Input, Mail, Numbered};
+use karst_core::machine::Rope;
+use karst_core::session::{Answer, Effect, Input, Mail, Numbered};
 
 impl Describe for Input {
     fn describe(&self, about: &mut About) {
@@ -11,16 +17,25 @@ impl Describe for Input {
             Self::Received(_) | Self::Closed | Self::Tick => about,
         };
     }
+
+    fn words(&self) -> Option<String> {
+        Some(match self {
+            Self::Received(bytes) => format!("receives {}{SENDER}", count(bytes.len(), "byte")),
+            Self::Sent(_) => "hears that an answer has left".into(),
+            Self::Computed(_, outcome) => of_outcome(outcome),
+            Self::Closed => "loses its connection".into(),
+            Self::Mail(mail) => format!("gets{SENDER} {}", of_mail(mail)),
+            Self::Tick => TICK.into(),
+        })
+    }
 }
 
 impl Describe for Effect {
     fn describe(&self, about: &mut About) {
         match self {
             Self::Send(op, answer) => {
-                // Length and correlation id.
-                let head: Vec<u8> = answer.pieces().iter().flatten().copied().take(8).collect();
-                if let [_, _, _, _, a, b, c, d] = head[..] {
-                    about.number("correlation", u64::from(i32::from_be_bytes([a, b, c, d]).unsigned_abs()));
+                if let Some(correlation) = correlation(answer) {
+                    about.number("correlation", correlation);
                 }
                 about.of(op);
             }
@@ -28,6 +43,20 @@ impl Describe for Effect {
             Self::Mail(mail) => mail.describe(about),
             Self::Pause | Self::Resume | Self::Close(_) => {}
         }
+    }
+
+    fn words(&self) -> Option<String> {
+        Some(match self {
+            Self::Send(_, answer) => {
+                let which = correlation(answer).map_or_else(String::new, |number| format!(" to its request {number}"));
+                format!("sends the client the answer{which}, {}", count(answer.len(), "byte"))
+            }
+            Self::Compute(_, job) => has_a_job(job),
+            Self::Pause => "stops reading from its client".into(),
+            Self::Resume => "reads from its client again".into(),
+            Self::Close(why) => format!("closes the connection: {why}"),
+            Self::Mail(mail) => return mail.words(),
+        })
     }
 }
 
@@ -43,4 +72,28 @@ impl Describe for Numbered {
     fn describe(&self, about: &mut About) {
         about.number("request", self.number.0).of(&self.request);
     }
+}
+
+pub(super) fn of_mail(mail: &Mail) -> String {
+    match mail {
+        Mail::Answer { to, answer } => {
+            let what = match answer {
+                Answer::Body(body) | Answer::Paid(body, _) => count(body.len(), "byte"),
+                Answer::Nothing => "which is nothing, as its client asked".into(),
+                Answer::Close(why) => format!("close the connection, since {why}"),
+            };
+            format!("the answer to request {}, {what}", to.0)
+        }
+        Mail::Credit(pool, bytes) => format!("{bytes} bytes of credit for {}", of_pool(*pool)),
+        Mail::Hurry => "the news that others wait for its credit".into(),
+        Mail::Parked(number) => format!("the news that request {} waits for other clients", number.0),
+        Mail::Halt => "the news that the broker stops".into(),
+    }
+}
+
+/// By what number the client knows an answer: behind the length.
+fn correlation(answer: &Rope) -> Option<u64> {
+    let head: Vec<u8> = answer.pieces().iter().flatten().copied().take(8).collect();
+    let bytes = head.last_chunk::<4>().filter(|_| head.len() == 8)?;
+    Some(i32::from_be_bytes(*bytes).unsigned_abs().into())
 }

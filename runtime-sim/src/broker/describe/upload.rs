@@ -1,5 +1,7 @@
 //! The uploader.
 
+use super::metadata::of_answer;
+use super::phrases::{listed, records};
 use crate::recording::{About, Describe};
 use karst_core::metadata::Answer;
 use karst_core::upload::{Cut, Mail};
@@ -27,5 +29,17 @@ impl Describe for Cut {
             about.number("stream", range.stream.0).range("offset", range.start.0, range.end.0);
             about.number(cut, self.number.0);
         }
+    }
+}
+
+pub(super) fn of_mail(mail: &Mail) -> String {
+    match mail {
+        Mail::Cut(cut) => {
+            let all = listed(cut.ranges.iter().map(|range| records(range.stream, range.start, range.end)));
+            let whose = if cut.recovery.is_some() { "recovered" } else { "own" };
+            let what = if cut.ranges.is_empty() { ", without records" } else { "" };
+            format!("cut {} of its {whose} log, up to LSN {}, to upload{what}{all}", cut.number.0, cut.lsn.0)
+        }
+        Mail::Answered(answer) => format!("the answer to its command: {}", of_answer(answer)),
     }
 }

@@ -1,10 +1,13 @@
 //! The write-ahead log.
 
 use super::kafka::crc;
+use super::phrases::{count, listed, records};
+use super::shard::why_cut;
+use crate::recording::words::{ASKED, SENDER};
 use crate::recording::{About, Describe};
 use bytes::{Buf, Bytes};
-use karst_core::disk::{DiskOp, SECTOR};
-use karst_core::id::{ClusterId, NodeEpoch, WalUuid};
+use karst_core::disk::{DiskDone, DiskOp, DiskResult, SECTOR};
+use karst_core::id::{ClusterId, NodeEpoch, Offset, StreamId, WalUuid};
 use karst_core::kafka::BatchHeader;
 use karst_core::wal::ring::LARGEST_BLOCK;
 use karst_core::wal::ring::block::{self, Block, FragmentKind, Identity, Sight};
@@ -20,6 +23,14 @@ impl Describe for Input {
             Self::Tick => about,
         };
     }
+
+    fn words(&self) -> Option<String> {
+        Some(match self {
+            Self::Mail(mail) => format!("gets{SENDER} {}", of_mail(mail)),
+            Self::Disk(_, result) => outcome(result),
+            Self::Tick => super::TICK.into(),
+        })
+    }
 }
 
 impl Describe for Effect {
@@ -28,6 +39,13 @@ impl Describe for Effect {
             Self::Mail(mail) => about.of(mail),
             Self::Disk(op, disk) => about.of(op).of(disk),
         };
+    }
+
+    fn words(&self) -> Option<String> {
+        match self {
+            Self::Mail(mail) => mail.words(),
+            Self::Disk(_, disk) => Some(asks_the_disk(disk)),
+        }
     }
 }
 
@@ -102,14 +120,98 @@ fn whole_block(bytes: &Bytes) -> Option<Block> {
 fn describe_block(block: &Block, about: &mut About) {
     let (from, to) = (block.lsn().0, block.end().0);
     about.range("lsn", from, to);
+    for Begun { stream, start, end, batch } in begun(block) {
+        about.number("stream", stream.0).range("offset", start.0, end.0).range("lsn", from, to);
+        name_batch(&batch, about);
+    }
+}
+
+/// A record whose beginning is in a block.
+struct Begun {
+    stream: StreamId,
+    start: Offset,
+    end: Offset,
+    /// As much of it as is there.
+    batch: Bytes,
+}
+
+fn begun(block: &Block) -> Vec<Begun> {
+    let mut found = Vec::new();
     let mut fragments = block.fragments();
     while let Ok(Some((kind, mut bytes))) = fragments.next() {
         if matches!(kind, FragmentKind::Full | FragmentKind::First) && bytes.len() >= RECORD_HEAD {
             let batch = bytes.split_off(RECORD_HEAD);
-            let stream = bytes.get_u64();
+            let stream = StreamId(bytes.get_u64());
             let _epoch = bytes.get_u32();
-            about.number("stream", stream).range("offset", bytes.get_u64(), bytes.get_u64()).range("lsn", from, to);
-            name_batch(&batch, about);
+            found.push(Begun { stream, start: Offset(bytes.get_u64()), end: Offset(bytes.get_u64()), batch });
         }
+    }
+    found
+}
+
+pub(super) fn of_mail(mail: &Mail) -> String {
+    match mail {
+        Mail::Inspect => "the order to read the ring's header".into(),
+        Mail::Recover { from } => format!("the order to read back what is in the ring from LSN {} on", from.0),
+        Mail::RecoverMore => "the order to read back the next part of the ring".into(),
+        Mail::Format(life) => format!("the order to format the ring for node epoch {}", life.epoch.0),
+        Mail::Append(batches) => {
+            let all = batches.iter().map(|batch| records(batch.stream, batch.base, batch.end));
+            format!("{} to append{}", count(batches.len(), "batch"), listed(all))
+        }
+        Mail::Cut(reason) => format!("the order to mark a place to cut at, as {}", why_cut(*reason)),
+        Mail::Trim(lsn) => format!("the news that all below LSN {} is committed and may be overwritten", lsn.0),
+        Mail::Close => "the order to mark the ring as empty".into(),
+    }
+}
+
+/// A batch that is durable.
+pub(super) fn durable(batch: &Appended) -> String {
+    records(batch.stream, batch.base, batch.end)
+}
+
+pub(super) fn of_recovered(recovered: &Recovered) -> String {
+    match recovered {
+        Recovered::Part { records, upto, more } => {
+            let rest = if *more { "there may be more" } else { "nothing follows" };
+            let all = listed(records.iter().map(durable));
+            format!("{} read back up to LSN {}, and {rest}{all}", count(records.len(), "batch"), upto.0)
+        }
+        Recovered::Damaged(why) => format!("the news that the ring is damaged: {why}"),
+        Recovered::Unreadable(why) => format!("the news that the ring can't be read: {why}"),
+    }
+}
+
+fn asks_the_disk(op: &DiskOp) -> String {
+    match op {
+        DiskOp::Read { at, len } => format!("asks the disk to read {len} bytes at {}", at.0),
+        DiskOp::Write { at, data } => {
+            let bytes = data.to_bytes();
+            let block = if at.0 < SLOTS * SECTOR { None } else { whole_block(&bytes) };
+            let what = match (Header::decode(&bytes), block) {
+                (Ok(header), _) if at.0 < SLOTS * SECTOR => {
+                    format!("a header that says: all below LSN {} is committed", header.trim.0)
+                }
+                (_, Some(block)) => {
+                    let found = begun(&block);
+                    let all = listed(found.iter().map(|found| records(found.stream, found.start, found.end)));
+                    format!(
+                        "a block of {len} bytes, {}{all}",
+                        format_args!("from LSN {} up to {}", block.lsn().0, block.end().0),
+                        len = bytes.len()
+                    )
+                }
+                _ => count(bytes.len(), "byte"),
+            };
+            format!("asks the disk to write {what}")
+        }
+    }
+}
+
+fn outcome(result: &DiskResult) -> String {
+    match result {
+        Ok(DiskDone::Read(_)) => format!("hears \"done\" to its wish{ASKED}"),
+        Ok(DiskDone::Written) => format!("hears \"done, and durable\" to its wish{ASKED}"),
+        Err(error) => format!("hears \"{error}\" to its wish{ASKED}"),
     }
 }

@@ -1,0 +1,300 @@
+//! Configs as clients write and read them.
+
+use super::{ByteLimit, CleanupPolicy, CompressionType, Millis, Replicas, TimestampType, Toggle, TopicConfigs};
+use alloc::format;
+use alloc::string::{String, ToString};
+
+/// The configs that there are, in Kafka's order of names. Their numbers are those of [`super::ConfigNames`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum ConfigName {
+    /// `cleanup.policy`.
+    CleanupPolicy = 0,
+    /// `compression.type`.
+    CompressionType = 1,
+    /// `max.message.bytes`.
+    MaxMessageBytes = 2,
+    /// `message.timestamp.after.max.ms`.
+    TimestampAfterMax = 3,
+    /// `message.timestamp.before.max.ms`.
+    TimestampBeforeMax = 4,
+    /// `message.timestamp.type`.
+    TimestampType = 5,
+    /// `min.insync.replicas`.
+    MinInsyncReplicas = 6,
+    /// `retention.bytes`.
+    RetentionBytes = 7,
+    /// `retention.ms`.
+    RetentionTime = 8,
+}
+
+/// A config's type, by Kafka's own numbers in DescribeConfigs (KIP-569).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(i8)]
+pub enum ConfigKind {
+    /// True or false.
+    Boolean = 1,
+    /// A word.
+    String = 2,
+    /// 32 bits, signed.
+    Int = 3,
+    /// 64 bits, signed.
+    Long = 5,
+    /// Words with commas between them.
+    List = 7,
+}
+
+const LOG_APPEND_TIME: &str = "LogAppendTime";
+const CREATE_TIME: &str = "CreateTime";
+const PRODUCER: &str = "producer";
+const DELETE: &str = "delete";
+const COMPACT: &str = "compact";
+/// What Kafka knows besides, and Karst does not do.
+const RECOMPRESSING: [&str; 5] = ["uncompressed", "zstd", "lz4", "snappy", "gzip"];
+
+impl ConfigName {
+    /// All of them, in Kafka's order.
+    pub const ALL: [Self; 9] = [
+        Self::CleanupPolicy,
+        Self::CompressionType,
+        Self::MaxMessageBytes,
+        Self::TimestampAfterMax,
+        Self::TimestampBeforeMax,
+        Self::TimestampType,
+        Self::MinInsyncReplicas,
+        Self::RetentionBytes,
+        Self::RetentionTime,
+    ];
+
+    /// The config of that name, if it is honoured.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.name() == name)
+    }
+
+    /// Its name on a topic.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CleanupPolicy => "cleanup.policy",
+            Self::CompressionType => "compression.type",
+            Self::MaxMessageBytes => "max.message.bytes",
+            Self::TimestampAfterMax => "message.timestamp.after.max.ms",
+            Self::TimestampBeforeMax => "message.timestamp.before.max.ms",
+            Self::TimestampType => "message.timestamp.type",
+            Self::MinInsyncReplicas => "min.insync.replicas",
+            Self::RetentionBytes => "retention.bytes",
+            Self::RetentionTime => "retention.ms",
+        }
+    }
+
+    /// The name of the broker's config that is its default.
+    #[must_use]
+    pub const fn broker_name(self) -> &'static str {
+        match self {
+            Self::CleanupPolicy => "log.cleanup.policy",
+            Self::CompressionType => "compression.type",
+            Self::MaxMessageBytes => "message.max.bytes",
+            Self::TimestampAfterMax => "log.message.timestamp.after.max.ms",
+            Self::TimestampBeforeMax => "log.message.timestamp.before.max.ms",
+            Self::TimestampType => "log.message.timestamp.type",
+            Self::MinInsyncReplicas => "min.insync.replicas",
+            Self::RetentionBytes => "log.retention.bytes",
+            Self::RetentionTime => "log.retention.ms",
+        }
+    }
+
+    /// Its type.
+    #[must_use]
+    pub const fn kind(self) -> ConfigKind {
+        match self {
+            Self::CleanupPolicy => ConfigKind::List,
+            Self::CompressionType | Self::TimestampType => ConfigKind::String,
+            Self::MaxMessageBytes | Self::MinInsyncReplicas => ConfigKind::Int,
+            Self::TimestampAfterMax | Self::TimestampBeforeMax | Self::RetentionBytes | Self::RetentionTime => {
+                ConfigKind::Long
+            }
+        }
+    }
+
+    /// What it means, for people.
+    #[must_use]
+    pub const fn documentation(self) -> &'static str {
+        match self {
+            Self::CleanupPolicy => {
+                "What happens to old records: 'delete' removes them by age and size; 'compact' demands a key of every \
+                 record (Karst keeps all records of a key)."
+            }
+            Self::CompressionType => "How records are kept. Karst keeps them as producers compress them: 'producer'.",
+            Self::MaxMessageBytes => "The largest record batch that is accepted, in bytes, after compression.",
+            Self::TimestampAfterMax => {
+                "How far ahead of the broker's clock the time of a record may be, in milliseconds."
+            }
+            Self::TimestampBeforeMax => {
+                "How far behind the broker's clock the time of a record may be, in milliseconds."
+            }
+            Self::TimestampType => {
+                "Whether a record's time is the producer's (CreateTime) or that of its append (LogAppendTime)."
+            }
+            Self::MinInsyncReplicas => {
+                "Accepted for the sake of tools. A record is acknowledged when the WAL's device has it."
+            }
+            Self::RetentionBytes => {
+                "Beyond this size of a partition its oldest records are deleted, by whole ranges of objects. -1: never."
+            }
+            Self::RetentionTime => {
+                "Records are deleted when all of their range of an object are older, in milliseconds. -1: never."
+            }
+        }
+    }
+}
+
+impl TopicConfigs {
+    /// Sets a config to what a client wrote.
+    ///
+    /// # Errors
+    /// What is wrong with the value, in Kafka's words, and what would be right.
+    pub fn set(&mut self, name: ConfigName, value: &str) -> Result<(), String> {
+        let value = value.trim();
+        match name {
+            ConfigName::CleanupPolicy => self.cleanup_policy = Some(policy(name, value)?),
+            ConfigName::CompressionType => self.compression_type = Some(compression(name, value)?),
+            ConfigName::MaxMessageBytes => {
+                self.max_message_bytes = Some(ByteLimit(i64::from(int(name, value, 0)?)));
+            }
+            ConfigName::TimestampAfterMax => self.timestamp_after_max = Some(Millis(long(name, value, 0)?)),
+            ConfigName::TimestampBeforeMax => self.timestamp_before_max = Some(Millis(long(name, value, 0)?)),
+            ConfigName::TimestampType => self.timestamp_type = Some(timestamp_type(name, value)?),
+            ConfigName::MinInsyncReplicas => {
+                self.min_insync_replicas = Some(Replicas(int(name, value, 1)?.unsigned_abs()));
+            }
+            ConfigName::RetentionBytes => self.retention_bytes = Some(ByteLimit(long(name, value, i64::MIN)?)),
+            ConfigName::RetentionTime => self.retention_time = Some(Millis(long(name, value, -1)?)),
+        }
+        Ok(())
+    }
+
+    /// Takes a config back to its default.
+    pub fn clear(&mut self, name: ConfigName) {
+        match name {
+            ConfigName::CleanupPolicy => self.cleanup_policy = None,
+            ConfigName::CompressionType => self.compression_type = None,
+            ConfigName::MaxMessageBytes => self.max_message_bytes = None,
+            ConfigName::TimestampAfterMax => self.timestamp_after_max = None,
+            ConfigName::TimestampBeforeMax => self.timestamp_before_max = None,
+            ConfigName::TimestampType => self.timestamp_type = None,
+            ConfigName::MinInsyncReplicas => self.min_insync_replicas = None,
+            ConfigName::RetentionBytes => self.retention_bytes = None,
+            ConfigName::RetentionTime => self.retention_time = None,
+        }
+    }
+
+    /// What a config was set to; `None` if it was not.
+    #[must_use]
+    pub fn text(&self, name: ConfigName) -> Option<String> {
+        match name {
+            ConfigName::CleanupPolicy => self.cleanup_policy.map(policy_text),
+            ConfigName::CompressionType => self.compression_type.map(|CompressionType::Producer| PRODUCER.into()),
+            ConfigName::MaxMessageBytes => self.max_message_bytes.map(|bytes| bytes.0.to_string()),
+            ConfigName::TimestampAfterMax => self.timestamp_after_max.map(|time| time.0.to_string()),
+            ConfigName::TimestampBeforeMax => self.timestamp_before_max.map(|time| time.0.to_string()),
+            ConfigName::TimestampType => self.timestamp_type.map(timestamp_type_text),
+            ConfigName::MinInsyncReplicas => self.min_insync_replicas.map(|replicas| replicas.0.to_string()),
+            ConfigName::RetentionBytes => self.retention_bytes.map(|bytes| bytes.0.to_string()),
+            ConfigName::RetentionTime => self.retention_time.map(|time| time.0.to_string()),
+        }
+    }
+
+    /// What a config is by default, on a broker that takes batches of so many bytes.
+    #[must_use]
+    pub fn default_text(name: ConfigName, largest_batch: u32) -> String {
+        let none = Self::default();
+        match name {
+            ConfigName::CleanupPolicy => policy_text(none.cleanup_policy()),
+            ConfigName::CompressionType => PRODUCER.into(),
+            ConfigName::MaxMessageBytes => largest_batch.to_string(),
+            ConfigName::TimestampAfterMax => none.timestamp_after_max().0.to_string(),
+            ConfigName::TimestampBeforeMax => none.timestamp_before_max().0.to_string(),
+            ConfigName::TimestampType => timestamp_type_text(none.timestamp_type()),
+            ConfigName::MinInsyncReplicas => "1".into(),
+            ConfigName::RetentionBytes => "-1".into(),
+            ConfigName::RetentionTime => none.retention_time().map_or(-1, |time| time.0).to_string(),
+        }
+    }
+}
+
+/// The elements of `cleanup.policy`, as they stand in a list.
+///
+/// # Errors
+/// Which element is none, in Kafka's words.
+pub(super) fn policy(name: ConfigName, value: &str) -> Result<CleanupPolicy, String> {
+    let mut policy = CleanupPolicy::NONE;
+    for element in value.split(',').map(str::trim).filter(|_| !value.is_empty()) {
+        match element {
+            DELETE => policy.delete = Toggle::On,
+            COMPACT => policy.compact = Toggle::On,
+            other => return Err(invalid(name, other, "String must be one of: compact, delete")),
+        }
+    }
+    Ok(policy)
+}
+
+fn policy_text(policy: CleanupPolicy) -> String {
+    match (policy.delete.is_on(), policy.compact.is_on()) {
+        (true, true) => format!("{COMPACT},{DELETE}"),
+        (true, false) => DELETE.into(),
+        (false, true) => COMPACT.into(),
+        (false, false) => String::new(),
+    }
+}
+
+fn compression(name: ConfigName, value: &str) -> Result<CompressionType, String> {
+    if value == PRODUCER {
+        return Ok(CompressionType::Producer);
+    }
+    let why = if RECOMPRESSING.contains(&value) {
+        "this broker does not compress again; String must be one of: producer"
+    } else {
+        "String must be one of: producer"
+    };
+    Err(invalid(name, value, why))
+}
+
+fn timestamp_type(name: ConfigName, value: &str) -> Result<TimestampType, String> {
+    match value {
+        CREATE_TIME => Ok(TimestampType::CreateTime),
+        LOG_APPEND_TIME => Ok(TimestampType::LogAppendTime),
+        other => Err(invalid(name, other, "String must be one of: CreateTime, LogAppendTime")),
+    }
+}
+
+fn timestamp_type_text(of: TimestampType) -> String {
+    match of {
+        TimestampType::CreateTime => CREATE_TIME.into(),
+        TimestampType::LogAppendTime => LOG_APPEND_TIME.into(),
+    }
+}
+
+fn int(name: ConfigName, value: &str, least: i32) -> Result<i32, String> {
+    let number: i32 = value.parse().map_err(|_| invalid(name, value, "Not a number of type INT"))?;
+    at_least(name, number, least)
+}
+
+fn long(name: ConfigName, value: &str, least: i64) -> Result<i64, String> {
+    let number: i64 = value.parse().map_err(|_| invalid(name, value, "Not a number of type LONG"))?;
+    at_least(name, number, least)
+}
+
+fn at_least<N: PartialOrd + ToString>(name: ConfigName, number: N, least: N) -> Result<N, String> {
+    if number >= least {
+        return Ok(number);
+    }
+    Err(invalid(name, &number.to_string(), &format!("Value must be at least {}", least.to_string())))
+}
+
+/// What Kafka says of a value that can't be. Of a long one its beginning is enough.
+fn invalid(name: ConfigName, value: &str, why: &str) -> String {
+    const ENOUGH: usize = 100;
+    let value: String = value.chars().take(ENOUGH).collect();
+    format!("Invalid value {value} for configuration {}: {why}", name.name())
+}

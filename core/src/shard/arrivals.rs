@@ -1,0 +1,50 @@
+//! Where clients have connected to.
+//!
+//! A broker that listens on every address of its host can't know which of them a client reaches, unless it is configured.
+//! But each connection has arrived at one: that is what this client is told of this broker. What other brokers' clients
+//! are told is in the metadata.
+
+use super::Shard;
+use super::api::str_bytes;
+use crate::id::{ConnId, NodeId};
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use kafka_protocol::protocol::StrBytes;
+
+/// A host, by name or address, and a port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// Without brackets.
+    pub host: String,
+    /// Of Kafka's protocol.
+    pub port: u16,
+}
+
+/// What connections that are open have arrived at.
+#[derive(Debug, Default)]
+pub(super) struct Arrivals(BTreeMap<ConnId, Endpoint>);
+
+impl Arrivals {
+    pub(super) fn opened(&mut self, conn: ConnId, arrived: Option<Endpoint>) {
+        if let Some(endpoint) = arrived {
+            self.0.insert(conn, endpoint);
+        }
+    }
+
+    pub(super) fn closed(&mut self, conn: ConnId) {
+        self.0.remove(&conn);
+    }
+}
+
+impl Shard {
+    /// Where the client of a connection reaches a broker: host and port, as answers have them.
+    pub(super) fn address_for(&self, conn: ConnId, node: NodeId) -> (StrBytes, i32) {
+        let arrived = self.arrivals.0.get(&conn).filter(|_| self.me.is_some_and(|me| me.node == node));
+        let registered = self.image.as_ref().and_then(|image| image.nodes.get(&node));
+        match (arrived, registered) {
+            (Some(Endpoint { host, port }), _) => (str_bytes(host), i32::from(*port)),
+            (None, Some(node)) => (str_bytes(&node.host), i32::from(node.port)),
+            (None, None) => (StrBytes::new(), -1),
+        }
+    }
+}

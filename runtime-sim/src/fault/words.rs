@@ -1,0 +1,42 @@
+//! Faults in words: the rest of a sentence about the model that has them, such as `the store`.
+
+/// What a fault of that kind is; `None` for a kind that the models here do not have.
+pub(crate) fn of(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "broker.slow_mail" => "takes its time, as threads do: messages between its owners are on their way for a while",
+        "disk.crash_kept" => "has, after the crash, all of a write that was on its way",
+        "disk.crash_late" => "finishes a write that was on its way only some time after the crash",
+        "disk.crash_partial" => "has, after the crash, only some sectors of a write that was on its way",
+        "disk.crash_torn" => "tears a sector in the crash: parts of it are new, others old or garbage",
+        "disk.lost_write" => "says that a write is done, and has not done it",
+        "disk.misdirected_write" => "writes to the wrong place",
+        "disk.no_space" => "has no space for a write",
+        "disk.read_error" => "fails to read",
+        "disk.rot" => "damages what it stores",
+        "disk.stall" => "stalls",
+        "disk.write_error" => "fails to write",
+        "net.discarded" => "loses what was on its way in a connection that breaks",
+        "net.half_open" => "breaks a connection of which one side does not notice",
+        "net.reset" => "breaks a connection",
+        "net.split" => "delivers what was sent in pieces",
+        "net.stall" => "holds up what was sent",
+        "store.answer_lost" => "does what it was asked, but its answer gets lost",
+        "store.conflict" => "refuses a write, saying that another is just being decided",
+        "store.cut_off" => "breaks the connection in the middle of a request, which it may do all the same",
+        "store.denied" => "denies access",
+        "store.lost_with_caller" => "never gets a request, since whoever sent it is dead",
+        "store.no_bucket" => "says that there is no such bucket",
+        "store.no_space" => "has no space left for a write",
+        "store.outage" => "is out of service, and fails a request, which it may do all the same",
+        "store.read_only" => "refuses to change anything",
+        "store.request_lost" => "never gets a request",
+        "store.server_error" => "answers with an internal error to a request, which it may do all the same",
+        "store.slow" => "answers only after its caller has given up waiting",
+        "store.spurious_conflict" => "refuses a write, saying that another is just being decided, though none is",
+        "store.tail" => "takes far longer than usual",
+        "store.throttled" => "asks to slow down",
+        "store.timeout" => "does not answer in time a request, which it may do all the same",
+        "store.truncated" => "answers with only a part of what was to be read",
+        _ => return None,
+    })
+}
