@@ -59,8 +59,11 @@ impl Shard {
             match producers.check(now, sequenced) {
                 Verdict::Append => {}
                 Verdict::InFlight(base) => {
-                    partition.wait(base, waiting.part);
-                    return Judgement::Wait;
+                    if partition.wait(base, waiting.part) {
+                        return Judgement::Wait;
+                    }
+                    let many = ErrorCode::NotLeaderOrFollower.because("many wait for the same batch");
+                    return Judgement::Known(ProduceOutcome::Failed(many));
                 }
                 Verdict::Durable(base) => {
                     let start = self.start_of(waiting.stream);

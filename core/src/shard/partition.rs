@@ -7,6 +7,9 @@ use crate::shard::joins::Part;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+/// So many wait at most for a batch that is in flight, beside who sent it first.
+pub(super) const AGAIN: usize = 16;
+
 /// The part of a partition's state that decides about appends. The records are in the log cache and in objects.
 ///
 /// *Appended* runs ahead of *applied*: offsets are given when the WAL takes a batch; everything that a client may hear
@@ -69,11 +72,18 @@ impl Partition {
         (base, end)
     }
 
-    /// The batch in flight that begins at `base` was sent again.
-    pub(super) fn wait(&mut self, base: Offset, part: Part) {
+    /// The batch in flight that begins at `base` was sent again. False if so many wait for it that one more may not:
+    /// who sends it again and again, and does not wait, would be remembered each time.
+    #[must_use]
+    pub(super) fn wait(&mut self, base: Offset, part: Part) -> bool {
         let at = self.in_flight.binary_search_by_key(&base, |batch| batch.base);
         let at = at.expect("what a producer has in flight is in flight");
-        self.in_flight[at].again.push(part);
+        let again = &mut self.in_flight[at].again;
+        let may_wait = again.len() < AGAIN;
+        if may_wait {
+            again.push(part);
+        }
+        may_wait
     }
 
     /// The WAL made the next batch durable. Returns who waits for it.

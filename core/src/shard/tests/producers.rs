@@ -9,6 +9,7 @@ use crate::machine::Rng;
 use crate::metadata::Command;
 use crate::session::RequestNumber;
 use crate::shard::Mail;
+use crate::shard::partition::AGAIN;
 use crate::wal::Appended;
 use alloc::vec;
 use core::time::Duration;
@@ -17,12 +18,18 @@ use kafka_protocol::protocol::StrBytes;
 
 const STREAM: StreamId = StreamId(1);
 
-/// A broker with a topic of one partition, and producer ids 0 to 9 issued.
+/// A broker with a topic of one partition, producer ids 0 to 9 issued, and room in the WAL.
 fn world() -> World {
+    let mut world = full();
+    world.mail(Mail::Granted(1 << 20));
+    world
+}
+
+/// The same without room.
+fn full() -> World {
     let mut world = World::new(&Limits { producer_lease: 2, ..Limits::default() });
     world.topic("orders", 1);
     world.command(Command::LeaseProducers { count: 10 });
-    world.mail(Mail::Granted(1 << 20));
     world
 }
 
@@ -77,6 +84,50 @@ fn a_batch_sent_again_is_answered_when_the_first_is_durable() {
     let stranger = send(&mut world, &batch(4, 10, 0, 0));
     assert_eq!(answer(&mut world, stranger).0, ErrorCode::UnknownProducerId.code(), "it was never issued");
     assert!(world.shard.is_quiescent());
+}
+
+#[test]
+fn a_batch_that_waited_too_long_for_room_was_never_there() {
+    let mut world = full();
+    let (one, two) = (batch(0, 7, 0, 0), batch(0, 7, 0, 2));
+    let late = send(&mut world, &one);
+    world.pass(Duration::from_millis(500));
+    let next = send(&mut world, &two);
+    world.pass(Duration::from_millis(500));
+    assert_eq!(answer(&mut world, late).0, ErrorCode::RequestTimedOut.code());
+    world.mail(Mail::Granted(1 << 20));
+    assert_eq!(answer(&mut world, next).0, ErrorCode::OutOfOrderSequenceNumber.code(), "it would come before it");
+    let again = send(&mut world, &one);
+    world.mail(Mail::Appended(vec![one]));
+    assert_eq!(answer(&mut world, again), (0, 0));
+    assert!(world.shard.is_quiescent());
+}
+
+#[test]
+fn a_batch_that_is_late_in_flight_stays_the_first() {
+    let mut world = world();
+    let one = batch(0, 7, 0, 0);
+    let late = send(&mut world, &one);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(answer(&mut world, late).0, ErrorCode::RequestTimedOut.code());
+    let again = send(&mut world, &one);
+    world.mail(Mail::Appended(vec![one]));
+    assert_eq!(answer(&mut world, again), (0, 0));
+    assert_eq!(world.shard.appended(STREAM), Some(Offset(2)), "it was appended once");
+    assert!(world.shard.is_quiescent());
+}
+
+#[test]
+fn so_many_wait_for_a_batch_in_flight_and_no_more() {
+    let mut world = world();
+    let one = batch(0, 7, 0, 0);
+    let waiting: alloc::vec::Vec<_> = (0..=AGAIN).map(|_| send(&mut world, &one)).collect();
+    let refused = send(&mut world, &one);
+    assert_eq!(answer(&mut world, refused).0, ErrorCode::NotLeaderOrFollower.code());
+    world.mail(Mail::Appended(vec![one]));
+    for number in waiting {
+        assert_eq!(answer(&mut world, number), (0, 0));
+    }
 }
 
 #[test]
