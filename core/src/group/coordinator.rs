@@ -97,7 +97,7 @@ pub(crate) struct Coordinator {
     backlog: u64,
     backlogs: BTreeMap<AppendId, u64>,
     /// The broker stops, or its WAL failed: nothing changes any more.
-    is_halted: bool,
+    pub(super) is_halted: bool,
 }
 
 impl Coordinator {

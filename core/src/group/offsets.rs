@@ -283,8 +283,12 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Topics are gone, and so are all offsets in them, also those on their way.
+    /// Topics are gone, and so are all offsets in them, also those on their way. One that stops leaves that to whoever
+    /// loads the groups next, and misses the topics.
     pub(crate) fn topics_deleted(&mut self, now: Now, topics: &BTreeSet<Name>, out: &mut Out) {
+        if self.is_halted {
+            return;
+        }
         let mut gone: BTreeMap<Name, Vec<(Name, i32)>> = BTreeMap::new();
         for log in self.logs.values().filter(|log| log.is_ready()) {
             for key in log.live.keys() {

@@ -82,7 +82,9 @@ impl Credit {
 
     /// An answer has left for which the shard took this.
     pub(super) fn answer_left(&mut self, fee: Fee, out: &mut Effects<Effect>) {
-        out.push(Mail::CreditBack(self.conn, fee.pool, fee.bytes));
+        if fee.bytes > 0 {
+            out.push(Mail::CreditBack(self.conn, fee.pool, fee.bytes));
+        }
     }
 
     /// The shard grants credit.

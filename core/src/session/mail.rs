@@ -74,7 +74,7 @@ pub struct RequestNumber(pub u64);
 pub struct Fee {
     /// From which.
     pub pool: crate::shard::Pool,
-    /// How much.
+    /// How much; nothing for what is small.
     pub bytes: u64,
 }
 

@@ -298,7 +298,7 @@ impl Shard {
         } else {
             self.give_back_answer_credit(now, conn, fetch.held, out);
             if cost <= u64::from(self.limits.idle_credit) {
-                Answer::Body(body(&fetch, got, copied))
+                Answer::Paid(body(&fetch, got, copied), answer_fee(0))
             } else if self.credit.take(conn, Pool::Answers, cost) {
                 Answer::Paid(body(&fetch, got, copied), answer_fee(cost))
             } else {

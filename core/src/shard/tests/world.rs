@@ -218,7 +218,9 @@ impl World {
         match self.answers.remove(at).1 {
             Answer::Body(body) => Some(body),
             Answer::Paid(body, fee) => {
-                self.mail(Mail::CreditBack(CONN, fee.pool, fee.bytes));
+                if fee.bytes > 0 {
+                    self.mail(Mail::CreditBack(CONN, fee.pool, fee.bytes));
+                }
                 Some(body)
             }
             other => panic!("{other:?}"),
