@@ -54,6 +54,7 @@ CLIENTS = {
         "cooperative rebalancing": "sarama has no incremental rebalancing",
         "pausing": "this sarama can't pause a partition",
         "deleting groups": "this sarama can't delete groups",
+        "idempotence through errors": "this sarama sends batches in another order after an error",
         "zstd": "this sarama sends zstd by Produce v3, which no broker takes",
         "describing configs": "this sarama asks by DescribeConfigs v0, which Kafka 4 does not serve either",
     }),

@@ -341,7 +341,7 @@ def kills_while_producing(broker, agent):
     produce_through(broker, agent, "killed", kill)
 
 
-@scenario("idempotence")
+@scenario("idempotence", of_client=["idempotence through errors"])
 def kills_while_an_idempotent_producer_produces(broker, agent):
     """Each record is there exactly once, in order."""
     produce_through(broker, agent, "killed-once", kill, idempotent=True)

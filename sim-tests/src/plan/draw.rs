@@ -49,19 +49,20 @@ impl Plan {
         faults(&mut numbers, profile, &mut rng.child("faults"));
         configs(&mut numbers, &mut rng.child("configs"));
         let disturbances = disturbances(&mut numbers, profile, &mut rng.child("disturbances"));
-        groups(&mut numbers, &mut rng.child("groups"));
+        groups(&mut numbers, profile, &mut rng.child("groups"));
         producers(&mut numbers, &mut rng.child("producers"));
         Self { numbers, disturbances, only: BTreeMap::new() }
     }
 }
 
-/// Consumer groups, in every other seed.
-fn groups(n: &mut Numbers, rng: &mut Rng) {
-    if rng.chance(1, 2) {
+/// Consumer groups, in every other seed; in a short one they take as long as all the rest.
+fn groups(n: &mut Numbers, profile: Profile, rng: &mut Rng) {
+    let (most, members, chance) = if profile == Profile::Smoke { (1, 2, 8) } else { (2, 4, 2) };
+    if !rng.chance(1, chance) {
         return;
     }
-    n.groups = rng.between(1, 2);
-    n.members = rng.between(1, 4);
+    n.groups = rng.between(1, most);
+    n.members = rng.between(1, members);
     n.statics = if rng.chance(1, 2) { 0 } else { rng.between(0, n.members) };
     n.session = log_uniform(rng, 200_000, 2_000_000);
     n.rebalance_delay = if rng.chance(1, 2) { 0 } else { rng.between(1_000, 100_000) };
