@@ -80,6 +80,10 @@ impl Member {
             LOADING | UNAVAILABLE | NOT_COORDINATOR => {
                 let pause = self.rng.between(2_000, 30_000);
                 self.patience = self.patience.max(now.mono.after(Duration::from_micros(pause)));
+                if matches!(self.step, Step::Sync(_)) {
+                    // It does not know what is its own in the generation that it has joined: it joins again.
+                    self.generation = 0;
+                }
                 if self.step != Step::Steady && self.step != Step::FetchOffsets {
                     self.step = Step::Find;
                 }

@@ -69,6 +69,8 @@ pub(super) struct GroupModel {
     newest: i32,
     /// That generation when each client began to join.
     joining: BTreeMap<u32, i32>,
+    /// How many joins may have reached the broker since anybody first heard of it.
+    begun: usize,
     leaders: BTreeMap<i32, String>,
     owners: BTreeMap<(i32, i32), String>,
     partitions: BTreeMap<i32, OffsetModel>,
@@ -96,14 +98,19 @@ impl GroupModel {
         match seen {
             GroupSeen::Joining(asker) => {
                 self.joining.insert(asker, self.newest);
+                self.begun += 1;
             }
             GroupSeen::Joined { asker, who, generation, leads, floor } => {
                 let known = self.joining.remove(&asker).unwrap_or(0).max(floor);
                 let has_offsets =
                     kept == Kept::Certainly && self.partitions.values().any(|model| model.acked.is_some());
                 let leads_another = leads && self.leaders.get(&1).is_some_and(|leader| *leader != who);
-                if generation == 1 && (known > 1 || leads_another) && !has_offsets {
-                    // Nobody was in it, and nothing was kept: it was removed, and this is another one of that name.
+                // Each join begins a generation at most, and the end of that member another one.
+                let may_be_reached = usize::try_from(generation).is_ok_and(|generation| generation <= 2 * self.begun);
+                let is_another = generation < known && may_be_reached || generation == 1 && leads_another;
+                if is_another && !has_offsets {
+                    // Nobody was in it, and nothing was kept: it was removed, and this is another one of that name, of
+                    // which joins that never heard an answer may have begun generations.
                     self.newest = 0;
                     self.joining.clear();
                     self.leaders.clear();
@@ -112,7 +119,10 @@ impl GroupModel {
                     let message = format!("{name}: {who} joins generation {generation} after {known}");
                     return Err(Violation::new("generation-goes-back", message));
                 }
-                self.newest = self.newest.max(generation);
+                if generation > self.newest {
+                    self.newest = generation;
+                    self.begun = self.joining.len();
+                }
                 if leads {
                     let leader = self.leaders.entry(generation).or_insert_with(|| who.clone());
                     if *leader != who {

@@ -296,9 +296,28 @@ impl Run {
         }
         self.phase("settle");
         self.members.settle();
+        // Who still waits for an answer from before has a place as far as it knows, and may be missed for long already.
+        if !self.heard().await {
+            return false;
+        }
         let Some(before) = self.settled().await else { return false };
         self.host.kill();
         self.host.start();
+        if !self.heard().await {
+            return false;
+        }
+        let Some(after) = self.settled().await else { return false };
+        if before != after {
+            let message = format!("generations {before:?} became {after:?} by a crash alone");
+            self.judge.accuse(&self.world, &Violation::new("crash-without-rebalance", message));
+        }
+        self.members.stop();
+        true
+    }
+
+    /// Waits until the broker has heard of each member from now on.
+    async fn heard(&mut self) -> bool {
+        // The first answer may be to something older.
         let beats: Vec<u64> = self.members.beats().iter().map(|beats| beats + 2).collect();
         let due = self.world.now().after(Duration::from_micros(self.plan.numbers.liveness / 4));
         while self.members.beats().iter().zip(&beats).any(|(have, want)| have < want) {
@@ -309,12 +328,6 @@ impl Run {
             self.world.sleep(LOOK).await;
             self.host.supervise();
         }
-        let Some(after) = self.settled().await else { return false };
-        if before != after {
-            let message = format!("generations {before:?} became {after:?} by a crash alone");
-            self.judge.accuse(&self.world, &Violation::new("crash-without-rebalance", message));
-        }
-        self.members.stop();
         true
     }
 
