@@ -273,6 +273,8 @@ impl Coordinator {
 
     /// Records are durable, from that offset on, and the log ends there.
     pub(crate) fn durable(&mut self, now: Now, id: AppendId, base: Offset, end: Offset, out: &mut Out) {
+        let is_first = |log: &Log| log.in_flight.iter().position(|one| one.id == id).is_none_or(|at| at == 0);
+        assert!(self.logs.values().all(is_first), "records become durable in the order in which they were written");
         let Some((partition, done)) = self.take_in_flight(id) else { return };
         if let Some(name) = &done.group
             && let Some(group) = self.groups.get_mut(name)
@@ -346,7 +348,8 @@ impl Coordinator {
         }
     }
 
-    /// Records will not become durable. Nobody knows which of them did.
+    /// Records will not become durable. Nobody knows which of them did, and this is heard in any order: what still waited
+    /// for room fails before what was on its way to the disk.
     pub(crate) fn failed(&mut self, id: AppendId, out: &mut Out) {
         let Some((_, failed)) = self.take_in_flight(id) else { return };
         match failed.then {
@@ -395,11 +398,11 @@ impl Coordinator {
     fn take_in_flight(&mut self, id: AppendId) -> Option<(u32, InFlight)> {
         self.backlog -= self.backlogs.remove(&id)?;
         for (partition, log) in &mut self.logs {
-            if log.in_flight.front().is_some_and(|first| first.id == id) {
-                return Some((*partition, log.in_flight.pop_front()?));
+            if let Some(at) = log.in_flight.iter().position(|one| one.id == id) {
+                return Some((*partition, log.in_flight.remove(at)?));
             }
         }
-        unreachable!("records of a partition become durable in the order in which they were written")
+        unreachable!("what is on its way belongs to a log")
     }
 
     /// Whether all that is known is read.

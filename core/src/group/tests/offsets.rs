@@ -225,3 +225,16 @@ fn members_join_while_offsets_wait() {
     assert!(world.joined(number).is_some());
     assert_eq!(STREAM.0, 9);
 }
+
+#[test]
+fn a_failed_log_is_heard_in_any_order_and_nobody_waits_for_it() {
+    let mut world = World::new();
+    let (member, generation) = world.stable();
+    world.durability = Durability::WhenTold;
+    let commits: Vec<_> = (1..=3).map(|offset| world.commit(&member, generation, offset)).collect();
+    world.fail();
+    for number in commits {
+        assert_ne!(world.committed(number).expect("answered"), ErrorCode::None);
+    }
+    assert_eq!(world.offset(), None);
+}

@@ -122,6 +122,15 @@ impl World {
         self.coordinator.invariants();
     }
 
+    /// The log fails: what came last is heard first.
+    pub(super) fn fail(&mut self) {
+        while let Some(append) = self.coming.pop_back() {
+            let mut out = Out::default();
+            self.coordinator.failed(append.id, &mut out);
+            self.take(out);
+        }
+    }
+
     /// The next records become durable. Whether there were any.
     pub(super) fn persist(&mut self) -> bool {
         let Some(append) = self.coming.pop_front() else { return false };
