@@ -158,7 +158,7 @@ numbers! {
     /// Pause between two scrubs.
     scrub = "bucket.scrub", 5_000_000;
     /// Pause between two looks for records that may go.
-    retention_check = "limits.retention-check", 300_000_000;
+    retention_check = "limits.retention-check", 1_000_000;
     /// One attempt at a request to the store.
     attempt = "bucket.attempt", 2_000_000;
 
