@@ -399,7 +399,7 @@ struct ShardHands {
 impl Perform<shard::Effect> for ShardHands {
     fn perform(&mut self, effect: shard::Effect) {
         match effect {
-            shard::Effect::Mail(mail) => self.hands.post.perform(mail),
+            shard::Effect::Mail(mail) => self.hands.mail(mail),
             shard::Effect::Store(op, call) => self.hands.call(op, call),
             shard::Effect::Compute(op, job) => self.computer.submit(op, job),
         }
