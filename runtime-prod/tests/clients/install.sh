@@ -100,9 +100,12 @@ text_of() { sha256sum "$@" | sha256sum | cut -c1-16; }
 packages kcat kcat
 once python "${python_packages[*]}" python_environment target/clients-venv "${python_packages[@]}"
 once librdkafka-2.0.2 'confluent-kafka==2.0.2' python_environment "$interop/librdkafka-2.0.2" confluent-kafka==2.0.2
-command -v npm > /dev/null || packages 'nodejs npm' node npm
-once node "kafkajs and its codecs, $(text_of "$agents/package-lock.json")" node_packages
-# Go and Java are large, and not everywhere to be had: interop.py skips a client that is not there, and says so.
+# Node, Go and Java are not everywhere to be had: interop.py skips a client that is not there, and says so.
+node_client() {
+    { command -v npm > /dev/null || packages 'nodejs npm' node npm; } &&
+        once node "kafkajs and its codecs, $(text_of "$agents/package-lock.json")" node_packages
+}
+
 go_client() {
     packages 'golang-go golang-github-shopify-sarama-dev gcc libc6-dev' go gcc /usr/share/gocode/src/github.com/Shopify/sarama &&
         once go "the agent of sarama, $(text_of "$agents/sarama.go")" compile_go
@@ -115,6 +118,6 @@ java_client() {
 }
 
 # In a shell of its own, since what stands before || is not ended by an error within.
-for client in go_client java_client; do
+for client in node_client go_client java_client; do
     (set -e; "$client") & wait $! || printf 'NOT INSTALLED: %s\n' "$client" >&2
 done

@@ -44,7 +44,7 @@ CLIENTS = {
         "setting offsets of groups": "aiokafka can't set the offsets of a group that it is no member of",
     }),
     "kafkajs": Client("env", f"NODE_PATH={TARGET / 'node/node_modules'}", "node", HERE / "kafkajs.js",
-                      needs=["groups"], lacks={
+                      file=TARGET / "node/node_modules/kafkajs", needs=["groups"], lacks={
         "static members": "kafkajs has no group.instance.id",
         "cooperative rebalancing": "kafkajs has no incremental rebalancing",
         "null header values": "kafkajs refuses a header without a value",
