@@ -1,5 +1,4 @@
 //! Seeds under all kinds of faults, and what a campaign must reach.
-#![allow(missing_docs)]
 
 use karst_runtime_sim::seed::Seed;
 use karst_sim::plan::{Disturbance, Numbers, Plan, Profile};

@@ -88,7 +88,8 @@ fn entries() -> Vec<Entry> {
         (2, 2, 5, Command::OpenStreams),
         (2, 2, 6, topic(0x73, "orders", 1)),
         (2, 2, 7, Command::LeaseProducers { count: 5 }),
-        (2, 2, 8, Command::CloseStreams),
+        (2, 2, 8, Command::LeaseObjects { count: 1 }),
+        (2, 2, 9, Command::CloseStreams),
     ];
     let entry = |(seq, (run, epoch, number, command))| Entry {
         seq: Seq(seq),
@@ -129,7 +130,7 @@ pub(in crate::controller) fn head() -> Head {
     };
     let inline = entries()[12..].to_vec();
     let (snapshot, segments) = (Some(name(1, 6)), vec![name(2, 12)]);
-    let (feature_level, term, last) = (FeatureLevel(1), Term(3), Seq(20));
+    let (feature_level, term, last) = (FeatureLevel(1), Term(3), Seq(21));
     Head { cluster: CLUSTER, feature_level, term, writer, last, snapshot, segments, inline }
 }
 
@@ -152,7 +153,7 @@ fn version_1_stays_as_it_is() {
     let segment = Segment::decode(&Bytes::from_static(golden_segment), CLUSTER, name(2, 12)).expect("golden");
     fold(&mut folded, &segment.entries).expect("dense");
     fold(&mut folded, &head.inline).expect("dense");
-    assert_eq!(folded, image(20));
+    assert_eq!(folded, image(21));
 }
 
 #[test]
@@ -170,7 +171,7 @@ fn what_belongs_elsewhere_is_foreign() {
 #[test]
 fn a_head_that_does_not_fold_is_malformed() {
     let broken: [fn(&mut Head); 6] = [
-        |head| head.last = Seq(21),
+        |head| head.last = Seq(22),
         |head| drop(head.inline.remove(2)),
         |head| head.segments.clear(),
         |head| head.segments.insert(0, name(2, 6)),

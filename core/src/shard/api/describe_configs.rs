@@ -16,7 +16,6 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
-use core::time::Duration;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
@@ -216,14 +215,18 @@ impl BrokerConfig {
 /// What this broker allows, as far as Kafka has a name for it, in the order of names.
 fn broker_configs(limits: &Limits, node: u32) -> Vec<BrokerConfig> {
     let usual = Limits::default();
-    let millis = |time: Duration| time.as_millis().to_string();
-    let of = |name, value: String, kind, is_default, documentation| BrokerConfig {
+    let of = |name, value, kind, is_default, documentation| BrokerConfig {
         name,
         value,
         kind,
         source: source(is_default),
         documentation,
     };
+    let limit = |name, kind, get: fn(&Limits) -> u128, documentation| {
+        of(name, get(limits).to_string(), kind, get(limits) == get(&usual), documentation)
+    };
+    let idle = "A connection on which nothing happens is closed after so long.";
+    let check = "Pause between two looks for records that may go.";
     let mut all = vec![
         of("auto.create.topics.enable", "true".into(), ConfigKind::Boolean, true, "Producers create topics."),
         of("default.replication.factor", "1".into(), ConfigKind::Int, true, "Replicas of a topic."),
@@ -231,41 +234,11 @@ fn broker_configs(limits: &Limits, node: u32) -> Vec<BrokerConfig> {
         of("num.partitions", "1".into(), ConfigKind::Int, true, "Partitions of a topic that is created by its use."),
         of("node.id", node.to_string(), ConfigKind::Int, false, "This broker's number."),
         of("broker.id", node.to_string(), ConfigKind::Int, false, "This broker's number."),
-        of(
-            "connections.max.idle.ms",
-            millis(limits.idle_connection),
-            ConfigKind::Long,
-            limits.idle_connection == usual.idle_connection,
-            "A connection on which nothing happens is closed after so long.",
-        ),
-        of(
-            "fetch.max.bytes",
-            limits.fetch.to_string(),
-            ConfigKind::Int,
-            limits.fetch == usual.fetch,
-            "What a fetch returns at most.",
-        ),
-        of(
-            "log.retention.check.interval.ms",
-            millis(limits.retention_check),
-            ConfigKind::Long,
-            limits.retention_check == usual.retention_check,
-            "Pause between two looks for records that may go.",
-        ),
-        of(
-            "max.connections",
-            limits.connections.to_string(),
-            ConfigKind::Int,
-            limits.connections == usual.connections,
-            "Connections at once.",
-        ),
-        of(
-            "socket.request.max.bytes",
-            limits.request.to_string(),
-            ConfigKind::Int,
-            limits.request == usual.request,
-            "The largest request.",
-        ),
+        limit("connections.max.idle.ms", ConfigKind::Long, |of| of.idle_connection.as_millis(), idle),
+        limit("fetch.max.bytes", ConfigKind::Int, |of| of.fetch.into(), "What a fetch returns at most."),
+        limit("log.retention.check.interval.ms", ConfigKind::Long, |of| of.retention_check.as_millis(), check),
+        limit("max.connections", ConfigKind::Int, |of| of.connections.into(), "Connections at once."),
+        limit("socket.request.max.bytes", ConfigKind::Int, |of| of.request.into(), "The largest request."),
     ];
     all.extend(ConfigName::ALL.into_iter().map(|name| {
         let value = TopicConfigs::default_text(name, limits.batch);
