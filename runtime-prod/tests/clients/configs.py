@@ -3,11 +3,11 @@
 
 import time
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ConfigSource, NewTopic
 
 from broker import Broker, check, equal, run, wait_until
-from kafka import admin, create_topic, produce_all, producer, read, watermarks
+from kafka import admin, create_topic, produce_all, producer, read, refused, watermarks
 from wire import Client, batch
 
 DAY = 24 * 3_600_000
@@ -50,17 +50,6 @@ def change(broker, name, *lines, **options):
     entries = [ConfigEntry(key, value, incremental_operation=operation) for key, operation, value in lines]
     resource = topic(name, incremental_configs=entries)
     return client_of(broker).incremental_alter_configs([resource], request_timeout=20, **options)[resource]
-
-
-def refused(future, code, *texts):
-    try:
-        future.result(30)
-    except KafkaException as error:
-        equal(error.args[0].name(), KafkaError(code).name(), "error")
-        for text in texts:
-            check(text in error.args[0].str(), f"{error.args[0].str()!r} does not say {text!r}")
-        return
-    check(False, f"should have failed with {KafkaError(code).name()}")
 
 
 def topics_are_created_with_configs(broker):

@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, 
 from confluent_kafka.admin import AdminClient
 
 from broker import Broker, check, equal, run, wait_until
-from kafka import admin, consumer, create_topic, produce_all, read, watermarks
+from kafka import admin, consumer, create_topic, produce_all, read, refused, watermarks
 
 
 class Member:
@@ -298,15 +298,6 @@ def administrators_see_and_delete(broker):
     broker.kill()
     broker.start()
     equal(committed(broker, "watched", "admin", 2), {0: -1001, 1: -1001}, "and after a crash")
-
-
-def refused(future, code):
-    try:
-        future.result(10)
-    except KafkaException as error:
-        equal(error.args[0].name(), KafkaError(code).name(), "error")
-        return
-    check(False, f"should have failed with {KafkaError(code).name()}")
 
 
 def a_deleted_topic_takes_its_offsets_along(broker):

@@ -31,7 +31,8 @@ once() {
     if [ "$(cat "$interop/$name.installed" 2> /dev/null)" = "$what" ]; then return; fi
     printf 'install %s\n' "$what"
     rm -f "$interop/$name.installed"
-    "$@"
+    # Said outright, since no error ends a function that stands in a condition.
+    "$@" || return
     printf '%s\n' "$what" > "$interop/$name.installed"
 }
 
@@ -84,12 +85,14 @@ with zipfile.ZipFile(wheel) as found:
 }
 
 compile_java() {
+    rm -f "$interop"/java/Agent*.class
     javac -nowarn -d "$interop/java" -cp "$(printf '%s:' "$interop"/java/*.jar)" "$agents/Agent.java" 2> "$interop/javac.log" ||
         { cat "$interop/javac.log" >&2; return 1; }
 }
 
 compile_go() {
     mkdir -p "$interop/go"
+    rm -f "$interop/go/sarama"
     GO111MODULE=off GOFLAGS='' GOPATH=/usr/share/gocode GOCACHE="$PWD/$interop/go/cache" \
         go build -o "$interop/go/sarama" "$agents/sarama.go" 2> "$interop/go/build.log" ||
         { cat "$interop/go/build.log" >&2; return 1; }
@@ -100,24 +103,22 @@ text_of() { sha256sum "$@" | sha256sum | cut -c1-16; }
 packages kcat kcat
 once python "${python_packages[*]}" python_environment target/clients-venv "${python_packages[@]}"
 once librdkafka-2.0.2 'confluent-kafka==2.0.2' python_environment "$interop/librdkafka-2.0.2" confluent-kafka==2.0.2
-# Node, Go and Java are not everywhere to be had: interop.py skips a client that is not there, and says so.
-node_client() {
-    { command -v npm > /dev/null || packages 'nodejs npm' node npm; } &&
-        once node "kafkajs and its codecs, $(text_of "$agents/package-lock.json")" node_packages
+# Node, Go and Java are not everywhere to be had: interop.py skips a client that could not be fetched, and says so. What was
+# fetched must be what is pinned, and must compile.
+fetched() {
+    local client=$1
+    shift
+    ("$@") || { printf 'NOT INSTALLED: %s\n' "$client" >&2; return 1; }
 }
 
-go_client() {
-    packages 'golang-go golang-github-shopify-sarama-dev gcc libc6-dev' go gcc /usr/share/gocode/src/github.com/Shopify/sarama &&
-        once go "the agent of sarama, $(text_of "$agents/sarama.go")" compile_go
-}
-
-java_client() {
-    packages default-jdk-headless java javac &&
-        once jars "$java_package, $(text_of "$agents/jars.sha256")" jars &&
-        once java "the agent of kafka-clients, $(text_of "$agents/Agent.java" "$agents/jars.sha256")" compile_java
-}
-
-# In a shell of its own, since what stands before || is not ended by an error within.
-for client in node_client go_client java_client; do
-    (set -e; "$client") & wait $! || printf 'NOT INSTALLED: %s\n' "$client" >&2
-done
+if { command -v npm > /dev/null || fetched kafkajs packages 'nodejs npm' node npm; }; then
+    fetched kafkajs once node "kafkajs and its codecs, $(text_of "$agents/package-lock.json")" node_packages || true
+fi
+if fetched sarama packages 'golang-go golang-github-shopify-sarama-dev gcc libc6-dev' \
+    go gcc /usr/share/gocode/src/github.com/Shopify/sarama; then
+    once go "the agent of sarama, $(text_of "$agents/sarama.go")" compile_go
+fi
+if fetched java packages default-jdk-headless java javac; then
+    once jars "$java_package, $(text_of "$agents/jars.sha256")" jars
+    once java "the agent of kafka-clients, $(text_of "$agents/Agent.java" "$agents/jars.sha256")" compile_java
+fi

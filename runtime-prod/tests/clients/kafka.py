@@ -2,10 +2,10 @@
 
 import time
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from broker import Failed, check
+from broker import Failed, check, equal
 
 
 def producer(broker, **options):
@@ -43,6 +43,18 @@ def create_topic(broker, name, partitions=1, replicas=1):
             return
         check(time.monotonic() < deadline, f"topic {name} has no leaders 30 s after it was created")
         time.sleep(0.05)
+
+
+def refused(future, code, *texts):
+    """What was asked for must fail with this error, and its message must hold these texts."""
+    try:
+        future.result(30)
+    except KafkaException as error:
+        equal(error.args[0].name(), KafkaError(code).name(), "error")
+        for text in texts:
+            check(text in error.args[0].str(), f"{error.args[0].str()!r} does not say {text!r}")
+        return
+    check(False, f"should have failed with {KafkaError(code).name()}")
 
 
 def produce_all(broker, topic, records, timeout=60, **options):

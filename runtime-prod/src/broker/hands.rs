@@ -1,0 +1,264 @@
+//! Performs what machines want: mail, disk, object store, computing, and the process itself.
+
+use super::{Event, Report};
+use crate::compute::Computer;
+use crate::disk::DiskQueue;
+use crate::monitor::metrics::{Asker, Operation};
+use crate::monitor::{Monitor, Phase, Progress};
+use crate::net::SessionOutbox;
+use crate::owner::{Address, Outbox, Perform};
+use crate::store::Submit;
+use karst_core::controller;
+use karst_core::id::{ClusterId, Lsn};
+use karst_core::machine::OpId;
+use karst_core::mail::Mail;
+use karst_core::node;
+use karst_core::session::{self, Answer};
+use karst_core::shard;
+use karst_core::store::{StoreCall, StoreOp, StoreResult};
+use karst_core::upload;
+use karst_core::wal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use tokio::sync::mpsc::UnboundedSender;
+/// Delivers mail from one owner to all others, in order to each.
+#[derive(Clone)]
+pub(super) struct Post {
+    pub(super) sessions: SessionOutbox,
+    pub(super) shard: Outbox<shard::Input>,
+    pub(super) wal: Outbox<wal::Input>,
+    pub(super) uploader: Outbox<upload::Input>,
+    pub(super) controller: Outbox<controller::Input>,
+    pub(super) node: Outbox<node::Input>,
+}
+
+impl Perform<Mail> for Post {
+    fn perform(&mut self, mail: Mail) {
+        match mail {
+            Mail::Session(conn, mail) => self.sessions.push(conn, mail),
+            Mail::Shard(mail) => self.shard.push(shard::Input::Mail(mail)),
+            Mail::Wal(mail) => self.wal.push(wal::Input::Mail(mail)),
+            Mail::Uploader(mail) => self.uploader.push(upload::Input::Mail(mail)),
+            Mail::Controller(mail) => self.controller.push(controller::Input::Mail(mail)),
+            Mail::Node(mail) => self.node.push(node::Input::Mail(mail)),
+        }
+    }
+
+    fn flush(&mut self) {
+        self.wal.flush();
+        self.sessions.flush();
+        self.shard.flush();
+        self.uploader.flush();
+        self.controller.flush();
+        self.node.flush();
+    }
+}
+
+/// Performs what an owner with mail and store calls wants done.
+pub(super) struct Hands<I> {
+    pub(super) post: Post,
+    pub(super) store: Arc<dyn Submit>,
+    pub(super) monitor: Arc<Monitor>,
+    pub(super) owner: Address<I>,
+    pub(super) completed: fn(OpId, StoreResult) -> I,
+    pub(super) asker: Asker,
+}
+
+impl<I: Send + 'static> Hands<I> {
+    pub(super) fn new(
+        post: &Post,
+        (store, monitor): (&Arc<dyn Submit>, &Arc<Monitor>),
+        (owner, completed): (Address<I>, fn(OpId, StoreResult) -> I),
+        asker: Asker,
+    ) -> Self {
+        Self { post: post.clone(), store: store.clone(), monitor: monitor.clone(), owner, completed, asker }
+    }
+
+    fn call(&self, op: OpId, call: StoreCall) {
+        let (owner, completed, monitor, asker) = (self.owner.clone(), self.completed, self.monitor.clone(), self.asker);
+        let (operation, begun) = (Operation::of(&call.op), Instant::now());
+        let sent = if let StoreOp::Put { body, .. } = &call.op { body.len() } else { 0 };
+        self.store.submit(
+            call,
+            Box::new(move |result| {
+                monitor.metrics.store.ended(asker, operation, sent, begun.elapsed(), &result);
+                owner.send(completed(op, result));
+            }),
+        );
+    }
+
+    fn mail(&mut self, mail: Mail) {
+        match &mail {
+            Mail::Session(_, session::Mail::Answer { answer: Answer::Paid(body, fee), .. })
+                if fee.pool == shard::Pool::Answers =>
+            {
+                self.monitor.metrics.records.fetched_bytes.add(body.len());
+            }
+            Mail::Node(node::Mail::CutCommitted(_)) => self.monitor.metrics.uploads.committed.add(1),
+            _ => {}
+        }
+        self.post.perform(mail);
+    }
+}
+
+/// For machines that want nothing done but mail and calls of the object store.
+macro_rules! mail_and_store {
+    ($($machine:ident),*) => {
+        $(impl Perform<$machine::Effect> for Hands<$machine::Input> {
+            fn perform(&mut self, effect: $machine::Effect) {
+                match effect {
+                    $machine::Effect::Mail(mail) => self.mail(mail),
+                    $machine::Effect::Store(op, call) => self.call(op, call),
+                }
+            }
+
+            fn flush(&mut self) {
+                self.post.flush();
+            }
+        })*
+    };
+}
+
+mail_and_store!(upload, controller);
+
+/// The shard's: it also has records looked into.
+pub(super) struct ShardHands {
+    pub(super) hands: Hands<shard::Input>,
+    pub(super) computer: Computer,
+}
+
+impl Perform<shard::Effect> for ShardHands {
+    fn perform(&mut self, effect: shard::Effect) {
+        match effect {
+            shard::Effect::Mail(mail) => self.hands.mail(mail),
+            shard::Effect::Store(op, call) => self.hands.call(op, call),
+            shard::Effect::Compute(op, job) => self.computer.submit(op, job),
+        }
+    }
+
+    fn flush(&mut self) {
+        self.hands.post.flush();
+    }
+}
+
+/// The node's: it also speaks to the process.
+pub(super) struct NodeHands {
+    pub(super) hands: Hands<node::Input>,
+    pub(super) events: UnboundedSender<Event>,
+    pub(super) recovered: Arc<Recovered>,
+    pub(super) cluster: ClusterId,
+}
+
+impl NodeHands {
+    /// What the node tells others says where in its life it is.
+    fn see(&mut self, mail: &Mail) {
+        let monitor = &self.hands.monitor;
+        match mail {
+            Mail::Shard(shard::Mail::Image(image)) => self.cluster = image.cluster,
+            Mail::Shard(shard::Mail::Serve { epoch, .. }) => monitor.serves(self.cluster, *epoch),
+            Mail::Wal(wal::Mail::Recover { from }) => monitor.enter(Phase::Recovering(self.recovered.begin(*from))),
+            Mail::Wal(wal::Mail::Format(_)) => monitor.enter(Phase::Opening),
+            // As asked, or since the WAL failed.
+            Mail::Shard(shard::Mail::Drain) => monitor.enter(Phase::Stopping),
+            _ => {}
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        // Nobody hears it only when the process ends already.
+        let _ = self.events.send(event);
+    }
+}
+
+impl Perform<node::Effect> for NodeHands {
+    fn perform(&mut self, effect: node::Effect) {
+        match effect {
+            node::Effect::Mail(mail) => {
+                self.see(&mail);
+                self.hands.mail(mail);
+            }
+            node::Effect::Store(op, call) => self.hands.call(op, call),
+            node::Effect::Ready => {
+                let (records, bytes) = self.recovered.total();
+                self.tell(Event::Ready(Report { cluster: self.cluster, records, bytes }));
+            }
+            node::Effect::Halt(halt) => self.tell(Event::Halt(halt)),
+        }
+    }
+
+    fn flush(&mut self) {
+        self.hands.post.flush();
+    }
+}
+
+/// The WAL's: it has the disk, and its recoveries are counted for the operator.
+pub(super) struct WalHands {
+    pub(super) post: Post,
+    pub(super) disk: DiskQueue,
+    pub(super) recovered: Arc<Recovered>,
+    pub(super) monitor: Arc<Monitor>,
+}
+
+impl Perform<wal::Effect> for WalHands {
+    fn perform(&mut self, effect: wal::Effect) {
+        match effect {
+            wal::Effect::Mail(mail) => {
+                match &mail {
+                    Mail::Shard(shard::Mail::Appended(batches)) => self.monitor.metrics.records.durable(batches),
+                    Mail::Node(node::Mail::WalFound(wal::Inspection::Ring(found))) => self.recovered.found(found.trim),
+                    Mail::Node(node::Mail::WalRecovered(wal::Recovered::Part { records, upto, .. })) => {
+                        self.monitor.progress(self.recovered.add(records, *upto));
+                    }
+                    _ => {}
+                }
+                self.post.perform(mail);
+            }
+            wal::Effect::Disk(op, call) => self.disk.submit(op, call),
+        }
+    }
+
+    fn flush(&mut self) {
+        self.post.flush();
+    }
+}
+
+/// What was read back from the WAL.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    pub(super) records: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    /// Where that begins, as an LSN.
+    pub(super) from: AtomicU64,
+    /// How much there can be.
+    pub(super) ring: u64,
+}
+
+impl Recovered {
+    pub(super) const fn new(ring: u64) -> Self {
+        Self { records: AtomicU64::new(0), bytes: AtomicU64::new(0), from: AtomicU64::new(0), ring }
+    }
+
+    /// The ring knows that everything below was committed.
+    fn found(&self, trim: Lsn) {
+        self.from.fetch_max(trim.0, Ordering::Relaxed);
+    }
+
+    /// The metadata knows that, too.
+    fn begin(&self, from: Lsn) -> Progress {
+        self.found(from);
+        Progress { done: 0, of: self.ring }
+    }
+
+    fn add(&self, batches: &[wal::Appended], upto: Lsn) -> Progress {
+        let records: u64 = batches.iter().map(|batch| batch.end.0.saturating_sub(batch.base.0)).sum();
+        let bytes: usize = batches.iter().map(|batch| batch.batch.len()).sum();
+        self.records.fetch_add(records, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        Progress { done: upto.0.saturating_sub(self.from.load(Ordering::Relaxed)), of: self.ring }
+    }
+
+    fn total(&self) -> (u64, u64) {
+        (self.records.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+}
