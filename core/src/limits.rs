@@ -222,6 +222,13 @@ impl Limits {
                 self.batch, self.answer_credit
             ));
         }
+        if self.group_min_session_timeout > self.group_max_session_timeout {
+            return Err(format!(
+                "the shortest session timeout of a group's member ({} ms) must not be above the longest ({} ms)",
+                self.group_min_session_timeout.as_millis(),
+                self.group_max_session_timeout.as_millis()
+            ));
+        }
         let idle = self.idle_credit;
         if idle == 0 || self.wal_depth == 0 || self.uploads == 0 || self.lease == 0 {
             return Err("idle credit, WAL depth, uploads and lease must be above zero".into());

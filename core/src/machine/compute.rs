@@ -13,6 +13,9 @@ use crate::kafka::{CheckedBatch, Flaw, RecordFacts, Refusal};
 use crate::machine::Payload;
 use alloc::vec::Vec;
 
+/// Batches that are looked into at once, without a job, may hold so many times more than they are long.
+pub(crate) const INLINE_RATIO: u64 = 8;
+
 /// Something to be computed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Job {

@@ -27,6 +27,7 @@ mod time;
 mod turn;
 
 pub use backoff::Backoff;
+pub(crate) use compute::INLINE_RATIO;
 pub use compute::{Job, Outcome};
 pub use effects::{Effects, OpId, OpIds};
 pub use inbox::Inbox;

@@ -10,12 +10,9 @@
 use super::mail::{Effect, Numbered};
 use crate::kafka::{CheckedBatch, ErrorCode, Flaw, Produce, RecordFacts, Refusal, RequestBody};
 use crate::limits::Limits;
-use crate::machine::{Effects, Job, OpId, OpIds, Outcome};
+use crate::machine::{Effects, INLINE_RATIO, Job, OpId, OpIds, Outcome};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-
-/// Batches that are looked into at once may hold so many times more than they are long.
-const RATIO: u64 = 8;
 
 /// A job has one batch, or several that together are at most so long.
 const JOB: usize = 256 << 10;
@@ -99,7 +96,7 @@ impl Checks {
     /// Looks into what is cheap, and returns the rest. From the first that is not cheap on nothing is.
     fn check_cheap(&self, produce: &mut Produce) -> VecDeque<Place> {
         let mut left = VecDeque::new();
-        let (mut code, mut content) = (self.inline, self.inline * RATIO);
+        let (mut code, mut content) = (self.inline, self.inline * INLINE_RATIO);
         for place in compressed(produce) {
             let batch = place.batch(produce);
             let len = batch.bytes.len();

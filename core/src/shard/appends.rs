@@ -93,21 +93,12 @@ impl Appends {
 
     /// What waits for a connection that is gone.
     pub(super) fn forget(&mut self, conn: ConnId) -> Vec<Waiting> {
-        if self.waiting.iter().all(|waiting| waiting.conn != Some(conn)) {
-            return Vec::new();
-        }
-        let all = core::mem::take(&mut self.waiting).into_iter();
-        let (gone, kept): (Vec<_>, Vec<_>) = all.partition(|waiting| waiting.conn == Some(conn));
-        self.waiting = kept.into();
-        gone
+        self.take(|waiting| waiting.conn == Some(conn))
     }
 
     /// What waits of a request.
     pub(super) fn forget_request(&mut self, join: u64) -> Vec<Waiting> {
-        let all = core::mem::take(&mut self.waiting).into_iter();
-        let (gone, kept): (Vec<_>, Vec<_>) = all.partition(|waiting| waiting.part.join() == join);
-        self.waiting = kept.into();
-        gone
+        self.take(|waiting| waiting.part.join() == join)
     }
 
     /// Everything that waits, when it will never be taken.
@@ -117,5 +108,15 @@ impl Appends {
 
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
+    }
+
+    fn take(&mut self, is_meant: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
+        if !self.waiting.iter().any(&is_meant) {
+            return Vec::new();
+        }
+        let all = core::mem::take(&mut self.waiting).into_iter();
+        let (gone, kept): (Vec<_>, Vec<_>) = all.partition(is_meant);
+        self.waiting = kept.into();
+        gone
     }
 }

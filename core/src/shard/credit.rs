@@ -97,12 +97,21 @@ impl Credit {
         self.grant(now, pool)
     }
 
-    /// A session is gone: what it held is free again, and what it wished for is void.
-    pub(super) fn close(&mut self, now: Instant, conn: ConnId) -> Vec<Grant> {
+    /// A session is gone: what it wished for is void.
+    pub(super) fn forget_wishes(&mut self, now: Instant, conn: ConnId) -> Vec<Grant> {
         let mut grants = Vec::new();
         for pool in POOLS {
+            self.purse(pool).waiting.retain(|(waiting, _)| *waiting != conn);
+            grants.extend(self.grant(now, pool));
+        }
+        grants
+    }
+
+    /// A session is gone: what it held is free again, and what it wished for is void.
+    pub(super) fn close(&mut self, now: Instant, conn: ConnId) -> Vec<Grant> {
+        let mut grants = self.forget_wishes(now, conn);
+        for pool in POOLS {
             let purse = self.purse(pool);
-            purse.waiting.retain(|(waiting, _)| *waiting != conn);
             let held = purse.held.get(&conn).copied().unwrap_or(0);
             if held > 0 {
                 purse.give_back(conn, held);
@@ -294,6 +303,19 @@ mod tests {
         assert_eq!(credit.want(T0, A, Pool::Idle, 1).len(), 1, "idle credit is another purse");
         assert_eq!(credit.close(T0, B).len(), 1);
         credit.close(T0, A);
+        assert!(credit.is_whole());
+    }
+
+    #[test]
+    fn a_wish_dies_though_what_was_held_is_not_free_yet() {
+        let mut credit = credit();
+        credit.want(T0, A, Pool::Control, 40);
+        assert_eq!(credit.want(T0, A, Pool::Control, 50), []);
+        assert_eq!(credit.want(T0, B, Pool::Control, 10), []);
+        assert_eq!(credit.forget_wishes(T0, A).len(), 1, "nobody is behind it any more");
+        credit.invariants();
+        credit.close(T0, A);
+        credit.close(T0, B);
         assert!(credit.is_whole());
     }
 

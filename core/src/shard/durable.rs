@@ -30,9 +30,7 @@ impl Shard {
                 Judgement::Wait => self.appends.grant(wal::ring::cost(waiting.batch.len())),
                 Judgement::Known(outcome) => {
                     self.appends.grant(wal::ring::cost(waiting.batch.len()));
-                    if let Some(complete) = self.produces.finish(waiting.part, outcome) {
-                        self.answer_produce(complete, out);
-                    }
+                    self.finish_part(waiting.part, outcome, out);
                 }
             }
         }
@@ -85,9 +83,7 @@ impl Shard {
         for waiting in self.appends.forget(conn) {
             sometimes!(Mark::ClosedWithAppendsWaiting);
             let outcome = ProduceOutcome::Failed(ErrorCode::NotLeaderOrFollower.into());
-            if let Some(complete) = self.produces.finish(waiting.part, outcome) {
-                self.answer_produce(complete, out);
-            }
+            self.finish_part(waiting.part, outcome, out);
         }
     }
 
@@ -105,9 +101,7 @@ impl Shard {
             self.cache.insert(now, appended);
             let outcome = ProduceOutcome::Durable { base, start: self.start_of(stream), appended_at };
             for part in parts {
-                if let Some(complete) = self.produces.finish(part, outcome.clone()) {
-                    self.answer_produce(complete, out);
-                }
+                self.finish_part(part, outcome.clone(), out);
             }
             *grown.entry(stream).or_default() += bytes;
         }
@@ -155,16 +149,12 @@ impl Shard {
         let waiting: Vec<_> = self.appends.abandon().map(|waiting| waiting.part).collect();
         for part in waiting {
             let outcome = ProduceOutcome::Failed(ErrorCode::NotLeaderOrFollower.into());
-            if let Some(complete) = self.produces.finish(part, outcome) {
-                self.answer_produce(complete, out);
-            }
+            self.finish_part(part, outcome, out);
         }
         let in_flight: Vec<_> = self.partitions.values_mut().flat_map(Partition::poison).collect();
         sometimes!(Mark::PoisonedWithAppendsInFlight, !in_flight.is_empty());
         for part in in_flight {
-            if let Some(complete) = self.produces.finish(part, ProduceOutcome::Unknown) {
-                self.answer_produce(complete, out);
-            }
+            self.finish_part(part, ProduceOutcome::Unknown, out);
         }
         self.cut_when_drained(out);
     }

@@ -37,6 +37,7 @@ mod replica;
 mod retention;
 mod states;
 mod topics;
+mod unpaid;
 
 #[cfg(test)]
 mod tests;
@@ -58,20 +59,20 @@ use crate::node::{self, Asker};
 use crate::session::{self, Answer, Fee, Numbered};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use api::{ProduceOutcome, Question};
+use api::ProduceOutcome;
 use appends::Appends;
 use arrivals::Arrivals;
 use credit::{Credit, Grant};
-use fetches::{Fetch, Fetches};
+use fetches::Fetches;
 use groups::{Appender, Groups};
-use kafka_protocol::messages::{DescribeConfigsRequest, DescribeTopicPartitionsRequest, MetadataRequest};
 use kafka_protocol::protocol::Encodable;
-use lookups::{Listing, Lookups};
+use lookups::Lookups;
 use partition::Partition;
 use producer_ids::ProducerIds;
 use retention::Retention;
 use states::States;
 use topics::{TopicRequest, Topics};
+use unpaid::Unpaid;
 
 /// The machine. See the module.
 #[derive(Debug)]
@@ -107,7 +108,7 @@ pub struct Shard {
     cut_asked: bool,
 }
 
-/// The tag of the command that asks for producer ids; those of requests about topics begin above it.
+/// The tag of the command that asks for producer ids; all others, by [`Topics::tag`], begin above it.
 const PRODUCER_LEASE: u64 = 0;
 
 /// This broker, once it serves.
@@ -115,23 +116,6 @@ const PRODUCER_LEASE: u64 = 0;
 struct Me {
     node: NodeId,
     epoch: NodeEpoch,
-}
-
-/// What waits for credit for answers. None of it is an answer yet: one that is made is in memory already.
-#[derive(Debug)]
-enum Unpaid {
-    /// A fetch that has found records, or has to read objects.
-    Fetch(Fetch),
-    /// A request whose answer may be large.
-    Metadata(Asked, MetadataRequest),
-    /// The same.
-    DescribeTopicPartitions(Asked, DescribeTopicPartitionsRequest),
-    /// A search by time that has to look into records.
-    Listing(Listing),
-    /// A question about configs, whose answer is many times as long.
-    Configs(Asked, DescribeConfigsRequest),
-    /// A question about groups, whose answer is made when there is room for it.
-    Groups(Asked, Question),
 }
 
 /// Whether records are taken.
@@ -270,10 +254,11 @@ impl Shard {
                 self.unpaid.remove(&conn);
                 self.arrivals.closed(conn);
                 // What a job holds is paid for until it comes back.
-                if self.lookups.has_orphan_of(conn) {
-                    return;
-                }
-                let grants = self.credit.close(now.mono, conn);
+                let grants = if self.lookups.has_orphan_of(conn) {
+                    self.credit.forget_wishes(now.mono, conn)
+                } else {
+                    self.credit.close(now.mono, conn)
+                };
                 self.take_grants(now, grants, out);
             }
             Mail::Granted(bytes) => {
@@ -292,7 +277,7 @@ impl Shard {
             }
             Mail::Answered(PRODUCER_LEASE, answer) => self.handle_producer_lease(&answer, out),
             Mail::Answered(tag, answer) => {
-                if self.groups.answered(tag, &answer) || self.retention_answered(now, tag, &answer, out) {
+                if self.groups.answered(tag, &answer) || self.retention_answered(now, tag, out) {
                     return;
                 }
                 if let Some(complete) = self.topics.answered(tag, &answer) {
@@ -455,26 +440,8 @@ impl Shard {
                 out.push(to(To::Session(conn, session::Mail::Credit(pool, bytes))));
                 continue;
             }
-            match self.unpaid.remove(&conn).expect("credit for an answer is wanted by one that waits") {
-                Unpaid::Configs(asked, request) => {
-                    let body = self.describe_configs(asked.version, &request);
-                    self.send_answer(asked, Answer::Paid(body, Fee { pool, bytes }), out);
-                }
-                Unpaid::Groups(asked, question) => {
-                    let body = self.group_answer(asked, question);
-                    self.send_answer(asked, Answer::Paid(body, Fee { pool, bytes }), out);
-                }
-                Unpaid::Fetch(fetch) => self.try_fetch(now, Fetch { held: bytes, ..fetch }, out),
-                Unpaid::Metadata(asked, request) => {
-                    let body = self.metadata(asked, &request);
-                    self.send_answer(asked, Answer::Paid(body, Fee { pool, bytes }), out);
-                }
-                Unpaid::DescribeTopicPartitions(asked, request) => {
-                    let body = self.described_topics(asked, &request);
-                    self.send_answer(asked, Answer::Paid(body, Fee { pool, bytes }), out);
-                }
-                Unpaid::Listing(listing) => self.go_on_listing(now, Listing { held: bytes, ..listing }, out),
-            }
+            let unpaid = self.unpaid.remove(&conn).expect("credit for an answer is wanted by one that waits");
+            self.go_on_paid(now, unpaid, Fee { pool, bytes }, out);
         }
     }
 

@@ -157,9 +157,7 @@ impl Shard {
             for part in partition.abandon() {
                 sometimes!(Mark::DeletedInFlight);
                 let outcome = ProduceOutcome::Failed(ErrorCode::UnknownTopicOrPartition.into());
-                if let Some(complete) = self.produces.finish(part, outcome) {
-                    self.answer_produce(complete, out);
-                }
+                self.finish_part(part, outcome, out);
             }
             self.wake_fetches(now, stream, out);
         }

@@ -23,7 +23,7 @@
 use super::{Effect, Me, Mode, Shard};
 use crate::id::{Offset, StreamId};
 use crate::machine::{Deadline, Effects, Instant, Mark, Now, WallTime, sometimes};
-use crate::metadata::{Answer, Command, Image, Millis, RangeImage, StreamImage, StreamState, TopicConfigs};
+use crate::metadata::{Command, Image, Millis, RangeImage, StreamImage, StreamState, TopicConfigs};
 use crate::node::Asker;
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::ops::Bound;
@@ -109,7 +109,7 @@ impl Shard {
 
     /// The answer to a command, if that is one of ours. A refused trim is of a stream that is gone, or of a broker that
     /// is; either is known elsewhere.
-    pub(super) fn retention_answered(&mut self, now: Now, tag: u64, _: &Answer, out: &mut Effects<Effect>) -> bool {
+    pub(super) fn retention_answered(&mut self, now: Now, tag: u64, out: &mut Effects<Effect>) -> bool {
         let ours = self.retention.trims.remove(&tag);
         if ours {
             self.retain(now, out);

@@ -377,7 +377,7 @@ impl Machine for Client {
             }
             Input::Stop => {
                 self.mode = Mode::Done;
-                if self.link != (Link::Down { retry_at: now.mono }) {
+                if matches!(self.link, Link::Up | Link::Connecting { .. }) {
                     self.hang_up(now, out);
                 }
             }

@@ -293,7 +293,9 @@ impl Member {
         let Some(operation) = self.next_operation(now) else { return };
         self.rng = operation;
         if self.mode == Mode::Settle {
-            return self.heartbeat(now, out);
+            // What was committed must still be there, too.
+            let reads = !self.owned.is_empty() && self.rng.chance(1, 4);
+            return if reads { self.fetch_offsets(now, out) } else { self.heartbeat(now, out) };
         }
         match self.rng.below(200) {
             0..90 => self.heartbeat(now, out),

@@ -5,9 +5,7 @@ use super::describe_configs::{BROKER, TOPIC};
 use super::str_bytes;
 use crate::kafka::ErrorCode;
 use crate::machine::{Effects, Now};
-use crate::metadata::{
-    CleanupPolicy, Command, ConfigKind, ConfigName, ConfigNames, ConfigPatch, TopicConfigs, TopicName,
-};
+use crate::metadata::{CleanupPolicy, Command, ConfigName, ConfigNames, ConfigPatch, TopicConfigs, TopicName};
 use crate::shard::joins::Asked;
 use crate::shard::topics::{TopicOutcome, TopicRequest, TopicStep};
 use crate::shard::{Effect, Shard};
@@ -241,7 +239,7 @@ fn patch(begin: ConfigPatch, changes: &[Change<'_>], largest_batch: u32) -> Resu
 
 /// The elements of a list. There is only one config that is one.
 fn list(name: &str, value: &str, operation: &str) -> Result<CleanupPolicy, String> {
-    let Some(ConfigName::CleanupPolicy) = ConfigName::parse(name).filter(|name| name.kind() == ConfigKind::List) else {
+    let Some(ConfigName::CleanupPolicy) = ConfigName::parse(name) else {
         return Err(format!("Can't {operation} to key {} because its type is not LIST.", shown(name)));
     };
     let mut configs = TopicConfigs::default();

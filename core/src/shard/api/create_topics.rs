@@ -2,6 +2,7 @@
 
 use super::alter_configs::{set, shown};
 use super::describe_configs::effective;
+use super::metadata::DEFAULT_PARTITIONS;
 use super::{kafka_id, millis, repeated, str_bytes};
 use crate::id::TopicId;
 use crate::kafka::ErrorCode;
@@ -168,7 +169,7 @@ fn partitions(topic: &CreatableTopic) -> Result<u32, TopicOutcome> {
         return refuse(ErrorCode::InvalidReplicationFactor, "the replication factor must be above 0, or -1");
     }
     match topic.num_partitions {
-        -1 => Ok(1),
+        -1 => Ok(DEFAULT_PARTITIONS),
         count @ 1.. => Ok(count.unsigned_abs()),
         _ => refuse(ErrorCode::InvalidPartitions, "the number of partitions must be above 0, or -1"),
     }

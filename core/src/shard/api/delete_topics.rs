@@ -31,10 +31,10 @@ impl Shard {
         let ids: Vec<Option<TopicId>> = request.topics.iter().map(|topic| find(image, topic)).collect();
         let steps = ids.iter().zip(&request.topics).map(|(id, topic)| {
             let refuse = |code, why: &'static str| TopicStep::Known(TopicOutcome::refused(code, why));
+            if let Some(why) = lines.why_not(topic, *id) {
+                return refuse(ErrorCode::InvalidRequest, why);
+            }
             match (*id, &topic.name) {
-                _ if lines.why_not(topic, *id).is_some() => {
-                    refuse(ErrorCode::InvalidRequest, lines.why_not(topic, *id).unwrap_or_default())
-                }
                 (Some(id), _) if image.topics[&id].name.is_internal() => {
                     refuse(ErrorCode::InvalidTopicException, "the topic is the broker's own")
                 }

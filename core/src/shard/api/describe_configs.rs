@@ -2,14 +2,15 @@
 //!
 //! An answer is many times as long as its question, so it takes credit before it is made, and says each resource once.
 
+use super::metadata::DEFAULT_PARTITIONS;
 use super::str_bytes;
 use crate::kafka::ErrorCode;
 use crate::limits::Limits;
 use crate::machine::{Effects, Now, Rope};
 use crate::metadata::{ConfigKind, ConfigName, TopicConfigs, TopicName};
-use crate::session::{Answer, Fee};
 use crate::shard::joins::Asked;
-use crate::shard::{Effect, Pool, Shard, Unpaid, encoded};
+use crate::shard::unpaid::Unanswered;
+use crate::shard::{Effect, Shard, encoded};
 use alloc::borrow::Cow;
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -57,12 +58,7 @@ impl Shard {
         let mut seen = BTreeSet::new();
         request.resources.retain(|one| seen.insert((one.resource_type, one.resource_name.clone())));
         let bytes = RESOURCE * (request.resources.len() as u64);
-        if bytes <= u64::from(self.limits.idle_credit) {
-            let body = self.describe_configs(asked.version, &request);
-            return self.send_answer(asked, Answer::Body(body), out);
-        }
-        let fee = Fee { pool: Pool::ControlAnswers, bytes };
-        self.want_answer_credit(now, asked.conn, fee, Unpaid::Configs(asked, request), out);
+        self.answer_when_paid(now, asked, (Unanswered::DescribeConfigs(request), bytes), out);
     }
 
     /// The answer's body.
@@ -231,7 +227,13 @@ fn broker_configs(limits: &Limits, node: u32) -> Vec<BrokerConfig> {
         of("auto.create.topics.enable", "true".into(), ConfigKind::Boolean, true, "Producers create topics."),
         of("default.replication.factor", "1".into(), ConfigKind::Int, true, "Replicas of a topic."),
         of("delete.topic.enable", "true".into(), ConfigKind::Boolean, true, "Topics can be deleted."),
-        of("num.partitions", "1".into(), ConfigKind::Int, true, "Partitions of a topic that is created by its use."),
+        of(
+            "num.partitions",
+            DEFAULT_PARTITIONS.to_string(),
+            ConfigKind::Int,
+            true,
+            "Partitions of a topic that is created by its use.",
+        ),
         of("node.id", node.to_string(), ConfigKind::Int, false, "This broker's number."),
         of("broker.id", node.to_string(), ConfigKind::Int, false, "This broker's number."),
         limit("connections.max.idle.ms", ConfigKind::Long, |of| of.idle_connection.as_millis(), idle),

@@ -4,9 +4,9 @@ use super::{broker_id, kafka_id, str_bytes};
 use crate::kafka::ErrorCode;
 use crate::machine::{Effects, Now, Rope};
 use crate::metadata::{Image, StreamState, TopicName};
-use crate::session::{Answer, Fee};
 use crate::shard::joins::Asked;
-use crate::shard::{Effect, Pool, Shard, Unpaid, encoded};
+use crate::shard::unpaid::Unanswered;
+use crate::shard::{Effect, Shard, encoded};
 use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -28,12 +28,7 @@ impl Shard {
         out: &mut Effects<Effect>,
     ) {
         let bytes = size(self.image.as_ref().expect("requests come after the image"), &request);
-        if bytes <= u64::from(self.limits.idle_credit) {
-            let body = self.described_topics(asked, &request);
-            return self.send_answer(asked, Answer::Body(body), out);
-        }
-        let fee = Fee { pool: Pool::ControlAnswers, bytes };
-        self.want_answer_credit(now, asked.conn, fee, Unpaid::DescribeTopicPartitions(asked, request), out);
+        self.answer_when_paid(now, asked, (Unanswered::DescribeTopicPartitions(request), bytes), out);
     }
 
     /// The answer's body.

@@ -5,7 +5,7 @@ use crate::data_object::{Extent, Read, ReadBatches, ReadError};
 use crate::id::{Offset, StreamId};
 use crate::kafka::batch::{Flaw, times};
 use crate::kafka::{BatchHeader, Codec, ErrorCode};
-use crate::machine::{Effects, Job, Mark, Now, OpId, Outcome as JobOutcome, WallTime, sometimes};
+use crate::machine::{Effects, INLINE_RATIO, Job, Mark, Now, OpId, Outcome as JobOutcome, WallTime, sometimes};
 use crate::session::Fee;
 use crate::shard::joins::Asked;
 use crate::shard::lookups::{Candidate, Computed, Listed, Listing, Search, Sought};
@@ -31,9 +31,6 @@ const TIMEOUT: i16 = 10;
 
 /// How often a search goes on from the metadata because an object is gone, before the client is told to.
 const RESTARTS: u32 = 3;
-
-/// Batches that are looked into at once may hold so many times more than they are long.
-const RATIO: u64 = 8;
 
 /// What a partition's line comes to.
 enum Step {
@@ -309,7 +306,7 @@ impl Shard {
         let attributes = BatchHeader::parse(&candidate.batch)?.attributes;
         let inline = u64::from(self.limits.compute_inline);
         let cheap = attributes.is_log_append_time() || candidate.batch.len() as u64 <= inline;
-        let ratio = if attributes.codec() == Some(Codec::None) { 1 } else { RATIO };
+        let ratio = if attributes.codec() == Some(Codec::None) { 1 } else { INLINE_RATIO };
         cheap.then_some(inline.saturating_mul(ratio))
     }
 

@@ -7,10 +7,10 @@ use crate::kafka::ErrorCode;
 use crate::limits::Limits;
 use crate::machine::{Effects, Now, Rope};
 use crate::metadata::{CleanupPolicy, Image, NewTopic, StreamState, TopicConfigs, TopicImage, TopicName};
-use crate::session::{Answer, Fee};
 use crate::shard::joins::Asked;
 use crate::shard::topics::{TopicOutcome, TopicRequest, TopicStep};
-use crate::shard::{Effect, Pool, Shard, Unpaid, encoded};
+use crate::shard::unpaid::Unanswered;
+use crate::shard::{Effect, Shard, encoded};
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec;
@@ -30,7 +30,7 @@ const CREATION: Duration = Duration::from_secs(30);
 const MOST_CREATED: usize = 500;
 
 /// Partitions of a topic that nobody created by name.
-const DEFAULT_PARTITIONS: u32 = 1;
+pub(super) const DEFAULT_PARTITIONS: u32 = 1;
 
 impl Shard {
     pub(in crate::shard) fn handle_metadata(
@@ -64,12 +64,7 @@ impl Shard {
     ) {
         let image = self.image.as_ref().expect("requests come after the image");
         let bytes = size(image, asked.version, &request);
-        if bytes <= u64::from(self.limits.idle_credit) {
-            let body = self.metadata(asked, &request);
-            return self.send_answer(asked, Answer::Body(body), out);
-        }
-        let fee = Fee { pool: Pool::ControlAnswers, bytes };
-        self.want_answer_credit(now, asked.conn, fee, Unpaid::Metadata(asked, request), out);
+        self.answer_when_paid(now, asked, (Unanswered::Metadata(request), bytes), out);
     }
 
     /// The answer's body.

@@ -9,7 +9,7 @@ use crate::producers::{ProducerId, Sequenced};
 use crate::session::Answer;
 use crate::shard::appends::{Times, Waiting};
 use crate::shard::groups::Appender;
-use crate::shard::joins::{Asked, Begun, Complete};
+use crate::shard::joins::{Asked, Begun, Complete, Part};
 use crate::shard::{Effect, Shard};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -123,13 +123,18 @@ impl Shard {
             self.produces_due.pop_first();
             for waiting in self.appends.forget_request(join) {
                 let outcome = ProduceOutcome::Failed(ErrorCode::RequestTimedOut.into());
-                if let Some(complete) = self.produces.finish(waiting.part, outcome) {
-                    self.answer_produce(complete, out);
-                }
+                self.finish_part(waiting.part, outcome, out);
             }
             if let Some(complete) = self.produces.give_up(join, |_| ProduceOutcome::Late) {
                 self.answer_produce(complete, out);
             }
+        }
+    }
+
+    /// What became of one batch of a request. Answers that if it was the last one.
+    pub(in crate::shard) fn finish_part(&mut self, part: Part, outcome: ProduceOutcome, out: &mut Effects<Effect>) {
+        if let Some(complete) = self.produces.finish(part, outcome) {
+            self.answer_produce(complete, out);
         }
     }
 

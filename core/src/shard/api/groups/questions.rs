@@ -6,10 +6,10 @@ use crate::group::Reply;
 use crate::group::{Described, DescribedMember};
 use crate::kafka::ErrorCode;
 use crate::machine::{Effects, Now, Rope};
-use crate::session::{Answer, Fee};
 use crate::shard::api::str_bytes;
 use crate::shard::joins::Asked;
-use crate::shard::{Effect, Pool, Shard, Unpaid, encoded};
+use crate::shard::unpaid::Unanswered;
+use crate::shard::{Effect, Shard, encoded};
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
@@ -71,12 +71,7 @@ impl Shard {
     ) {
         let question = question.deduplicated();
         let bytes = self.weigh_question(&question);
-        if bytes <= u64::from(self.limits.idle_credit) {
-            let body = self.group_answer(asked, question);
-            return self.send_answer(asked, Answer::Body(body), out);
-        }
-        let fee = Fee { pool: Pool::ControlAnswers, bytes };
-        self.want_answer_credit(now, asked.conn, fee, Unpaid::Groups(asked, question), out);
+        self.answer_when_paid(now, asked, (Unanswered::Groups(question), bytes), out);
     }
 
     /// What the answer takes, about.
