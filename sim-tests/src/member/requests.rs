@@ -41,9 +41,7 @@ impl Member {
             .with_num_partitions(self.me.partitions)
             .with_replication_factor(1);
         let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000);
-        if !self.asked.contains_key("create-topic") {
-            out.push(Effect::Observe(Observation::Creating(self.me.topic.clone(), self.me.partitions)));
-        }
+        out.push(Effect::Observe(Observation::Creating(self.me.topic.clone(), self.me.partitions)));
         self.send(now, (ApiKey::CreateTopics, 5), &request, Asked::Create, out);
     }
 

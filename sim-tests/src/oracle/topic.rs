@@ -23,6 +23,8 @@ pub(super) struct TopicModel {
     name: String,
     life: Life,
     created_with: i32,
+    /// How often somebody asked for it.
+    asked: u32,
     /// What growths that were not refused would make of it.
     growths: BTreeMap<GrowthId, i32>,
     /// Acknowledged or seen: it never has fewer partitions again.
@@ -47,10 +49,22 @@ impl TopicModel {
             name: name.to_owned(),
             life: Life::Asked,
             created_with: partitions,
+            asked: 1,
             growths: BTreeMap::new(),
             least: 0,
             seen: BTreeSet::new(),
         }
+    }
+
+    /// Somebody asks for it again, not knowing what became of the first time.
+    pub(super) fn asked_again(&mut self) {
+        self.asked += 1;
+    }
+
+    /// Whether its name may stand for two topics, one after the other: the first was deleted, and then somebody who had
+    /// not heard of it created the second.
+    pub(super) fn may_be_another(&self) -> bool {
+        self.is_deleting() && self.asked > 1
     }
 
     /// Its creation was acknowledged.
