@@ -1,24 +1,43 @@
 //! Seeds under all kinds of faults, and what a campaign must reach.
 
+use karst_core::machine::Mark;
 use karst_runtime_sim::seed::Seed;
 use karst_sim::plan::{Disturbance, Numbers, Plan, Profile};
-use karst_sim::world::{Options, Report, run};
+use karst_sim::world::{Options, Report, SITUATIONS, run};
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// What may expire: in a good part of all seeds each of them does.
+const EXPIRIES: [(&str, &[Mark]); 3] = [
+    ("producers are forgotten", &[Mark::ProducerForgotten]),
+    ("offsets expire", &[Mark::OffsetsExpired]),
+    ("members expire", &[Mark::MemberExpired]),
+];
 
 #[test]
 fn seeds_pass_and_the_world_is_not_idle() {
     let seeds = 40;
     let mut sums: BTreeMap<&'static str, u64> = BTreeMap::new();
+    let mut with: BTreeMap<&'static str, u64> = BTreeMap::new();
     for seed in 0..seeds {
         let report = passed(&Plan::from_seed(Seed(seed), Profile::Swarm));
         let operations = report.answered.values().sum();
         for (name, count) in report.amounts.iter().chain(&report.faults).chain([(&"operations", &operations)]) {
             *sums.entry(name).or_default() += count;
         }
+        for (name, marks) in SITUATIONS.into_iter().chain(EXPIRIES) {
+            let happened = marks.iter().any(|mark| report.marks.contains_key(mark.name()));
+            *with.entry(name).or_default() += u64::from(happened);
+        }
     }
     for (name, each) in [("operations", 300), ("crashes", 3), ("WAL wraps", 3), ("committed uploads", 5)] {
         assert!(sums[name] >= each * seeds, "{} of {name} in {seeds} seeds", sums[name]);
+    }
+    for (name, _) in SITUATIONS {
+        assert!(2 * with[name] > seeds, "{name} in {} of {seeds} seeds", with[name]);
+    }
+    for (name, _) in EXPIRIES {
+        assert!(5 * with[name] > seeds, "{name} in {} of {seeds} seeds", with[name]);
     }
     for fault in [
         "disk.crash_partial",

@@ -97,6 +97,7 @@ impl Coordinator {
             }
             let keys = group.expired(now, &self.limits);
             if !keys.is_empty() {
+                sometimes!(Mark::OffsetsExpired);
                 let gone = |(topic, partition): &(Name, i32)| offsets::tombstone(&id, topic, *partition);
                 let records: Vec<Record> = keys.iter().map(gone).collect();
                 out.write(group, records, Then::OffsetsDeleted { keys, reply: None });

@@ -276,6 +276,7 @@ impl Group {
             let record = self.record(&BTreeMap::new());
             return out.write(self, vec![record], Then::Nothing);
         }
+        sometimes!(Mark::Rebalanced);
         self.protocol = self.select_protocol();
         self.enter(now, State::Completing);
         let mut replies = Vec::new();

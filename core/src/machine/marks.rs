@@ -105,12 +105,16 @@ marks! {
     AssignedTooLate = "group.assigned-too-late",
     /// A member was silent for its session timeout.
     MemberExpired = "group.member-expired",
+    /// A group begins another generation.
+    Rebalanced = "group.rebalanced",
     /// A group's first rebalance waits longer since members come.
     InitialRebalanceExtended = "group.initial-rebalance-extended",
     /// A static member comes back without its id.
     StaticMemberReplaced = "group.static-member-replaced",
     /// A static member comes back, and nobody else notices.
     StaticMemberKeptGroupStable = "group.static-member-kept-group-stable",
+    /// Offsets go since nobody wants them any more.
+    OffsetsExpired = "group.offsets-expired",
     /// Offsets go with their topic.
     OffsetsDeletedWithTopic = "group.offsets-deleted-with-topic",
     /// A group without members and offsets is removed.

@@ -44,7 +44,7 @@ impl Client {
                     }
                 }
                 Asked::Sequenced(attempts) => self.forget_attempts(&attempts),
-                Asked::ProducerId(_) => self.forget_producer_id(),
+                Asked::ProducerId(wanted) => self.forget_producer_id(wanted),
                 Asked::Grow(topic, _, Wish::Real(id)) => {
                     out.push(Effect::Observe(Observation::Grown(topic, id, Growth::Unknown)));
                 }

@@ -97,7 +97,7 @@ pub(super) fn seal(codec: Codec, shape: Shape, records: &[u8]) -> Bytes {
 }
 
 /// The batch as an idempotent producer makes it.
-pub(super) fn sequenced(batch: &[u8], producer: i64, epoch: i16, first: i32) -> Bytes {
+pub(crate) fn sequenced(batch: &[u8], producer: i64, epoch: i16, first: i32) -> Bytes {
     let mut sequenced = BytesMut::from(batch);
     sequenced[43..51].copy_from_slice(&producer.to_be_bytes());
     sequenced[51..53].copy_from_slice(&epoch.to_be_bytes());

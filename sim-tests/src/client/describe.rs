@@ -50,7 +50,9 @@ impl Describe for Observation {
                     about.name("batch", format!("{:08x}", header.crc));
                 }
             }
-            Self::Judged(place, write, _) => {
+            Self::Judged(place, write, _)
+            | Self::SentAgain(place, write)
+            | Self::ProducerForgotten(place, write, _) => {
                 about.of(place).number("write", write.0);
             }
             Self::Ended(place, write, outcome) => {
@@ -62,7 +64,6 @@ impl Describe for Observation {
             Self::AckedAgain(place, write, base) => {
                 about.of(place).number("write", write.0).number("base", u64::try_from(*base).unwrap_or(0));
             }
-            Self::ProducerForgotten(place, _) => place.describe(about),
             Self::Read(place, _, records) => describe::batches(records, |about| place.describe(about), about),
             Self::Asked(place, _) | Self::HighWatermark(place, ..) | Self::ReadAll(place, ..) => place.describe(about),
             Self::Creating(topic, _)

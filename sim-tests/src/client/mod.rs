@@ -336,6 +336,7 @@ impl Client {
         self.rng = self.draws.child(&format!("connection/{}", self.connections));
         self.ask_api_versions(now, out);
         self.ask_metadata(now, out);
+        self.produce_again(now, out);
     }
 
     fn handle_disconnected(&mut self, now: Now, out: &mut Effects<Effect>) {

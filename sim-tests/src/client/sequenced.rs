@@ -1,13 +1,14 @@
 //! An idempotent producer, as clients have it: five batches of a partition in flight at most, each sent again until it
 //! is acknowledged, and more often and in another order than a good client would. Now and then it begins a newer epoch,
-//! or asks for a new id.
+//! or asks for a new id; and what it gave up then comes late, as if it had been on its way for long. Now and then it
+//! hangs up on a batch, and sends it again at once on another connection.
 //!
 //! A batch is one write, however often it is sent. What the broker may say to it follows from what it said before.
 
 use super::batch::{self, Shape};
 use super::configs;
 use super::work::topic_name;
-use super::{Asked, Client, Effect, pack};
+use super::{Asked, Client, Effect, Link, Mode, pack};
 use crate::oracle::{Judged, Observation, Outcome, Place, WriteId};
 use bytes::Bytes;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -17,6 +18,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use karst_core::machine::{Effects, Now, Payload};
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 /// So many batches of a partition are not acknowledged at most: as many as a broker remembers.
 const UNACKED: usize = 5;
@@ -27,7 +29,9 @@ const BY_ID: i16 = 13;
 /// Kafka's error codes.
 const OUT_OF_ORDER: i16 = 45;
 const DUPLICATE: i16 = 46;
+const OLD_EPOCH: i16 = 47;
 const TRANSACTIONAL_ID: i16 = 53;
+const UNKNOWN_PRODUCER: i16 = 59;
 /// Codes that say: later.
 const AGAIN: [i16; 4] = [3, 6, 7, 100];
 /// Codes that say: never, as the topic is configured.
@@ -46,6 +50,10 @@ pub(super) struct Producer {
     identity: Option<Identity>,
     is_asked: bool,
     lines: BTreeMap<Place, Line>,
+    /// The first batches that it gave up when it last began anew.
+    given_up: BTreeMap<Place, Sequenced>,
+    /// It hung up on a batch, and is to send it again at once.
+    is_hurried: bool,
 }
 
 /// Its batches for one partition, in their order.
@@ -72,6 +80,8 @@ pub(super) struct Attempt {
     identity: Identity,
     /// What comes before it was acknowledged when it was sent: a gap is none.
     follows: bool,
+    /// Its producer has begun anew since.
+    is_late: bool,
     /// It was acknowledged, and so many were sent after it that its offset may be forgotten.
     is_old: bool,
 }
@@ -80,6 +90,8 @@ pub(super) struct Attempt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     Id,
+    /// One more id, for a producer that never writes.
+    Spare,
     /// An id for transactions: to be refused.
     Transactions,
 }
@@ -96,6 +108,9 @@ impl Client {
         if self.rng.chance(1, 50) {
             self.begin_anew(out);
         }
+        if self.rng.child("spare").chance(1, 15) {
+            self.ask_spare_id(now, out);
+        }
         let Some(identity) = self.producer.identity else { return self.ask_producer_id(now, out) };
         let version = self.rng.between(3, 13) as i16;
         // Some don't wait long: what waits for room in the WAL then is not appended, and must be once it is sent again.
@@ -109,7 +124,11 @@ impl Client {
                 continue;
             }
             let at = match self.choose(&place) {
-                Some(at) => at,
+                Some(at) => {
+                    let write = self.producer.lines[&place].batches[at].write;
+                    out.push(Effect::Observe(Observation::SentAgain(place.clone(), write)));
+                    at
+                }
                 None => self.add_batch(now, &place, identity, version, out),
             };
             let line = self.producer.lines.entry(place.clone()).or_default();
@@ -117,17 +136,58 @@ impl Client {
             let is_old = line.batches[at].acked && line.batches.len() - at > UNACKED;
             let sequenced = &mut line.batches[at];
             sequenced.in_flight += 1;
-            let data =
-                PartitionProduceData::default().with_index(place.partition).with_records(Some(sequenced.batch.clone()));
-            let topic = TopicProduceData::default().with_partition_data(vec![data]);
-            request.topic_data.push(if version >= BY_ID {
-                topic.with_topic_id(uuid::Uuid::from_bytes(self.topics[&place.topic].id))
-            } else {
-                topic.with_name(topic_name(&place.topic))
-            });
-            attempts.push(Attempt { place, write: sequenced.write, identity, follows, is_old });
+            let (batch, write) = (sequenced.batch.clone(), sequenced.write);
+            request.topic_data.push(self.data_of(&place, batch, version));
+            attempts.push(Attempt { place, write, identity, follows, is_late: false, is_old });
         }
+        let late = attempts.iter().find_map(|attempt| self.producer.given_up.remove_entry(&attempt.place));
         self.send(now, (ApiKey::Produce, version), &request, Asked::Sequenced(attempts), out);
+        if let Some((place, batch)) = late {
+            self.send_late(now, (place, batch), identity, version, out);
+        }
+        if self.rng.child("hurry").chance(1, 40) {
+            self.producer.is_hurried = true;
+            self.hang_up(now, out);
+            let pause = Duration::from_micros(self.rng.child("hurry").below(300));
+            self.link = Link::Down { retry_at: now.mono.after(pause) };
+        }
+    }
+
+    /// A connection is there again: what it hung up on comes at once.
+    pub(super) fn produce_again(&mut self, now: Now, out: &mut Effects<Effect>) {
+        if std::mem::take(&mut self.producer.is_hurried) && matches!(self.mode, Mode::Work) && !self.topics.is_empty() {
+            self.produce_sequenced(now, out);
+        }
+    }
+
+    /// What an earlier epoch left behind comes after all.
+    fn send_late(
+        &mut self,
+        now: Now,
+        (place, late): (Place, Sequenced),
+        identity: Identity,
+        version: i16,
+        out: &mut Effects<Effect>,
+    ) {
+        if !self.topics.contains_key(&place.topic) {
+            return;
+        }
+        let Sequenced { write, batch, .. } = late;
+        out.push(Effect::Observe(Observation::SentAgain(place.clone(), write)));
+        let topics = vec![self.data_of(&place, batch, version)];
+        let request = ProduceRequest::default().with_timeout_ms(10_000).with_acks(-1).with_topic_data(topics);
+        let attempt = Attempt { place, write, identity, follows: false, is_late: true, is_old: true };
+        self.send(now, (ApiKey::Produce, version), &request, Asked::Sequenced(vec![attempt]), out);
+    }
+
+    fn data_of(&self, place: &Place, batch: Bytes, version: i16) -> TopicProduceData {
+        let data = PartitionProduceData::default().with_index(place.partition).with_records(Some(batch));
+        let topic = TopicProduceData::default().with_partition_data(vec![data]);
+        if version >= BY_ID {
+            topic.with_topic_id(uuid::Uuid::from_bytes(self.topics[&place.topic].id))
+        } else {
+            topic.with_name(topic_name(&place.topic))
+        }
     }
 
     /// Which batch to send again; `None` for a new one.
@@ -176,11 +236,12 @@ impl Client {
         line.batches.len() - 1
     }
 
-    /// A newer epoch, or a new id: what was not acknowledged is given up.
+    /// A newer epoch, or a new id: what was not acknowledged is given up, though it may still be on its way.
     fn begin_anew(&mut self, out: &mut Effects<Effect>) {
         for (place, line) in std::mem::take(&mut self.producer.lines) {
-            for batch in line.batches.into_iter().filter(|batch| !batch.acked) {
+            for batch in line.batches.into_iter().filter(|batch| !batch.acked).rev() {
                 out.push(Effect::Observe(Observation::Ended(place.clone(), batch.write, Outcome::Unknown)));
+                self.producer.given_up.insert(place.clone(), batch);
             }
         }
         let bumped = self.producer.identity.filter(|identity| identity.epoch < i16::MAX && self.rng.chance(2, 3));
@@ -204,6 +265,12 @@ impl Client {
         self.send(now, (ApiKey::InitProducerId, version), &request, Asked::ProducerId(Wanted::Id), out);
     }
 
+    fn ask_spare_id(&mut self, now: Now, out: &mut Effects<Effect>) {
+        let request = InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(10_000);
+        let request = request.with_producer_id((-1).into()).with_producer_epoch(-1);
+        self.send(now, (ApiKey::InitProducerId, 4), &request, Asked::ProducerId(Wanted::Spare), out);
+    }
+
     pub(super) fn handle_producer_id(
         &mut self,
         response: &InitProducerIdResponse,
@@ -220,12 +287,16 @@ impl Client {
                 Err(format!("transactions were answered with {code}"))
             };
         }
-        self.producer.is_asked = false;
+        if wanted == Wanted::Id {
+            self.producer.is_asked = false;
+        }
         match code {
             0 if response.producer_epoch == 0 && response.producer_id.0 >= 0 => {
                 let id = response.producer_id.0;
                 out.push(Effect::Observe(Observation::ProducerId(id)));
-                self.producer.identity = Some(Identity { id, epoch: 0 });
+                if wanted == Wanted::Id {
+                    self.producer.identity = Some(Identity { id, epoch: 0 });
+                }
                 Ok(())
             }
             LATER => Ok(()),
@@ -243,12 +314,12 @@ impl Client {
         if answers.len() != attempts.len() {
             return Err(format!("{} partitions were written, {} answered", attempts.len(), answers.len()));
         }
-        let mut refused = false;
+        let mut begins_anew = false;
         for (answer, attempt) in answers.into_iter().zip(attempts) {
             if answer.index != attempt.place.partition {
                 return Err("partitions are answered in another order".into());
             }
-            refused |= NEVER.contains(&answer.error_code);
+            begins_anew |= NEVER.contains(&answer.error_code);
             // When a batch that is sent again was stamped, the broker may have forgotten.
             if NEVER.contains(&answer.error_code) || (answer.error_code == 0 && answer.log_append_time_ms >= 0) {
                 let judged = Judged { code: answer.error_code, appended_at: answer.log_append_time_ms };
@@ -259,22 +330,31 @@ impl Client {
                     self.acknowledged(&attempt, answer.base_offset, out);
                     continue;
                 }
-                OUT_OF_ORDER => attempt.follows,
+                OUT_OF_ORDER => attempt.follows || self.follows(&attempt),
                 DUPLICATE => !attempt.is_old,
+                OLD_EPOCH | UNKNOWN_PRODUCER if attempt.is_late => false,
                 code => !AGAIN.contains(&code) && !NEVER.contains(&code),
             };
             self.landed(&attempt);
             if forgotten {
-                let (code, write) = (answer.error_code, attempt.write.0);
-                let why = format!("write {write} of producer {:?} was answered with error {code}", attempt.identity);
-                out.push(Effect::Observe(Observation::ProducerForgotten(attempt.place, why)));
+                let (code, write) = (answer.error_code, attempt.write);
+                out.push(Effect::Observe(Observation::ProducerForgotten(attempt.place, write, code)));
+                begins_anew |= self.producer.identity == Some(attempt.identity);
             }
         }
-        if refused {
-            // A batch that may never be written leaves a gap, so a producer begins a new epoch behind it.
+        if begins_anew {
+            // A batch that may never be written leaves a gap, and a broker that has forgotten the producer does not
+            // know what it wrote: it begins a new epoch.
             self.begin_anew(out);
         }
         Ok(())
+    }
+
+    /// Whether what comes before it is acknowledged by now. Answers come in order: it was when the broker looked.
+    fn follows(&self, attempt: &Attempt) -> bool {
+        let Some(line) = self.producer.lines.get(&attempt.place) else { return false };
+        let at = line.batches.iter().position(|batch| batch.write == attempt.write);
+        at.and_then(|at| at.checked_sub(1)).is_some_and(|before| line.batches[before].acked)
     }
 
     /// Nothing will be heard of it.
@@ -285,8 +365,8 @@ impl Client {
     }
 
     /// Whoever asked for an id asks again.
-    pub(super) fn forget_producer_id(&mut self) {
-        self.producer.is_asked = false;
+    pub(super) fn forget_producer_id(&mut self, wanted: Wanted) {
+        self.producer.is_asked &= wanted != Wanted::Id;
     }
 
     fn acknowledged(&mut self, attempt: &Attempt, base: i64, out: &mut Effects<Effect>) {

@@ -14,7 +14,10 @@ pub(super) fn that(seen: &Observation) -> String {
         Observation::AckedAgain(place, write, base) => {
             format!("write {} to {place} was acknowledged again or late, at offset {base}", write.0)
         }
-        Observation::ProducerForgotten(place, why) => format!("{place} refused its producer without reason: {why}"),
+        Observation::SentAgain(place, write) => format!("it is about to send write {} to {place} again", write.0),
+        Observation::ProducerForgotten(place, write, code) => {
+            format!("write {} to {place} got the error {code}, though its predecessor is written", write.0)
+        }
         Observation::ProducerId(id) => format!("it has producer id {id}"),
         Observation::Asked(place, _) => format!("it is about to ask about {place}"),
         Observation::HighWatermark(place, _, hw) => format!("{place} is said to have its high watermark at {hw}"),

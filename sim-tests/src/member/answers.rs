@@ -34,7 +34,8 @@ impl Member {
     }
 
     fn handle_answer(&mut self, now: Now, mut frame: Bytes, out: &mut Effects<Effect>) -> Result<(), String> {
-        let Pending { correlation, version, asked, .. } = self.pending.take().ok_or("an answer to no request")?;
+        let Pending { correlation, version, asked, sent_at } = self.pending.take().ok_or("an answer to no request")?;
+        let waited = now.mono.since(sent_at);
         let answered = wire::response_header(api_of(&asked), version, &mut frame)?;
         if answered != correlation {
             return Err(format!("the answer to {answered} came where that to {correlation} was due"));
@@ -43,11 +44,14 @@ impl Member {
         match asked {
             Asked::Create => self.created(now, &body(frame, version)?, out),
             Asked::Find => self.found(now, &body(frame, version)?),
-            Asked::Join { floor } => self.joined(now, body(frame, version)?, floor, out),
+            Asked::Join { floor } => self.joined((now, waited), body(frame, version)?, floor, out),
             Asked::Sync => self.synced(now, &body(frame, version)?, out),
             Asked::Heartbeat => {
                 let response: HeartbeatResponse = body(frame, version)?;
                 self.beats += u64::from(response.error_code == 0);
+                if response.error_code == 0 {
+                    self.see(GroupSeen::Lives(waited), out);
+                }
                 self.follow(now, "heartbeat", response.error_code)
             }
             Asked::Commit(id, partition) => {
@@ -123,7 +127,7 @@ impl Member {
 
     fn joined(
         &mut self,
-        now: Now,
+        (now, waited): (Now, Duration),
         response: JoinGroupResponse,
         floor: i32,
         out: &mut Effects<Effect>,
@@ -146,7 +150,9 @@ impl Member {
         }
         let identity = self.identity();
         let generation = self.generation;
-        self.see(GroupSeen::Joined { asker: self.me.id, who: identity, generation, leads, floor }, out);
+        let leader = super::identity_of(&response.leader);
+        self.see(GroupSeen::Joined { asker: self.me.id, who: identity, generation, leader, floor }, out);
+        self.see(GroupSeen::Lives(waited), out);
         self.step = Step::Sync(if response.skip_assignment { Vec::new() } else { members });
         Ok(())
     }

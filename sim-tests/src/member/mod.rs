@@ -1,7 +1,7 @@
 //! MACHINE: a simulated member of a consumer group.
 //!
 //! It joins, is assigned, commits and fetches offsets, says that it lives; now and then it leaves, is silent, or dies and
-//! comes back. One request is under way at a time. It tells the oracle all that it sends and hears.
+//! comes back; in a recess all of its group go away for long. One request is under way at a time. It tells the oracle all that it sends and hears.
 //!
 //! ```text
 //!   find coordinator ─► join ─► sync ─► fetch offsets ─► STEADY: heartbeat, commit, fetch, leave, die, fall silent
@@ -42,6 +42,28 @@ pub struct Character {
     pub session: Duration,
     /// An answer that takes longer breaks the connection.
     pub timeout: Duration,
+    /// When all of its group go away.
+    pub recess: Option<Recess>,
+}
+
+/// When all members of a group go away, and how long they stay away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recess {
+    /// From the beginning of one to that of the next, and from the beginning of the run to that of the first.
+    pub every: Duration,
+    /// How long it is.
+    pub lasts: Duration,
+}
+
+impl Recess {
+    /// When the recess ends that has begun.
+    fn ends(self, now: Instant) -> Option<Instant> {
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let (every, lasts) = (nanos(self.every).max(1), nanos(self.lasts));
+        let began = (now.0 / every).checked_mul(every).filter(|began| *began > 0)?;
+        let end = began.saturating_add(lasts);
+        (now.0 < end).then_some(Instant(end))
+    }
 }
 
 /// The machine. See the module.
@@ -205,6 +227,11 @@ impl Member {
         matches!(self.mode, Mode::Work | Mode::Settle)
     }
 
+    /// When the recess ends in which it is, if it is in one and has no need to be there.
+    fn is_away_until(&self, now: Now) -> Option<Instant> {
+        self.me.recess.filter(|_| self.mode == Mode::Work)?.ends(now.mono)
+    }
+
     fn identity(&self) -> String {
         self.me.instance.clone().unwrap_or_else(|| self.id.clone())
     }
@@ -280,6 +307,9 @@ impl Member {
                 self.go_on(now, out);
             }
             Step::Create => self.create_topic(now, out),
+            Step::Find | Step::Join if self.is_away_until(now).is_some() => {
+                self.patience = self.is_away_until(now).unwrap_or(now.mono);
+            }
             Step::Find => self.find(now, out),
             Step::Join => self.join(now, out),
             Step::Sync(members) => self.sync(now, &members, out),
@@ -296,6 +326,10 @@ impl Member {
             // What was committed must still be there, too.
             let reads = !self.owned.is_empty() && self.rng.chance(1, 4);
             return if reads { self.fetch_offsets(now, out) } else { self.heartbeat(now, out) };
+        }
+        if let Some(end) = self.is_away_until(now) {
+            self.patience = end;
+            return self.leave(now, out);
         }
         match self.rng.below(200) {
             0..90 => self.heartbeat(now, out),
@@ -340,6 +374,16 @@ impl Member {
         self.generation = 0;
         self.owned.clear();
         self.step = Step::Find;
+    }
+}
+
+/// By what a member is known whatever happens to it: a static one by its instance, with which its ids begin.
+fn identity_of(id: &str) -> String {
+    /// Length of the part that is drawn for each id, with what separates it.
+    const DRAWN: usize = 37;
+    match id.len().checked_sub(DRAWN).and_then(|end| id.get(..end)) {
+        Some(instance) if instance.starts_with("instance-") => instance.to_owned(),
+        _ => id.to_owned(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The model of one topic's configs: each is a register that many clients write and read, and that decides what becomes
 //! of batches.
 
+use super::producers::Times;
 use super::{Violation, WriteId};
 use bytes::Bytes;
 use karst_runtime_sim::clock::BEGINNING;
@@ -165,6 +166,13 @@ impl ConfigModel {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whose times records have, as far as anybody ever asked for.
+    pub(super) fn times(&self) -> Times {
+        let is_stamped = |write: &ConfigWrite| write.value.as_deref() == Some("LogAppendTime");
+        let stamps = self.writes.get("message.timestamp.type").is_some_and(|writes| writes.iter().any(is_stamped));
+        if stamps { Times::PerhapsStamped } else { Times::AsSent }
     }
 
     /// What retention may ever have been asked to take away.

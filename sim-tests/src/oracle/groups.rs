@@ -1,7 +1,18 @@
 //! The model of one consumer group.
+//!
+//! Offsets of a group without members may go after a span. Nobody sees that a group has no members; but whoever is told
+//! that it is one knows that there was one then:
+//!
+//! ```text
+//!   told so    asked ─── answered          asked ─── answered
+//!   empty             └── at most from the one asked to the other answered ──┘
+//! ```
 
 use super::Violation;
+use super::spans::Span;
+use karst_runtime_sim::time::SimTime;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// Names one attempt of a member to commit one offset. Unique in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,11 +42,13 @@ pub enum GroupSeen {
         who: String,
         /// Of what generation.
         generation: i32,
-        /// Whether it leads it.
-        leads: bool,
+        /// Which member, or instance, leads it.
+        leader: String,
         /// The generation that it knew before.
         floor: i32,
     },
+    /// The group answered that whoever asked, so long ago, is a member.
+    Lives(Duration),
     /// A member has an assignment.
     Assigned {
         /// Which member, or instance.
@@ -71,22 +84,53 @@ pub(super) struct GroupModel {
     joining: BTreeMap<u32, i32>,
     /// How many joins may have reached the broker since anybody first heard of it.
     begun: usize,
+    /// The newest generation of the group as it is: what was under way when it was found to be another may have been
+    /// answered by the one before.
+    reached: i32,
     leaders: BTreeMap<i32, String>,
     owners: BTreeMap<(i32, i32), String>,
     partitions: BTreeMap<i32, OffsetModel>,
     /// The last acknowledged commit of each partition when each open question was asked.
     asked: BTreeMap<u64, BTreeMap<i32, Acked>>,
+    lives: Lives,
+}
+
+/// When a group had members.
+#[derive(Debug, Default)]
+struct Lives {
+    /// It had some then, or later.
+    known: SimTime,
+    /// From then on it may have had none for the whole span; the last such moment.
+    lapsed: Option<SimTime>,
+}
+
+/// When something is observed, and the span after which offsets go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) now: SimTime,
+    pub(super) span: Span,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Acked {
     offset: i64,
     generation: i32,
+    /// When it was sent.
+    sent: SimTime,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Commit {
+    offset: i64,
+    generation: i32,
+    sent: SimTime,
+    /// The generation that the group had reached by then, for certain.
+    reached: i32,
 }
 
 #[derive(Debug, Default)]
 struct OffsetModel {
-    commits: BTreeMap<CommitId, (i64, i32)>,
+    commits: BTreeMap<CommitId, Commit>,
     by_offset: BTreeMap<i64, CommitId>,
     refused: BTreeSet<CommitId>,
     acked: Option<Acked>,
@@ -94,24 +138,25 @@ struct OffsetModel {
 
 impl GroupModel {
     /// `kept` says whether the group's offsets are there for certain, if it has any.
-    pub(super) fn observe(&mut self, name: &str, seen: GroupSeen, kept: Kept) -> Result<(), Violation> {
+    pub(super) fn observe(&mut self, name: &str, seen: GroupSeen, kept: Kept, at: Moment) -> Result<(), Violation> {
         match seen {
+            GroupSeen::Lives(waited) => self.lives.told(at, waited),
             GroupSeen::Joining(asker) => {
                 self.joining.insert(asker, self.newest);
                 self.begun += 1;
             }
-            GroupSeen::Joined { asker, who, generation, leads, floor } => {
-                let known = self.joining.remove(&asker).unwrap_or(0).max(floor);
-                let has_offsets =
-                    kept == Kept::Certainly && self.partitions.values().any(|model| model.acked.is_some());
-                let leads_another = leads && self.leaders.get(&1).is_some_and(|leader| *leader != who);
+            GroupSeen::Joined { asker, who, generation, leader, floor } => {
+                let began = self.joining.remove(&asker);
+                let known = began.unwrap_or(0).max(floor);
+                let has_offsets = self.has_offsets(kept, at);
+                let has_another = self.leaders.get(&generation).is_some_and(|other| *other != leader);
                 // Each join begins a generation at most, and the end of that member another one.
                 let may_be_reached = usize::try_from(generation).is_ok_and(|generation| generation <= 2 * self.begun);
-                let is_another = generation < known && may_be_reached || generation == 1 && leads_another;
+                let is_another = may_be_reached && (generation < known || has_another);
                 if is_another && !has_offsets {
                     // Nobody was in it, and nothing was kept: it was removed, and this is another one of that name, of
                     // which joins that never heard an answer may have begun generations.
-                    self.newest = 0;
+                    (self.newest, self.reached) = (0, 0);
                     self.joining.clear();
                     self.leaders.clear();
                     self.owners.clear();
@@ -123,15 +168,24 @@ impl GroupModel {
                     self.newest = generation;
                     self.begun = self.joining.len();
                 }
-                if leads {
-                    let leader = self.leaders.entry(generation).or_insert_with(|| who.clone());
-                    if *leader != who {
-                        let message = format!("{name}: {leader} and {who} both lead generation {generation}");
-                        return Err(Violation::new("one-leader", message));
-                    }
+                if began.is_some() {
+                    self.reached = self.reached.max(generation);
+                }
+                let other = self.leaders.entry(generation).or_insert_with(|| leader.clone());
+                if *other != leader {
+                    let message = format!("{name}: {leader} and {other} both lead generation {generation}");
+                    return Err(Violation::new("one-leader", message));
                 }
             }
             GroupSeen::Assigned { who, generation, owned } => {
+                if at.span.is_short() && !self.has_offsets(kept, at) {
+                    // It may have been removed, and be another one that has come as far.
+                    let other =
+                        |partition| self.owners.get(&(generation, partition)).is_some_and(|owner| *owner != who);
+                    if owned.iter().any(|partition| other(*partition)) {
+                        self.owners.clear();
+                    }
+                }
                 for partition in owned {
                     let owner = self.owners.entry((generation, partition)).or_insert_with(|| who.clone());
                     if *owner != who {
@@ -143,11 +197,20 @@ impl GroupModel {
             }
             GroupSeen::Committing(id, partition, offset, generation) => {
                 let model = self.partitions.entry(partition).or_default();
-                model.commits.insert(id, (offset, generation));
+                let commit = Commit { offset, generation, sent: at.now, reached: self.reached };
+                model.commits.insert(id, commit);
                 model.by_offset.insert(offset, id);
             }
             GroupSeen::Committed(id, partition, landed) => {
-                self.partitions.entry(partition).or_default().landed(id, landed);
+                let model = self.partitions.entry(partition).or_default();
+                let sent = model.commits[&id].sent;
+                let judged = model.landed(id, landed, |acked| self.lives.may_have_expired(acked, at));
+                judged.map_err(|why| {
+                    Violation::new("generation-checked", format!("{name}, partition {partition}: {why}"))
+                })?;
+                if landed == Landed::Acked {
+                    self.lives.told(at, at.now.since(sent));
+                }
             }
             GroupSeen::AskedForOffsets(question) => {
                 let acked = self.partitions.iter().filter_map(|(partition, model)| Some((*partition, model.acked?)));
@@ -157,7 +220,9 @@ impl GroupModel {
                 let floors = self.asked.remove(&question).unwrap_or_default();
                 for (partition, offset) in found {
                     let model = self.partitions.entry(partition).or_default();
-                    model.read(offset, floors.get(&partition).copied()).map_err(|(invariant, why)| {
+                    let floor = floors.get(&partition).copied();
+                    let floor = floor.filter(|acked| !self.lives.may_have_expired(*acked, at));
+                    model.read(offset, floor).map_err(|(invariant, why)| {
                         Violation::new(invariant, format!("{name}, partition {partition}: {why}"))
                     })?;
                 }
@@ -165,20 +230,48 @@ impl GroupModel {
         }
         Ok(())
     }
+
+    /// Whether it has offsets, for certain.
+    fn has_offsets(&self, kept: Kept, at: Moment) -> bool {
+        let mut acked = self.partitions.values().filter_map(|model| model.acked);
+        kept == Kept::Certainly && acked.any(|acked| !self.lives.may_have_expired(acked, at))
+    }
+}
+
+impl Lives {
+    /// Somebody who asked so long ago was a member then.
+    fn told(&mut self, at: Moment, waited: Duration) {
+        if at.span.fits(self.known, at.now) {
+            self.lapsed = Some(self.known);
+        }
+        let asked = at.now.0.saturating_sub(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX));
+        self.known = self.known.max(SimTime(asked));
+    }
+
+    /// Whether the group may have been without members for the whole span since the offset was committed.
+    fn may_have_expired(&self, acked: Acked, at: Moment) -> bool {
+        self.lapsed.is_some_and(|since| since >= acked.sent) || at.span.fits(self.known.max(acked.sent), at.now)
+    }
 }
 
 impl OffsetModel {
-    fn landed(&mut self, id: CommitId, landed: Landed) {
-        let (offset, generation) = self.commits[&id];
+    /// `may_have_expired` says it of an earlier commit.
+    fn landed(&mut self, id: CommitId, landed: Landed, may_have_expired: impl Fn(Acked) -> bool) -> Result<(), String> {
+        let Commit { offset, generation, sent, reached } = self.commits[&id];
         match landed {
-            Landed::Acked if self.acked.is_none_or(|acked| acked.offset < offset) => {
-                self.acked = Some(Acked { offset, generation });
+            Landed::Acked if generation < reached => {
+                let why = format!("{offset} was committed for generation {generation} after {reached} had begun");
+                return Err(why);
+            }
+            Landed::Acked if self.acked.is_none_or(|acked| acked.offset < offset || may_have_expired(acked)) => {
+                self.acked = Some(Acked { offset, generation, sent });
             }
             Landed::Refused => {
                 self.refused.insert(id);
             }
             Landed::Acked | Landed::Unknown => {}
         }
+        Ok(())
     }
 
     /// Offsets grow; only one that its own generation committed late, of which nobody heard, may stand in the way of a
@@ -206,6 +299,9 @@ impl OffsetModel {
         if self.refused.contains(id) {
             return Err(("G1a-refused-commit-read", format!("{offset} was refused, and is read")));
         }
-        Ok(self.commits[id].1)
+        Ok(self.commits[id].generation)
     }
 }
+
+#[cfg(test)]
+mod tests;

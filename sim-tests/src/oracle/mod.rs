@@ -8,6 +8,7 @@ mod configs;
 mod groups;
 mod partition;
 mod producers;
+mod spans;
 mod times;
 mod topic;
 mod trims;
@@ -18,6 +19,7 @@ mod tests;
 pub use configs::{ConfigEnd, ConfigId, Judged};
 pub use groups::{CommitId, GroupSeen, Landed};
 pub use partition::{Outcome, Violation};
+pub use spans::{Span, Spans};
 pub use times::{Question, Told};
 pub use topic::{Growth, GrowthId};
 pub use trims::{Trim, TrimId, Upto};
@@ -25,7 +27,9 @@ pub use trims::{Trim, TrimId, Upto};
 use bytes::Bytes;
 use configs::{Allowance, ConfigModel};
 use groups::{GroupModel, Kept};
+use karst_runtime_sim::time::SimTime;
 use partition::PartitionModel;
+use producers::Times;
 use std::collections::{BTreeMap, BTreeSet};
 use topic::TopicModel;
 
@@ -59,8 +63,10 @@ pub enum Observation {
     Ended(Place, WriteId, Outcome),
     /// The broker answered again, after it had acknowledged it, or after the client had given it up.
     AckedAgain(Place, WriteId, i64),
-    /// The broker refused what its producer did right.
-    ProducerForgotten(Place, String),
+    /// About to send this batch again: the producer is idempotent.
+    SentAgain(Place, WriteId),
+    /// With that error code the broker refused what its producer did right.
+    ProducerForgotten(Place, WriteId, i16),
     /// A producer got this id.
     ProducerId(i64),
     /// A request that tells a high watermark was sent; the same number comes with [`Observation::HighWatermark`].
@@ -122,6 +128,7 @@ impl Observation {
     fn topic(&self) -> Option<&str> {
         match self {
             Self::Sent(place, ..)
+            | Self::SentAgain(place, _)
             | Self::Judged(place, ..)
             | Self::Ended(place, ..)
             | Self::AckedAgain(place, ..)
@@ -160,6 +167,8 @@ impl Observation {
 /// Judges a run.
 #[derive(Debug, Default)]
 pub struct Oracle {
+    spans: Spans,
+    now: SimTime,
     places: BTreeMap<Place, PartitionModel>,
     topics: BTreeMap<String, TopicModel>,
     configs: BTreeMap<String, ConfigModel>,
@@ -185,6 +194,18 @@ pub struct Oracle {
 }
 
 impl Oracle {
+    /// Judges a run in which what is idle expires after these spans.
+    #[must_use]
+    pub fn new(spans: Spans) -> Self {
+        Self { spans, ..Self::default() }
+    }
+
+    /// What is observed from now on happens at that moment, or later.
+    pub fn look_at_clock(&mut self, now: SimTime) {
+        assert!(now >= self.now, "time does not go back");
+        self.now = now;
+    }
+
     /// Takes in what a client saw.
     ///
     /// # Errors
@@ -225,9 +246,10 @@ impl Oracle {
                 let gone = self.is_deleting(&place.topic);
                 self.place(&place).acked_again(write, base).or_else(|violation| forgive(violation, gone))?;
             }
-            Observation::ProducerForgotten(place, why) => {
-                let violation = Violation::new(producers::P1, format!("{}-{}: {why}", place.topic, place.partition));
-                forgive(violation, self.is_deleting(&place.topic))?;
+            Observation::SentAgain(place, write) => self.place(&place).sent_again(write),
+            Observation::ProducerForgotten(place, write, code) => {
+                let gone = self.is_deleting(&place.topic);
+                self.place(&place).refused(write, code).or_else(|violation| forgive(violation, gone))?;
             }
             Observation::ProducerId(id) => {
                 if !self.producer_ids.insert(id) {
@@ -272,7 +294,9 @@ impl Oracle {
             }
             Observation::Creating(topic, partitions) => {
                 let asked = self.topics.entry(topic);
-                asked.and_modify(TopicModel::asked_again).or_insert_with_key(|name| TopicModel::asked_for(name, partitions));
+                asked
+                    .and_modify(TopicModel::asked_again)
+                    .or_insert_with_key(|name| TopicModel::asked_for(name, partitions));
             }
             Observation::Created(topic) => self.topic(&topic)?.created(),
             Observation::Deleting(topic) => self.topic(&topic)?.deleting(),
@@ -300,7 +324,8 @@ impl Oracle {
                 let is_deleting = self.is_deleting(&group);
                 let gone = is_about_offsets && is_deleting;
                 let kept = if is_deleting { Kept::Perhaps } else { Kept::Certainly };
-                let judged = self.groups.entry(group.clone()).or_default().observe(&group, seen, kept);
+                let at = groups::Moment { now: self.now, span: self.spans.offsets };
+                let judged = self.groups.entry(group.clone()).or_default().observe(&group, seen, kept, at);
                 judged.or_else(|violation| forgive(violation, gone))?;
             }
             Observation::Broken(why) => return Err(Violation::new("answers-in-order", why)),
@@ -329,9 +354,12 @@ impl Oracle {
 
     fn place(&mut self, place: &Place) -> &mut PartitionModel {
         if !self.places.contains_key(place) {
-            self.places.insert(place.clone(), PartitionModel::new(place));
+            self.places.insert(place.clone(), PartitionModel::new(place, self.spans.producers));
         }
-        self.places.get_mut(place).expect("it was just put there")
+        let times = self.configs.get(&place.topic).map_or(Times::AsSent, ConfigModel::times);
+        let model = self.places.get_mut(place).expect("it was just put there");
+        model.look(self.now, times);
+        model
     }
 
     fn configs(&mut self, topic: &str) -> &mut ConfigModel {

@@ -1,13 +1,15 @@
 //! The model of one partition.
 
 use super::configs::{Allowance, Judged, stamp_of, stamped, timestamp};
-use super::producers::{P1, Sequences};
+use super::producers::{P1, Sequences, Times};
+use super::spans::Span;
 use super::times::{self, Claim, Question, Told};
 use super::trims::{Trim, TrimId, Trims, Upto};
 use super::{Place, WriteId, unstamped};
 use crate::client::batch;
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use karst_runtime_sim::time::SimTime;
+use std::collections::BTreeMap;
 
 /// What became of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,26 +42,47 @@ impl Violation {
 #[derive(Debug)]
 struct Write {
     batch: Bytes,
+    /// When it was sent for the first time.
+    sent: SimTime,
+    /// So many times it may lie in the log.
+    copies: u64,
     records: i64,
     outcome: Option<Outcome>,
-    /// Where it lies, once somebody knows.
+    /// Where it lies, or lies last, once somebody knows.
     at: Option<i64>,
     /// Of its records, as they were sent; none if they can't be read.
     times: Vec<i64>,
-    /// Under which leader epoch it was appended, once somebody has read it.
-    epoch: Option<i32>,
-    /// When the broker stamped it, or -1, once somebody knows.
+    /// When the broker stamped it, or -1, once somebody was told so.
     stamp: Option<i64>,
+}
+
+/// What a batch is where it lies, once somebody has read it.
+#[derive(Clone, Copy, Debug)]
+struct Read {
+    /// Under which leader epoch it was appended.
+    epoch: i32,
+    /// When the broker stamped it, or -1.
+    stamp: i64,
+}
+
+impl Write {
+    /// When the broker stamped it, if that is known. Of one that may lie in the log twice it is not known of which one
+    /// somebody was told.
+    fn stamp(&self) -> Option<i64> {
+        self.stamp.filter(|_| self.copies == 1)
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct PartitionModel {
     name: String,
+    /// When this is.
+    now: SimTime,
     writes: BTreeMap<WriteId, Write>,
     /// What is known to lie where: base offset to write.
     log: BTreeMap<i64, WriteId>,
-    /// Base offsets of what was read back, at any time.
-    read: BTreeSet<i64>,
+    /// What was read back, at any time, by base offset.
+    read: BTreeMap<i64, Read>,
     /// Everything below was acknowledged or read: a high watermark told later may not be lower.
     known_end: i64,
     /// What was certain when each open question was asked.
@@ -84,15 +107,17 @@ struct Known {
 }
 
 impl PartitionModel {
-    pub(super) fn new(place: &Place) -> Self {
+    /// Its producers may be forgotten after such a span.
+    pub(super) fn new(place: &Place, span: Span) -> Self {
         let name = place.to_string();
         Self {
             trims: Trims::new(&name),
             name,
-            producers: Sequences::default(),
+            now: SimTime::ZERO,
+            producers: Sequences::new(span),
             writes: BTreeMap::new(),
             log: BTreeMap::new(),
-            read: BTreeSet::new(),
+            read: BTreeMap::new(),
             known_end: 0,
             asked: BTreeMap::new(),
             claims: Vec::new(),
@@ -102,13 +127,30 @@ impl PartitionModel {
         }
     }
 
+    /// What is observed next happens now, and of records whose times are those.
+    pub(super) fn look(&mut self, now: SimTime, times: Times) {
+        self.now = now;
+        self.producers.note_times(times);
+    }
+
     pub(super) fn sent(&mut self, id: WriteId, batch: Bytes) {
         let records = i64::from(u32::from_be_bytes(batch[57..61].try_into().expect("a batch has a header")));
         self.sent += records;
         let times = batch::times_of(&batch).unwrap_or_default();
-        let write = Write { batch, records, outcome: None, at: None, times, epoch: None, stamp: None };
+        self.producers.sent(&batch);
+        let (sent, copies) = (self.now, 1);
+        let write = Write { batch, sent, copies, records, outcome: None, at: None, times, stamp: None };
         let known = self.writes.insert(id, write);
         assert!(known.is_none(), "a write is sent once");
+    }
+
+    /// A batch of an idempotent producer is sent again: if that may be forgotten, it may be appended again.
+    pub(super) fn sent_again(&mut self, id: WriteId) {
+        if self.producers.may_forget() {
+            let write = self.writes.get_mut(&id).expect("a write is sent again after it was sent");
+            write.copies += 1;
+            self.sent += write.records;
+        }
     }
 
     pub(super) fn ended(&mut self, id: WriteId, outcome: Outcome) -> Result<(), Violation> {
@@ -134,14 +176,17 @@ impl PartitionModel {
 
     /// An answer to a write that was acknowledged or given up before.
     pub(super) fn acked_again(&mut self, id: WriteId, base: i64) -> Result<(), Violation> {
-        let write = self.writes.get(&id).expect("a write is acknowledged after it was sent");
-        match write.outcome {
-            Some(Outcome::Acked(first)) if first != base => {
-                let message = format!("{}: write {} was acked at offset {first}, and again at {base}", self.name, id.0);
-                Err(Violation::new(P1, message))
-            }
-            _ => self.lies_at(id, base),
+        self.lies_at(id, base)
+    }
+
+    /// The broker refused a batch whose predecessor is written.
+    pub(super) fn refused(&mut self, id: WriteId, code: i16) -> Result<(), Violation> {
+        let write = self.writes.get(&id).expect("a write is refused after it was sent");
+        if self.producers.explain(&write.batch, code, self.now) {
+            return Ok(());
         }
+        let message = format!("{}: write {} follows its predecessor, and got error {code}", self.name, id.0);
+        Err(Violation::new(P1, message))
     }
 
     pub(super) fn asked(&mut self, number: u64) {
@@ -209,9 +254,9 @@ impl PartitionModel {
         if start <= known {
             return true;
         }
-        let young = self.log.range(..start).rev().find(|(_, id)| {
+        let young = self.log.range(..start).rev().find(|(base, id)| {
             let write = &self.writes[id];
-            let stamped = write.stamp.filter(|stamp| *stamp >= 0);
+            let stamped = self.stamp_at(**base, write).filter(|stamp| *stamp >= 0);
             !allowance.takes(stamped.unwrap_or_else(|| timestamp(&write.batch)))
         });
         let from = young.map_or(0, |(base, id)| (base + self.writes[id].records).min(start));
@@ -224,7 +269,7 @@ impl PartitionModel {
             let is_below = write.at.is_some_and(|at| at + write.records <= from);
             !is_below && write.outcome != Some(Outcome::Failed)
         };
-        self.writes.values().filter(is_there).map(|write| write.batch.len() as u64).sum()
+        self.writes.values().filter(is_there).map(|write| write.batch.len() as u64 * write.copies).sum()
     }
 
     /// A sound batch was answered. Returns it.
@@ -239,7 +284,7 @@ impl PartitionModel {
     fn note_stamp(&mut self, id: WriteId, stamp: i64) -> Result<(), Violation> {
         let write = self.writes.get_mut(&id).expect("only known writes are stamped");
         let known = *write.stamp.get_or_insert(stamp);
-        if known != stamp {
+        if known != stamp && write.copies == 1 {
             let message = format!("{}: write {} is stamped {stamp}, and was stamped {known}", self.name, id.0);
             return Err(Violation::new("append-time-changes", message));
         }
@@ -300,9 +345,7 @@ impl PartitionModel {
                 return Err(Violation::new("G1a-failed-write-read", message));
             }
             self.lies_at(id, base)?;
-            self.note_epoch(id, &batch)?;
-            self.note_stamp(id, stamp)?;
-            self.read.insert(base);
+            self.note_read(base, id, &batch)?;
             next = Some(end);
             count += 1;
             at += batch.len();
@@ -334,7 +377,7 @@ impl PartitionModel {
             return Err(Violation::new("lost-write", message));
         }
         if let Some(base) =
-            self.log.range(first..end).find(|(base, _)| !self.read.contains(base)).map(|(base, _)| *base)
+            self.log.range(first..end).find(|(base, _)| !self.read.contains_key(base)).map(|(base, _)| *base)
         {
             let message = format!("{}: offset {base} is within the log and was never read", self.name);
             return Err(Violation::new("lost-write", message));
@@ -367,11 +410,13 @@ impl PartitionModel {
 
     fn judge(&self, claim: &Claim) -> Result<(), Violation> {
         let records = self.log.iter().flat_map(|(base, id)| {
-            let Write { times, epoch, stamp, .. } = &self.writes[id];
+            let write = &self.writes[id];
+            let epoch = self.read.get(base).map(|read| read.epoch);
             // As long as nobody knows whether the broker stamped them their times are unknown.
-            let known = stamp.map(|stamp| times.iter().map(move |sent| if stamp < 0 { *sent } else { stamp }));
+            let stamp = self.stamp_at(*base, write);
+            let known = stamp.map(|stamp| write.times.iter().map(move |sent| if stamp < 0 { *sent } else { stamp }));
             let known = (*base..).zip(known.into_iter().flatten());
-            known.map(|(offset, time)| times::Known { offset, time, epoch: *epoch })
+            known.map(move |(offset, time)| times::Known { offset, time, epoch })
         });
         claim.judge(&self.name, records)
     }
@@ -384,24 +429,32 @@ impl PartitionModel {
         beyond.find(|end| self.is_explained(*end, allowance)).unwrap_or(known)
     }
 
-    /// A batch was read: it bears the leader epoch under which it was appended.
-    fn note_epoch(&mut self, id: WriteId, batch: &Bytes) -> Result<(), Violation> {
+    /// A batch was read: it bears the leader epoch under which it was appended, and the time at which it was stamped.
+    fn note_read(&mut self, base: i64, id: WriteId, batch: &Bytes) -> Result<(), Violation> {
         let epoch = i32::from_be_bytes(batch[12..16].try_into().expect("the header was checked"));
-        let write = self.writes.get_mut(&id).expect("only known writes are read");
-        match write.epoch.replace(epoch) {
-            Some(before) if before != epoch => {
-                let message = format!("{}: write {} is of epoch {before} and of {epoch}", self.name, id.0);
-                Err(Violation::new("leader-epoch-changes", message))
-            }
-            _ => Ok(()),
+        let stamp = stamp_of(batch);
+        let before = self.read.insert(base, Read { epoch, stamp });
+        if let Some(before) = before.filter(|before| before.epoch != epoch) {
+            let message = format!("{}: write {} is of epoch {} and of {epoch}", self.name, id.0, before.epoch);
+            return Err(Violation::new("leader-epoch-changes", message));
         }
+        if let Some(before) = before.filter(|before| before.stamp != stamp) {
+            let message = format!("{}: write {} is stamped {stamp}, and was {}", self.name, id.0, before.stamp);
+            return Err(Violation::new("append-time-changes", message));
+        }
+        self.note_stamp(id, stamp)
+    }
+
+    /// When the broker stamped the write that lies there, if that is known.
+    fn stamp_at(&self, base: i64, write: &Write) -> Option<i64> {
+        self.read.get(&base).map(|read| read.stamp).or(write.stamp())
     }
 
     /// A write acknowledged before the high watermark was asked for, at or above it.
     fn acked_beyond(&self, end: i64) -> Option<(i64, WriteId)> {
         self.log.range(end..).map(|(base, id)| (*base, *id)).find(|(base, id)| {
             let acked = matches!(self.writes[id].outcome, Some(Outcome::Acked(_)));
-            acked && !self.read.contains(base)
+            acked && !self.read.contains_key(base)
         })
     }
 
@@ -421,14 +474,15 @@ impl PartitionModel {
             return Err(Violation::new("inconsistent-offsets", message));
         }
         let write = self.writes.get_mut(&id).expect("only known writes are placed");
-        self.producers.lies_at(&self.name, &write.batch, base)?;
+        let is_sequenced = self.producers.lies_at(&self.name, &write.batch, base, (write.sent, self.now))?;
         if let Some(at) = write.at
             && at != base
+            && !is_sequenced
         {
             let message = format!("{}: write {} lies at offset {at} and at offset {base}", self.name, id.0);
             return Err(Violation::new("duplicate", message));
         }
-        write.at = Some(base);
+        write.at = write.at.max(Some(base));
         self.log.insert(base, id);
         self.known_end = self.known_end.max(base + write.records);
         Ok(())

@@ -51,14 +51,15 @@ impl Plan {
         let disturbances = disturbances(&mut numbers, profile, &mut rng.child("disturbances"));
         groups(&mut numbers, profile, &mut rng.child("groups"));
         producers(&mut numbers, &mut rng.child("producers"));
+        expiries(&mut numbers, profile, &mut rng.child("expiries"));
         Self { numbers, disturbances, only: BTreeMap::new() }
     }
 }
 
-/// Consumer groups, in every other seed; in a short one they take as long as all the rest.
+/// Consumer groups, in most seeds; in a short one they take as long as all the rest.
 fn groups(n: &mut Numbers, profile: Profile, rng: &mut Rng) {
-    let (most, members, chance) = if profile == Profile::Smoke { (1, 2, 8) } else { (2, 4, 2) };
-    if !rng.chance(1, chance) {
+    let (most, members, out_of_8) = if profile == Profile::Smoke { (1, 2, 1) } else { (2, 4, 6) };
+    if !rng.chance(out_of_8, 8) {
         return;
     }
     n.groups = rng.between(1, most);
@@ -146,11 +147,24 @@ fn producers(n: &mut Numbers, rng: &mut Rng) {
     n.sequenced = if rng.chance(1, 4) { 0 } else { rng.between(10, 60) };
     n.producer_lease = rng.between(1, 4);
     n.producer_states = rng.between(1, 5);
-    // A clock may jump further than that, and a run never lasts so long.
     n.producer_expiration = log_uniform(rng, 3_600_000_000, 36_000_000_000);
     if rng.chance(1, 8) {
         n.producers = rng.between(1, 4);
     }
+}
+
+/// What is idle expires within the run, in three of four seeds; in others as late as in production.
+fn expiries(n: &mut Numbers, profile: Profile, rng: &mut Rng) {
+    if rng.chance(3, 4) {
+        n.producer_expiration = log_uniform(rng, n.safety / 64, n.safety / 8).max(1_000);
+    }
+    if n.groups > 0 && profile != Profile::Smoke && rng.chance(7, 8) {
+        n.offsets_retention = log_uniform(rng, 50_000, 300_000);
+        n.offsets_check = log_uniform(rng, 10_000, 100_000);
+        n.recess = rng.between(1_000_000, 2_500_000);
+        n.recess_lasts = 2 * n.offsets_retention + n.offsets_check + rng.between(0, 300_000);
+    }
+    n.late_rival = u64::from(rng.chance(1, 10) && profile != Profile::Calm);
 }
 
 /// One seed in ten has no faults, one in ten a single class, one in twenty all; the others a random subset.

@@ -2,6 +2,7 @@
 
 use super::Numbers;
 use crate::client::{Habits, Shares, pack};
+use crate::oracle::{Span, Spans};
 use karst_core::limits::Limits;
 use karst_runtime_sim::clock::ClockKnobs;
 use karst_runtime_sim::disk::DiskKnobs;
@@ -53,12 +54,22 @@ impl Numbers {
             retention_check: micros(self.retention_check),
             store_attempt: micros(self.attempt),
             offsets_partitions: u32_of(self.log_partitions),
-            offsets_retention: Duration::from_secs(3_600),
-            offsets_retention_check: Duration::from_millis(500),
+            offsets_retention: micros(self.offsets_retention),
+            offsets_retention_check: micros(self.offsets_check),
             group_initial_rebalance_delay: micros(self.rebalance_delay),
             group_min_session_timeout: Duration::from_millis(10),
             group_log_garbage: self.log_garbage,
             ..Limits::default()
+        }
+    }
+
+    /// How long what expires is idle at least.
+    #[must_use]
+    pub fn spans(&self) -> Spans {
+        let drift = self.clock().drift_ppm;
+        Spans {
+            producers: Span::new(micros(self.producer_expiration), drift),
+            offsets: Span::new(micros(self.offsets_retention), drift),
         }
     }
 

@@ -233,6 +233,17 @@ numbers! {
     log_partitions = "group.log-partitions", 2 => .bounds(1, 50);
     /// The log of groups is written again beyond so much garbage.
     log_garbage = "group.log-garbage", 4_096;
+    /// Offsets of a group without members go after so long.
+    offsets_retention = "group.offsets-retention", 3_600_000_000;
+    /// Pause between two looks for such offsets.
+    offsets_check = "group.offsets-check", 500_000 => .bounds(1_000, 1_000_000_000);
+    /// From one recess of a group, when all of its members leave, to the next; at 0 there is none.
+    recess = "group.recess", 0;
+    /// How long they stay away.
+    recess_lasts = "group.recess-lasts", 0;
+
+    /// Whether another broker is started on the same bucket, by mistake, once everything is quiet.
+    late_rival = "rival.late", 0 => .fault();
 }
 
 /// Something that is done to the broker at a moment.

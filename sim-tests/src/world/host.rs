@@ -271,6 +271,11 @@ impl Host {
         self.rival = Some(Rival::start(&self.world, &self.store, &self.limits, rng));
     }
 
+    /// How often another broker has written the head of the metadata log.
+    pub(super) fn heads_of_rivals(&self) -> u64 {
+        self.ledger.heads_of_others(CALLER)
+    }
+
     /// And ends it.
     pub(super) fn kill_rival(&mut self) {
         if let Some(rival) = self.rival.take() {

@@ -3,7 +3,7 @@
 use super::Judge;
 use super::clients::{Shell, requests_of};
 use crate::client;
-use crate::member::{Character, Member};
+use crate::member::{Character, Member, Recess};
 use crate::plan::Numbers;
 use karst_runtime_sim::clock::NodeClock;
 use karst_runtime_sim::exec::{Net, Owner, World};
@@ -123,5 +123,9 @@ fn character(numbers: &Numbers, id: u32, each: u32) -> Character {
         instance: (u64::from(place) < numbers.statics).then(|| format!("instance-{id}")),
         session: Duration::from_micros(numbers.session),
         timeout: Duration::from_micros(numbers.timeout),
+        recess: (numbers.recess > 0).then(|| Recess {
+            every: Duration::from_micros(numbers.recess),
+            lasts: Duration::from_micros(numbers.recess_lasts),
+        }),
     }
 }

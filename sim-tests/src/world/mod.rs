@@ -5,6 +5,7 @@
 //!  heal      faults end, the broker is started if it is down
 //!  liveness  a client reads everything back, within a budget
 //!  quiet     what is pending ends by itself: cuts, deletes, credit
+//!  rival     in some runs another broker takes over from the one that has nothing to do, and must be noticed
 //!  stop      the broker is stopped as an operator does, and leaves nothing behind
 //! ```
 
@@ -22,7 +23,7 @@ mod rot;
 mod troubles;
 mod words;
 
-pub use report::Report;
+pub use report::{Report, SITUATIONS};
 
 use crate::oracle::{Oracle, Violation};
 use crate::plan::{Disturbance, Plan};
@@ -95,12 +96,15 @@ fn run_prepared(plan: Plan, options: Options, prepare: impl FnOnce(&World) + Sen
 }
 
 /// What the oracle hears from everywhere.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Judge(Rc<RefCell<Oracle>>);
 
 impl Judge {
     fn observe(&self, world: &World, seen: crate::oracle::Observation) {
-        let judged = self.0.borrow_mut().observe(seen);
+        let mut oracle = self.0.borrow_mut();
+        oracle.look_at_clock(world.now());
+        let judged = oracle.observe(seen);
+        drop(oracle);
         if let Err(violation) = judged {
             self.accuse(world, &violation);
         }
@@ -129,7 +133,7 @@ struct Ended {
 impl Run {
     fn new(world: &World, plan: Plan, tree: &SeedTree) -> Self {
         world.gate().restrict(plan.only.clone());
-        let judge = Judge::default();
+        let judge = Judge(Rc::new(RefCell::new(Oracle::new(plan.numbers.spans()))));
         let host = Host::new(world, &plan.numbers, tree);
         let clients = Clients::new(world, &plan.numbers, tree, host.net(), judge.clone());
         let members = Members::new(world, &plan.numbers, tree, &host.net(), &judge);
@@ -147,7 +151,7 @@ impl Run {
         self.members.start();
         self.safety().await;
         self.heal();
-        if self.liveness().await && self.settle().await && self.quiet().await {
+        if self.liveness().await && self.settle().await && self.quiet().await && self.outlive_rival().await {
             self.stop().await;
         }
         let summary = report::Observed::of(&self.judge.0.borrow());
@@ -373,6 +377,23 @@ impl Run {
             self.world.sleep(LOOK).await;
             self.host.supervise();
         }
+    }
+
+    /// Another broker takes over from one that has nothing to append: it must notice that it leads no more, and come
+    /// back.
+    async fn outlive_rival(&mut self) -> bool {
+        if self.plan.numbers.late_rival == 0 {
+            return true;
+        }
+        self.phase("rival");
+        let before = self.host.heads_of_rivals();
+        self.host.start_rival();
+        let due = self.world.now().after(Duration::from_secs(30));
+        while self.host.heads_of_rivals() == before && self.world.now() < due && !self.world.is_stopped() {
+            self.world.sleep(SHORT_LOOK).await;
+        }
+        self.host.kill_rival();
+        self.quiet().await
     }
 
     async fn stop(&mut self) {

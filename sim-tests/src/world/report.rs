@@ -24,6 +24,13 @@ const AMOUNTS: [(&str, &str); 5] = [
 /// What the counters of clients' requests begin with.
 const REQUESTS: &str = "requests.";
 
+/// What is to happen in most seeds: each by a name, and by the marks of which a run reached one.
+pub const SITUATIONS: [(&str, &[Mark]); 3] = [
+    ("rebalances", &[Mark::Rebalanced]),
+    ("expiries", &[Mark::MemberExpired, Mark::ProducerForgotten, Mark::OffsetsExpired]),
+    ("retention", &[Mark::TrimmedByAge, Mark::TrimmedBySize]),
+];
+
 /// What clients saw in a run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Observed {

@@ -1,6 +1,6 @@
 //! Sums over the seeds of a campaign.
 
-use crate::world::Report;
+use crate::world::{Report, SITUATIONS};
 use karst_core::machine::Mark;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -35,6 +35,8 @@ pub(super) enum Group {
     Amounts,
     /// Faults fired, by kind.
     Faults,
+    /// Seeds in which what should happen in most of them happened.
+    SeedsWith,
     /// Seeds that reached a mark.
     SeedsReaching,
     /// How often a mark was reached.
@@ -42,13 +44,14 @@ pub(super) enum Group {
 }
 
 impl Group {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Answered,
         Self::Lost,
         Self::Writes,
         Self::Growths,
         Self::Amounts,
         Self::Faults,
+        Self::SeedsWith,
         Self::SeedsReaching,
         Self::Reached,
     ];
@@ -61,6 +64,7 @@ impl Group {
             Self::Growths => "growths",
             Self::Amounts => "amounts",
             Self::Faults => "faults",
+            Self::SeedsWith => "seeds-with",
             Self::SeedsReaching => "seeds-reaching",
             Self::Reached => "reached",
         }
@@ -94,6 +98,10 @@ impl Totals {
             for (name, count) in counts {
                 self.count(group, name, *count);
             }
+        }
+        for (name, marks) in SITUATIONS {
+            let happened = marks.iter().any(|mark| report.marks.contains_key(mark.name()));
+            self.count(Group::SeedsWith, name, u64::from(happened));
         }
         for name in report.marks.keys() {
             self.count(Group::SeedsReaching, name, 1);
@@ -155,6 +163,10 @@ impl Totals {
     }
 
     fn write_marks(&self, out: &mut String) {
+        let _ = writeln!(out, "\nseeds with");
+        for (name, seeds) in self.group(Group::SeedsWith) {
+            let _ = writeln!(out, "  {:>9.0}%  {seeds:>10}  {name}", 100.0 * seeds as f64 / self.seeds.max(1) as f64);
+        }
         let _ = writeln!(out, "\nmarks           seeds       times");
         for (name, seeds) in self.group(Group::SeedsReaching) {
             let _ = writeln!(out, "  {seeds:>17}  {:>10}  {name}", self.get(Group::Reached, name));

@@ -5,8 +5,8 @@ use crate::oracle::{GroupSeen, Landed};
 pub(super) fn of_group(group: &str, seen: &GroupSeen) -> String {
     match seen {
         GroupSeen::Joining(client) => format!("client {client} is about to join group {group}"),
-        GroupSeen::Joined { who, generation, leads, .. } => {
-            let role = if *leads { "leads" } else { "is a member of" };
+        GroupSeen::Joined { who, generation, leader, .. } => {
+            let role = if leader == who { "leads" } else { "is a member of" };
             format!("{who} {role} generation {generation} of group {group}")
         }
         GroupSeen::Assigned { who, generation, owned } => {
@@ -22,6 +22,7 @@ pub(super) fn of_group(group: &str, seen: &GroupSeen) -> String {
         GroupSeen::Committed(id, _, Landed::Unknown) => {
             format!("nobody knows whether commit {} to group {group} was done", id.0)
         }
+        GroupSeen::Lives(waited) => format!("group {group} had this member when it answered, within {waited:?}"),
         GroupSeen::AskedForOffsets(_) => format!("it is about to ask for the offsets of group {group}"),
         GroupSeen::Offsets(_, offsets) => {
             let offsets = offsets.iter().map(|(partition, offset)| format!("{offset} of partition {partition}"));

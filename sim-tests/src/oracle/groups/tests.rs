@@ -1,0 +1,91 @@
+//! What may become of a group's offsets and generations.
+
+use super::{CommitId, GroupModel, GroupSeen, Kept, Landed, Moment, Span};
+use karst_runtime_sim::time::SimTime;
+use std::time::Duration;
+
+/// A group whose offsets go when it had no members for a second.
+#[derive(Default)]
+struct Group(GroupModel, u64);
+
+impl Group {
+    fn see(&mut self, millis: u64, seen: GroupSeen) -> Result<(), &'static str> {
+        let span = Span::new(Duration::from_secs(1), 0);
+        let at = Moment { now: SimTime(millis * 1_000_000), span };
+        self.0.observe("g", seen, Kept::Certainly, at).map_err(|violation| violation.invariant)
+    }
+
+    fn lives(&mut self, millis: u64) {
+        self.see(millis, GroupSeen::Lives(Duration::ZERO)).expect("nothing contradicts it");
+    }
+
+    fn joins(&mut self, millis: u64, asker: u32, generation: i32, leader: &str) -> Result<(), &'static str> {
+        self.see(millis, GroupSeen::Joining(asker))?;
+        let (who, leader) = (format!("m{asker}"), leader.to_owned());
+        self.see(millis, GroupSeen::Joined { asker, who, generation, leader, floor: 0 })
+    }
+
+    /// Commits an offset of partition 0.
+    fn commits(&mut self, millis: u64, offset: i64, generation: i32) -> Result<(), &'static str> {
+        self.1 += 1;
+        let id = CommitId(self.1);
+        self.see(millis, GroupSeen::Committing(id, 0, offset, generation))?;
+        self.see(millis, GroupSeen::Committed(id, 0, Landed::Acked))
+    }
+
+    fn finds(&mut self, millis: u64, offset: i64) -> Result<(), &'static str> {
+        self.see(millis, GroupSeen::AskedForOffsets(1))?;
+        self.see(millis, GroupSeen::Offsets(1, vec![(0, offset)]))
+    }
+}
+
+#[test]
+fn offsets_go_only_when_nobody_may_have_been_there_for_the_whole_span() {
+    for (next, judged) in [(1_999, Err("committed-offset-lost")), (2_000, Ok(()))] {
+        let mut group = Group::default();
+        group.joins(900, 1, 1, "m1").expect("it is the first");
+        group.commits(1_000, 1_001, 1).expect("it is a member");
+        group.lives(next);
+        assert_eq!(group.finds(next + 1, -1), judged, "somebody is heard of again at {next}");
+    }
+    // Who is told late that it was a member when it asked was one then.
+    let mut group = Group::default();
+    group.joins(900, 1, 1, "m1").expect("it is the first");
+    group.commits(1_000, 1_001, 1).expect("it is a member");
+    group.see(1_900, GroupSeen::Lives(Duration::from_millis(100))).expect("a member");
+    group.see(2_700, GroupSeen::Lives(Duration::from_millis(1_000))).expect("a member");
+    assert_eq!(group.finds(2_799, -1), Err("committed-offset-lost"));
+    assert_eq!(group.finds(2_800, -1), Ok(()), "from 1800 on nobody is known to have been there");
+}
+
+#[test]
+fn offsets_that_were_committed_since_are_there() {
+    let mut group = Group::default();
+    group.joins(0, 1, 1, "m1").expect("it is the first");
+    group.commits(0, 9_001, 1).expect("it is a member");
+    group.joins(1_500, 1, 2, "m1").expect("it comes back");
+    group.lives(1_500);
+    group.commits(1_600, 1_001, 2).expect("it begins again");
+    assert_eq!(group.finds(1_700, 1_001), Ok(()), "the one before is gone");
+    assert_eq!(group.finds(1_700, -1), Err("committed-offset-lost"));
+}
+
+#[test]
+fn an_earlier_generation_commits_nothing() {
+    let mut group = Group::default();
+    group.joins(0, 1, 1, "m1").expect("it is the first");
+    group.commits(1, 1_001, 1).expect("it is a member");
+    group.see(2, GroupSeen::Committing(CommitId(77), 0, 2_001, 1)).expect("on its way");
+    group.joins(3, 2, 2, "m2").expect("it comes along");
+    assert_eq!(group.see(4, GroupSeen::Committed(CommitId(77), 0, Landed::Acked)), Ok(()), "it may have come before");
+    assert_eq!(group.commits(5, 3_001, 1), Err("generation-checked"));
+}
+
+#[test]
+fn a_generation_has_one_leader_unless_the_group_may_be_another() {
+    let mut group = Group::default();
+    group.joins(0, 1, 1, "m1").expect("it is the first");
+    assert_eq!(group.joins(1, 2, 1, "m2"), Ok(()), "nothing was kept of the first one");
+    group.commits(2, 1_001, 1).expect("it is a member");
+    assert_eq!(group.joins(3, 3, 1, "m3"), Err("one-leader"));
+}
