@@ -70,7 +70,11 @@ impl Client {
             Asked::ApiVersions => decode::<ApiVersionsResponse>(frame, version).map(|_| ()),
             Asked::Metadata(question) => self.handle_metadata(&decode(frame, version)?, question, out),
             Asked::Produce(writes) => self.handle_produced(&decode(frame, version)?, writes, out),
-            Asked::Sequenced(attempts) => self.handle_sequenced(&decode(frame, version)?, attempts, out),
+            Asked::Sequenced(attempts) => {
+                self.handle_sequenced(&decode(frame, version)?, &attempts, out)?;
+                self.check_hurried(now, &attempts, out);
+                Ok(())
+            }
             Asked::ProducerId(wanted) => self.handle_producer_id(&decode(frame, version)?, wanted, out),
             Asked::Fetch(asked) => self.handle_fetched(now, decode(frame, version)?, asked, out),
             Asked::List(place, question, which) => {

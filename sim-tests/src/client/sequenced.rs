@@ -52,8 +52,8 @@ pub(super) struct Producer {
     lines: BTreeMap<Place, Line>,
     /// The first batches that it gave up when it last began anew.
     given_up: BTreeMap<Place, Sequenced>,
-    /// It hung up on a batch, and is to send it again at once.
-    is_hurried: bool,
+    /// It hung up on a batch for that partition, and is to send it again at once.
+    hurried: Option<Place>,
 }
 
 /// Its batches for one partition, in their order.
@@ -82,6 +82,8 @@ pub(super) struct Attempt {
     follows: bool,
     /// Its producer has begun anew since.
     is_late: bool,
+    /// It may still be on its way from the connection before.
+    is_hurried: bool,
     /// It was acknowledged, and so many were sent after it that its offset may be forgotten.
     is_old: bool,
 }
@@ -118,8 +120,10 @@ impl Client {
         let timeout = if patience.chance(1, 12) { patience.below(20) as i32 } else { 10_000 };
         let mut request = ProduceRequest::default().with_timeout_ms(timeout).with_acks(-1);
         let mut attempts: Vec<Attempt> = Vec::new();
+        let mut hurried = self.producer.hurried.take().filter(|place| self.topics.contains_key(&place.topic));
+        let is_hurried = hurried.is_some();
         for _ in 0..self.rng.between(1, 2) {
-            let Some(place) = self.any_place() else { continue };
+            let Some(place) = hurried.take().or_else(|| self.any_place()) else { continue };
             if attempts.iter().any(|taken| taken.place == place) {
                 continue;
             }
@@ -138,15 +142,16 @@ impl Client {
             sequenced.in_flight += 1;
             let (batch, write) = (sequenced.batch.clone(), sequenced.write);
             request.topic_data.push(self.data_of(&place, batch, version));
-            attempts.push(Attempt { place, write, identity, follows, is_late: false, is_old });
+            attempts.push(Attempt { place, write, identity, follows, is_late: false, is_hurried, is_old });
         }
+        let hung_up_on = attempts.first().map(|attempt| attempt.place.clone());
         let late = attempts.iter().find_map(|attempt| self.producer.given_up.remove_entry(&attempt.place));
         self.send(now, (ApiKey::Produce, version), &request, Asked::Sequenced(attempts), out);
         if let Some((place, batch)) = late {
             self.send_late(now, (place, batch), identity, version, out);
         }
-        if self.rng.child("hurry").chance(1, 40) {
-            self.producer.is_hurried = true;
+        if self.rng.child("hurry").chance(1, 25) {
+            self.producer.hurried = hung_up_on;
             self.hang_up(now, out);
             let pause = Duration::from_micros(self.rng.child("hurry").below(300));
             self.link = Link::Down { retry_at: now.mono.after(pause) };
@@ -155,8 +160,16 @@ impl Client {
 
     /// A connection is there again: what it hung up on comes at once.
     pub(super) fn produce_again(&mut self, now: Now, out: &mut Effects<Effect>) {
-        if std::mem::take(&mut self.producer.is_hurried) && matches!(self.mode, Mode::Work) && !self.topics.is_empty() {
+        if self.producer.hurried.is_some() && matches!(self.mode, Mode::Work) && !self.topics.is_empty() {
             self.produce_sequenced(now, out);
+        }
+    }
+
+    /// What was answered in a hurry must be there: asks how far the log goes.
+    pub(super) fn check_hurried(&mut self, now: Now, attempts: &[Attempt], out: &mut Effects<Effect>) {
+        let hurried = attempts.iter().find(|attempt| attempt.is_hurried && matches!(self.mode, Mode::Work));
+        if let Some(Attempt { place, .. }) = hurried {
+            self.list_offset_of(now, place.clone(), super::verify::LATEST, out);
         }
     }
 
@@ -176,7 +189,8 @@ impl Client {
         out.push(Effect::Observe(Observation::SentAgain(place.clone(), write)));
         let topics = vec![self.data_of(&place, batch, version)];
         let request = ProduceRequest::default().with_timeout_ms(10_000).with_acks(-1).with_topic_data(topics);
-        let attempt = Attempt { place, write, identity, follows: false, is_late: true, is_old: true };
+        let attempt =
+            Attempt { place, write, identity, follows: false, is_late: true, is_hurried: false, is_old: true };
         self.send(now, (ApiKey::Produce, version), &request, Asked::Sequenced(vec![attempt]), out);
     }
 
@@ -307,7 +321,7 @@ impl Client {
     pub(super) fn handle_sequenced(
         &mut self,
         response: &ProduceResponse,
-        attempts: Vec<Attempt>,
+        attempts: &[Attempt],
         out: &mut Effects<Effect>,
     ) -> Result<(), String> {
         let answers: Vec<_> = response.responses.iter().flat_map(|topic| &topic.partition_responses).collect();
@@ -327,18 +341,18 @@ impl Client {
             }
             let forgotten = match answer.error_code {
                 0 => {
-                    self.acknowledged(&attempt, answer.base_offset, out);
+                    self.acknowledged(attempt, answer.base_offset, out);
                     continue;
                 }
-                OUT_OF_ORDER => attempt.follows || self.follows(&attempt),
+                OUT_OF_ORDER => attempt.follows || self.follows(attempt),
                 DUPLICATE => !attempt.is_old,
                 OLD_EPOCH | UNKNOWN_PRODUCER if attempt.is_late => false,
                 code => !AGAIN.contains(&code) && !NEVER.contains(&code),
             };
-            self.landed(&attempt);
+            self.landed(attempt);
             if forgotten {
                 let (code, write) = (answer.error_code, attempt.write);
-                out.push(Effect::Observe(Observation::ProducerForgotten(attempt.place, write, code)));
+                out.push(Effect::Observe(Observation::ProducerForgotten(attempt.place.clone(), write, code)));
                 begins_anew |= self.producer.identity == Some(attempt.identity);
             }
         }
