@@ -1,7 +1,7 @@
 //! What a member makes of answers.
 
 use super::requests::{STAMP, decode};
-use super::{Asked, Member, Pending, Step};
+use super::{Asked, Member, Mode, Pending, Step};
 use crate::client::{Effect, wire};
 use crate::oracle::{GroupSeen, Landed, Observation};
 use bytes::Bytes;
@@ -139,6 +139,12 @@ impl Member {
                 return Ok(());
             }
             code => return self.follow(now, "join-group", code),
+        }
+        if self.mode == Mode::Work && self.generation > 0 && self.rng.child("deaf").chance(1, 6) {
+            // The answer never came: it goes on in the generation that it knows, while the others are in the next.
+            self.is_behind = true;
+            self.hang_up(now, out);
+            return Ok(());
         }
         self.id = response.member_id.to_string();
         self.generation = response.generation_id;

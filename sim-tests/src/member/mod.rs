@@ -1,7 +1,8 @@
 //! MACHINE: a simulated member of a consumer group.
 //!
 //! It joins, is assigned, commits and fetches offsets, says that it lives; now and then it leaves, is silent, or dies and
-//! comes back; in a recess all of its group go away for long. One request is under way at a time. It tells the oracle all that it sends and hears.
+//! comes back, or does not hear that there is another generation, and commits in the one before. In a recess all of its
+//! group go away for long. One request is under way at a time. It tells the oracle all that it sends and hears.
 //!
 //! ```text
 //!   find coordinator ─► join ─► sync ─► fetch offsets ─► STEADY: heartbeat, commit, fetch, leave, die, fall silent
@@ -91,6 +92,8 @@ pub struct Member {
     owned: Vec<i32>,
     /// The largest offset that it fetched or committed, by partition.
     positions: BTreeMap<i32, i64>,
+    /// It did not hear that the others have gone on.
+    is_behind: bool,
     commits: u64,
     questions: u64,
     /// Heartbeats that were answered well since the last time somebody looked.
@@ -184,6 +187,7 @@ impl Member {
             subscription: 0,
             owned: Vec::new(),
             positions: BTreeMap::new(),
+            is_behind: false,
             commits: 0,
             questions: 0,
             beats: 0,
@@ -298,7 +302,7 @@ impl Member {
 
     /// Asks the next thing, if nothing is under way.
     fn go_on(&mut self, now: Now, out: &mut Effects<Effect>) {
-        if self.pending.is_some() || !self.wants_link() || self.patience > now.mono {
+        if self.pending.is_some() || self.link != Link::Up || !self.wants_link() || self.patience > now.mono {
             return;
         }
         match self.step.clone() {
@@ -330,6 +334,9 @@ impl Member {
         if let Some(end) = self.is_away_until(now) {
             self.patience = end;
             return self.leave(now, out);
+        }
+        if std::mem::take(&mut self.is_behind) {
+            return self.commit(now, out);
         }
         match self.rng.below(200) {
             0..90 => self.heartbeat(now, out),

@@ -161,7 +161,7 @@ fn expiries(n: &mut Numbers, profile: Profile, rng: &mut Rng) {
     if n.groups > 0 && profile != Profile::Smoke && rng.chance(7, 8) {
         n.offsets_retention = log_uniform(rng, 50_000, 300_000);
         n.offsets_check = log_uniform(rng, 10_000, 100_000);
-        n.recess = rng.between(1_000_000, 2_500_000);
+        n.recess = rng.between(1_300_000, 2_800_000);
         n.recess_lasts = 2 * n.offsets_retention + n.offsets_check + rng.between(0, 300_000);
     }
     n.late_rival = u64::from(rng.chance(1, 10) && profile != Profile::Calm);
