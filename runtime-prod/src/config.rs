@@ -146,6 +146,13 @@ impl Config {
         self.data_dir.join("wal")
     }
 
+    /// Length of the WAL: of the one that is there, or else of the one that would be made.
+    #[must_use]
+    pub fn wal_length(&self) -> u64 {
+        let existing = std::fs::metadata(self.wal()).ok().filter(std::fs::Metadata::is_file).map(|file| file.len());
+        existing.filter(|len| *len > 0).or(self.wal_size).unwrap_or(WAL_SIZE)
+    }
+
     /// The object store's directory, where no bucket is named.
     #[must_use]
     pub fn objects(&self) -> PathBuf {

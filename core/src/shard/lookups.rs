@@ -41,6 +41,8 @@ pub(super) struct Listing {
     pub(super) search: Option<Search>,
     /// Credit for answers that it holds.
     pub(super) held: u64,
+    /// What it has to read at once, if that turned out to be more than usual.
+    pub(super) large: u64,
     /// When what is not found yet is not looked for any more.
     pub(super) due: Instant,
 }
@@ -116,6 +118,11 @@ impl Search {
             self.from = self.from.max(range_end);
         }
         self.batches = batches.into();
+    }
+
+    /// Forgets what was read and not looked at: it is read again.
+    pub(super) fn let_go(&mut self) {
+        self.batches.clear();
     }
 
     /// The next batch of that block that is late enough.

@@ -2,6 +2,7 @@
 //! of batches.
 
 use super::{Violation, WriteId};
+use crate::client::BatchLimits;
 use bytes::Bytes;
 use karst_runtime_sim::clock::BEGINNING;
 use std::collections::BTreeMap;
@@ -47,12 +48,10 @@ const TOO_LARGE: i16 = 10;
 const UNTIMELY: i16 = 32;
 const INVALID: i16 = 87;
 
-/// Batches below this are small enough for every broker of this world.
-const SMALL: usize = 7_000;
-
 #[derive(Debug)]
 pub(super) struct ConfigModel {
     name: String,
+    limits: BatchLimits,
     /// Counts what happens.
     moment: u64,
     writes: BTreeMap<String, Vec<ConfigWrite>>,
@@ -70,9 +69,9 @@ struct ConfigWrite {
 }
 
 impl ConfigModel {
-    pub(super) fn new(topic: &str) -> Self {
+    pub(super) fn new(topic: &str, limits: BatchLimits) -> Self {
         let (asked, sent) = (BTreeMap::new(), BTreeMap::new());
-        Self { name: topic.to_owned(), moment: 0, writes: BTreeMap::new(), asked, sent }
+        Self { name: topic.to_owned(), limits, moment: 0, writes: BTreeMap::new(), asked, sent }
     }
 
     pub(super) fn configuring(&mut self, id: ConfigId, wishes: BTreeMap<String, Option<String>>) {
@@ -132,8 +131,11 @@ impl ConfigModel {
             Err(Violation::new("config-not-honoured", format!("{what}, while {name} was one of {possible:?}")))
         };
         let limits = self.possible("max.message.bytes", sent);
-        let is_above =
-            |limit: &Option<&str>| limit.and_then(|limit| limit.parse().ok()).is_some_and(|most| batch.len() > most);
+        let BatchLimits { usual, largest } = self.limits;
+        let is_above = |limit: &Option<&str>| {
+            let most = limit.and_then(|limit| limit.parse().ok()).unwrap_or(usual).min(largest);
+            batch.len() > most as usize
+        };
         let policies = self.possible("cleanup.policy", sent);
         let is_compact = |policy: &Option<&str>| policy.is_some_and(|policy| policy.contains("compact"));
         let keyless = crate::client::batch::has_no_key(batch);
@@ -154,7 +156,7 @@ impl ConfigModel {
             0 if judged.appended_at < 0 && before.iter().all(is_too_old) => {
                 violation("message.timestamp.before.max.ms", &before)
             }
-            TOO_LARGE if batch.len() < SMALL && !limits.iter().any(is_above) => violation("max.message.bytes", &limits),
+            TOO_LARGE if !limits.iter().any(is_above) => violation("max.message.bytes", &limits),
             INVALID if !(keyless && policies.iter().any(is_compact)) => violation("cleanup.policy", &policies),
             UNTIMELY if types.iter().all(is_stamped) => violation("message.timestamp.type", &types),
             UNTIMELY
@@ -249,7 +251,7 @@ mod tests {
 
     #[test]
     fn what_is_acknowledged_is_told_from_then_on() {
-        let mut model = ConfigModel::new("t");
+        let mut model = ConfigModel::new("t", BatchLimits::default());
         assert!(told(&mut model, 1, None) && !told(&mut model, 2, Some("5")));
         model.configuring(ConfigId(1), wish("5"));
         assert!(told(&mut model, 3, None) && told(&mut model, 4, Some("5")), "it may be done already");
@@ -268,8 +270,27 @@ mod tests {
     }
 
     #[test]
+    fn batches_are_taken_up_to_their_topics_limit_and_never_above_the_brokers() {
+        let limits = BatchLimits { usual: 100, largest: 200 };
+        let mut model = ConfigModel::new("t", limits);
+        let verdict = |model: &mut ConfigModel, len: usize, code| {
+            model.sent(WriteId(1));
+            model.judged(WriteId(1), &Bytes::from(vec![0; len]), Judged { code, appended_at: -1 }).is_ok()
+        };
+        assert!(verdict(&mut model, 100, 0) && !verdict(&mut model, 101, 0));
+        assert!(!verdict(&mut model, 100, TOO_LARGE) && verdict(&mut model, 101, TOO_LARGE));
+        for (value, most) in [("150", 150), ("200", 200), ("300", 200)] {
+            let wishes = [("max.message.bytes".to_owned(), Some(value.to_owned()))];
+            model.configuring(ConfigId(most as u64), wishes.into());
+            model.configured(ConfigId(most as u64), ConfigEnd::Done);
+            assert!(verdict(&mut model, most, 0) && !verdict(&mut model, most + 1, 0), "{value}");
+            assert!(!verdict(&mut model, most, TOO_LARGE) && verdict(&mut model, most + 1, TOO_LARGE), "{value}");
+        }
+    }
+
+    #[test]
     fn retention_may_take_what_anybody_allowed() {
-        let mut model = ConfigModel::new("t");
+        let mut model = ConfigModel::new("t", BatchLimits::default());
         assert_eq!(model.allowance(), Allowance { age: Some(7 * DAY), bytes: None });
         model.configuring(ConfigId(1), wish("-1"));
         model.configured(ConfigId(1), ConfigEnd::Done);

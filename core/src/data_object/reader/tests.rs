@@ -110,7 +110,15 @@ impl World {
 
 fn read(id: u64, object: ObjectId, stream: u64, offset: u64, max_bytes: u64) -> Read {
     let extent = Extent::Bytes(max_bytes);
-    Read { id: ReadId(id), cluster: CLUSTER, object, stream: StreamId(stream), offset: Offset(offset), extent }
+    Read {
+        id: ReadId(id),
+        cluster: CLUSTER,
+        object,
+        stream: StreamId(stream),
+        offset: Offset(offset),
+        extent,
+        room: u64::MAX,
+    }
 }
 
 /// The batches, if they are what the range has from the offset on, within the limit unless it is one only.
