@@ -183,7 +183,7 @@ pub(super) struct Lookups {
     due: BTreeSet<(Instant, ListingId)>,
     reads: BTreeMap<ReadId, ListingId>,
     jobs: BTreeMap<OpId, ListingId>,
-    /// Jobs for connections that are gone: what they hold is paid for until they come back.
+    /// Jobs and reads for connections that are gone: what they hold is paid for until they come back.
     orphans: BTreeMap<OpId, ConnId>,
 }
 
@@ -191,7 +191,7 @@ pub(super) struct Lookups {
 #[derive(Debug)]
 pub(super) enum Computed {
     For(Box<(Listing, Candidate)>),
-    /// The connection is gone, and now nothing of it is left.
+    /// The connection is gone.
     Orphan(ConnId),
 }
 
@@ -268,7 +268,17 @@ impl Lookups {
         reads
     }
 
-    /// Whether a job for a connection that is gone is out.
+    /// A read's call is out for a connection that is gone.
+    pub(super) fn orphan(&mut self, op: OpId, conn: ConnId) {
+        self.orphans.insert(op, conn);
+    }
+
+    /// Such a call is completed. For whom it was; `None` if it is not such a call.
+    pub(super) fn take_orphan(&mut self, op: OpId) -> Option<ConnId> {
+        self.orphans.remove(&op)
+    }
+
+    /// Whether a job or a read for a connection that is gone is out.
     pub(super) fn has_orphan_of(&self, conn: ConnId) -> bool {
         self.orphans.values().any(|orphan| *orphan == conn)
     }

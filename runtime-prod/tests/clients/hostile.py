@@ -368,7 +368,7 @@ def announce(broker, key, count):
     clients = []
     for _ in range(count):
         client = connect(broker)
-        client.sendall(struct.pack(">ihhi", 100 * MIB, key, 3, 1) + bytes(1000))
+        client.sendall(struct.pack(">ihhi", 160 * MIB, key, 3, 1) + bytes(1000))
         clients.append(client)
     time.sleep(2 * PATIENCE)
     for client in clients:
@@ -376,7 +376,7 @@ def announce(broker, key, count):
 
 
 def one_large_request_of_an_api_with_small_ones(broker):
-    """100 MiB of Metadata: more than the pool from which it would be paid."""
+    """160 MiB of Metadata: more than the pool from which it would be paid."""
     announce(broker, METADATA, 1)
 
 

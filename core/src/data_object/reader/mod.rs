@@ -243,17 +243,21 @@ impl ObjectReader {
         }
     }
 
-    /// Forgets a read that nobody waits for any more; one that is finished or unknown is left alone.
-    pub fn cancel(&mut self, id: ReadId) {
+    /// Forgets a read that nobody waits for any more; one that is finished or unknown is left alone. Returns the call for
+    /// its data if that is not completed: until then what it brings takes memory.
+    pub fn cancel(&mut self, id: ReadId) -> Option<OpId> {
         for load in self.loads.values_mut() {
             load.waiting.retain(|read| read.id != id);
         }
         if self.fetches.remove(&id).is_some() {
             self.retries.retain(|(_, target)| *target != Target::Data(id));
-            for target in self.in_flight.values_mut().filter(|target| **target == Target::Data(id)) {
+            let mut calls = self.in_flight.iter_mut().filter(|(_, target)| **target == Target::Data(id));
+            if let Some((op, target)) = calls.next() {
                 *target = Target::Nobody;
+                return Some(*op);
             }
         }
+        None
     }
 
     /// Panics with what is broken, if anything is.

@@ -2,7 +2,7 @@
 
 use super::millis;
 use crate::data_object::{Extent, Outcome, Read, ReadError, ReadId, key};
-use crate::id::{Offset, StreamId, TopicId};
+use crate::id::{ConnId, Offset, StreamId, TopicId};
 use crate::kafka::{ErrorCode, FetchAnswer, FetchedPartition, FetchedTopic};
 use crate::machine::{Effects, Mark, Now, OpId, Rope, sometimes};
 use crate::session::{Answer, Fee};
@@ -95,6 +95,17 @@ impl Shard {
         let mut outcome = Outcome::default();
         self.reader.handle(now, op, result, &mut self.ops, &mut outcome);
         self.take_outcome(now, outcome, out);
+        if let Some(conn) = self.lookups.take_orphan(op) {
+            self.orphan_came_back(now, conn, out);
+        }
+    }
+
+    /// What was out for a connection that is gone has come back. With the last of it its credit is free.
+    pub(in crate::shard) fn orphan_came_back(&mut self, now: Now, conn: ConnId, out: &mut Effects<Effect>) {
+        if !self.lookups.has_orphan_of(conn) {
+            let grants = self.credit.close(now.mono, conn);
+            self.take_grants(now, grants, out);
+        }
     }
 
     pub(in crate::shard) fn tick_reader(&mut self, now: Now, out: &mut Effects<Effect>) {

@@ -179,10 +179,7 @@ impl Shard {
         };
         let (mut listing, candidate) = match self.lookups.finish_job(op) {
             Computed::For(listing) => *listing,
-            Computed::Orphan(conn) => {
-                let grants = self.credit.close(now.mono, conn);
-                return self.take_grants(now, grants, out);
-            }
+            Computed::Orphan(conn) => return self.orphan_came_back(now, conn, out),
         };
         let search = listing.search.as_mut().expect("a job is for a search");
         match found.map(|times| search.looked_into(&candidate, times)) {
