@@ -15,9 +15,11 @@ pub mod config;
 mod data_dir;
 pub mod disk;
 pub mod exit;
+mod facts;
 pub mod failure;
 mod flags;
 pub mod http;
+pub mod inspect;
 mod json;
 pub mod lock;
 pub mod log;
@@ -26,6 +28,7 @@ pub mod net;
 pub mod owner;
 pub mod signals;
 pub mod store;
+pub mod wal;
 
 #[cfg(test)]
 mod scratch;
