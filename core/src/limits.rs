@@ -205,8 +205,8 @@ impl Limits {
         }
         if self.batch > self.largest_batch {
             return Err(format!(
-                "the usual limit on a record batch ({} bytes) must not be above the limit that holds whatever a topic \
-                 says ({} bytes)",
+                "the usual limit on a record batch (message.max.bytes, {} bytes) must not be above the one that holds \
+                 whatever a topic says (record.batch.max.bytes, {} bytes)",
                 self.batch, self.largest_batch
             ));
         }

@@ -25,7 +25,7 @@ SEED = int(os.environ.get("HOSTILE_SEED", random.SystemRandom().randrange(1 << 3
 MIB = 1 << 20
 MESSAGE_TOO_LARGE, INVALID_RECORD = 10, 87
 TOPIC = "well-behaved"
-# Credit for requests and answers of all clients together is 256 + 64 + 256 MiB; and there is the WAL's window.
+# Credit for requests and answers of all clients together is 288 + 64 + 256 MiB; and there is the WAL's window.
 MOST_MEMORY = 900 * MIB
 # No client may keep another one waiting for longer.
 PATIENCE = 5
@@ -127,7 +127,7 @@ def reaction(broker, data, patience=0.5, finish=False):
 
 def lengths_that_are_no_frame(broker):
     """Refused before anything is allocated: the connection ends."""
-    for length in (-1, -2**31, 0, 1, 7, 100 * MIB + 1, 2**31 - 1):
+    for length in (-1, -2**31, 0, 1, 7, 160 * MIB + 1, 2**31 - 1):
         for rest in (b"", bytes(100)):
             found = reaction(broker, struct.pack(">i", length) + rest, patience=5)
             equal(found, "closed", f"reaction to a frame length of {length}")
