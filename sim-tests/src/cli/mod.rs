@@ -45,13 +45,14 @@ USAGE
       failure: each must be found, by an invariant that its header names. --check only sees whether all still apply.
       --folder is where copy and builds are kept (target/plants); --markdown puts the table into a document.
   karst-sim replay SEED | PLAN-FILE [--profile P] [--until EVENT] [--log[=LINES]] [--break EVENT]
-                [--follow KEY=VALUE[,KEY=VALUE] | --state NAME | --step]
-      The same run again: the same trace hash, and its story.
+                [--follow KEY=VALUE[,KEY=VALUE] | --state NAME[:PATH] | --step]
+      The same run again: the same trace hash, and what came of it.
       --follow      the story of one thing only: a record (partition=orders-3,offset=17), a batch, an object
                     (object=12), a connection or request (process=broker-1,connection=3,request=5): from its birth
                     at a client through every hop to where it ended
       --state       the state of a machine after the event of --until, or at the end: broker-1/wal, broker-*/shard,
-                    client-0/client; --state list names them
+                    client-0/client; --state list names them. Of a large one the deepest parts are folded:
+                    broker-1/shard:image.topics shows that part, broker-1/shard:all everything
       --step        event by event, by commands from standard input (h lists them); with --until from there on
       --break       calls karst_runtime_sim::exec::breakpoint right before that event is handled, always at the same
                     moment: gdb -ex 'break stage.rs:breakpoint' -ex run --args karst-sim replay SEED --break EVENT
