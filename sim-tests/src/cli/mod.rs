@@ -40,10 +40,15 @@ USAGE
       --json        saves the summary; --json-lines a line per seed as it ends; --junit a report for GitHub or Jenkins
   karst-sim corpus [FILE | DIR ...]
       Runs the plans that ever failed: those of sim-tests/corpus, or the ones named.
-  karst-sim plants [NAME...] [--campaigns 3] [--seeds 1000] [--shrink[=60s]] [--markdown FILE] [--folder DIR] [--check]
+  karst-sim plants [NAME...] [--campaigns 3] [--seeds 1000] [--within 5m] [--shrink[=60s]] [--markdown FILE] [--resume]
+                [--folder DIR] [--check]
       Plants each bug of sim-tests/plants in a copy of the sources, builds it, and runs campaigns until the first
       failure: each must be found, by an invariant that its header names. --check only sees whether all still apply.
-      --folder is where copy and builds are kept (target/plants); --markdown puts the table into a document.
+      --within      how long all campaigns of one plant may take
+      --markdown    puts the rows into the table of a document, as each is known; other rows stay
+      --resume      goes on with a table that was interrupted: plants that were measured with these sources, and in
+                    this way, are not measured again
+      --folder      where copy, builds and what was measured are kept (target/plants)
   karst-sim replay SEED | PLAN-FILE [--profile P] [--until EVENT] [--log[=LINES]] [--break EVENT]
                 [--follow KEY=VALUE[,KEY=VALUE] | --state NAME[:PATH] | --step]
       The same run again: the same trace hash, and what came of it.

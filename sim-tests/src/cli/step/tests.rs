@@ -41,7 +41,7 @@ fn commands_move_look_and_stop() {
     assert!(events.contains(&2) && events.contains(&20), "{said}");
     assert!(said.contains("broker-1/wal: Wal {"), "{said}");
     assert!(said.contains(" the order to format the ring"), "{said}");
-    assert!(said.contains("Format(Life {"), "in detail it is as the code has it: {said}");
+    assert!(said.contains("Mail(Node(WalFormatted))"), "in detail it is as the code has it: {said}");
     assert!(said.contains("broker-1/wal: phase: ") && said.contains("has no x; there are rules, "), "{said}");
     assert!(said.contains("go on to the end") && said.contains("'a' is not KEY=VALUE"), "{said}");
     assert_eq!(report.events, *events.iter().max().expect("there are some"), "the run stopped where it was told to");
