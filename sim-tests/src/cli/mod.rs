@@ -102,7 +102,7 @@ pub fn main(words: Vec<String>) -> ExitCode {
     // Nothing of the command is looked at after it panicked, and the panic was printed.
     let done = catch_unwind(AssertUnwindSafe(|| run(Args::new(words))));
     done.unwrap_or_else(|_| Ok(Verdict::Crash.code())).unwrap_or_else(|error| {
-        eprintln!("karst-sim: {}\n\n{HELP}", error.0);
+        eprintln!("karst-sim: {}\n'karst-sim help' tells what may be asked for", error.0);
         ExitCode::from(2)
     })
 }

@@ -37,7 +37,7 @@ pub(super) fn main(mut args: Args) -> Result<ExitCode, UsageError> {
         println!("{what} does not fail: there is nothing to shrink");
         return Ok(ExitCode::from(PASSED));
     };
-    let text = karst.vocabulary().to_text(&found.plan, &comment(&what, &found, &karst));
+    let text = karst.vocabulary().to_annotated_text(&found.plan, &comment(&what, &found, &karst));
     if let Err(error) = fs::write(&out, &text) {
         eprintln!("karst-sim: {}: {error}\n{text}", out.display());
         return Ok(Verdict::Unsaved.code());
