@@ -55,6 +55,9 @@ pub enum Role {
     EventLimit,
     /// What decides the order in which ready owners run; all values are equally simple.
     Schedule,
+    /// How long the system may take to come right. Part of what is asked of it, so it is never changed; but a shrinker may
+    /// look at less of it first.
+    Patience,
     /// Part of what is asked of the system: never touched.
     Fixed,
 }

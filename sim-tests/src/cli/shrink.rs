@@ -37,12 +37,13 @@ pub(super) fn main(mut args: Args) -> Result<ExitCode, UsageError> {
         println!("{what} does not fail: there is nothing to shrink");
         return Ok(ExitCode::from(PASSED));
     };
-    let text = karst.vocabulary().to_annotated_text(&found.plan, &comment(&what, &found, &karst));
+    let words = found.in_words(&karst);
+    let text = karst.vocabulary().to_annotated_text(&found.plan, &comment(&what, &found, &words));
     if let Err(error) = fs::write(&out, &text) {
         eprintln!("karst-sim: {}: {error}\n{text}", out.display());
         return Ok(Verdict::Unsaved.code());
     }
-    println!("{}", found.in_words(&karst));
+    println!("{words}");
     println!("before  {}\nafter   {}", found.before, found.after);
     println!("{} runs in {:.1} s", found.runs, began.elapsed().as_secs_f64());
     println!("{}, fingerprint {}{}", out.display(), found.fingerprint, verdict(&karst, &text, &found));
@@ -57,8 +58,8 @@ fn next_to(what: &str) -> PathBuf {
     Path::new(what).with_extension("shrunk.plan")
 }
 
-fn comment(what: &str, found: &Shrunk, karst: &Karst) -> String {
-    format!("{what}, shrunk by {} runs; fingerprint {}\n{}", found.runs, found.fingerprint, found.in_words(karst))
+fn comment(what: &str, found: &Shrunk, words: &str) -> String {
+    format!("{what}, shrunk by {} runs; fingerprint {}\n{words}", found.runs, found.fingerprint)
 }
 
 /// What is written is run once more, as whoever reads it will.

@@ -57,7 +57,7 @@ numbers! {
     /// Events after which a run that does not end is a failure.
     events = "phases.events", 3_000_000 => .bounds(1, 100_000_000_000).role(Role::EventLimit);
     /// How long everything may take once faults have ended.
-    liveness = "phases.liveness", 400_000_000 => .bounds(1, 100_000_000_000).role(Role::Fixed);
+    liveness = "phases.liveness", 400_000_000 => .bounds(1, 100_000_000_000).role(Role::Patience);
     /// Seed of the order in which ready owners run; at 0 the root decides.
     schedule = "schedule", 0 => .bounds(0, u64::MAX).role(Role::Schedule);
 
