@@ -156,6 +156,19 @@ fn known_causes_are_all_that_remains() {
 }
 
 #[test]
+fn faults_are_told_in_words_where_there_are_some() {
+    let plan = WORDS.from_text("karst-plan 2\nonly toy.timeout none\n").expect("this is a plan");
+    let toy = Toy::new(|_| None);
+    let mut outcome = toy.run(&plan, &Look::OUTCOME);
+    outcome.occurrences =
+        [("store.timeout", 2), ("toy.stall", 5), ("toy.timeout", 3)].map(|(kind, n)| (kind.into(), n)).into();
+    let words = super::words::describe(&WORDS, &plan, &outcome, &[]);
+    let expected =
+        "7 faults (5 toy.stall, 2 store.timeout).\n  store.timeout: the store does not answer in time a request";
+    assert!(words.contains(expected), "{words}");
+}
+
+#[test]
 fn another_defect_on_the_way_is_not_taken_for_this_one() {
     let toy = Toy::new(|story| match () {
         () if story.done.contains(&(1, 20)) && story.done.contains(&(2, 20)) => Some("A"),

@@ -63,14 +63,14 @@ USAGE
                     moment: gdb -ex 'break stage.rs:breakpoint' -ex run --args karst-sim replay SEED --break EVENT
                     From there 'finish' leads to the call of the machine's handle. A debug build shows more
   karst-sim shrink SEED | PLAN-FILE [--profile P] [--for 60s] [--jobs J] [--out FILE]
-      Looks for the simplest plan that fails for the same reason, saves it, and says in words what remains. Ends with 0
-      if the plan failed, and with 1 if it did not.
+      Looks for the simplest plan that fails for the same reason, saves it, and says in words what remains; Ctrl-C ends
+      it with the best so far. Ends with 0 if the plan failed, and with 1 if it did not.
   karst-sim explain SEED | PLAN-FILE [--profile P] [--html FILE]
       Tells in a few sentences how a run came to its failure (or what was done to it, if it passed).
       --html        draws the run as a page that any browser opens from disk: lanes, messages, faults, curves; of a run
                     with more than 200000 entries, its end
   karst-sim plan SEED [--profile P]
-      Prints the plan of a seed, as a file that can be edited and replayed.
+      Prints the plan of a seed, each number with what it means, as a file that can be edited and replayed.
   karst-sim hashes --seeds N | A..B [--profile P] [--jobs J] [--log]
       Prints the trace hash of each seed, to compare machines and builds. --log prints every line of the runs with the
       hash so far instead: the first line that differs is where two builds part.

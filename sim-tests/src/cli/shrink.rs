@@ -1,6 +1,7 @@
 //! `karst-sim shrink`: a failing run, made so small that a person can follow it.
 
 use super::args::{Args, Period, UsageError};
+use super::campaign::stop_by_signal;
 use super::exit::Verdict;
 use super::replay::plan;
 use crate::experiment::Karst;
@@ -10,6 +11,7 @@ use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Exit code when the plan does not fail.
@@ -29,7 +31,9 @@ pub(super) fn main(mut args: Args) -> Result<ExitCode, UsageError> {
     let out = out.unwrap_or_else(|| next_to(&what));
 
     let (karst, began) = (Karst { profile }, Instant::now());
-    let is_over = || began.elapsed() >= time;
+    // Whoever has seen enough gets the best plan so far.
+    let stop = stop_by_signal();
+    let is_over = || began.elapsed() >= time || stop.load(Ordering::Relaxed);
     let mut shown = Shown::new(began);
     let found = shrink(&karst, &given, &Options { jobs, is_over: &is_over }, &mut |progress| shown.show(progress));
     shown.end();

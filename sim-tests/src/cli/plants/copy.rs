@@ -28,9 +28,11 @@ const COMPILED: [&str; 6] = ["rs", "toml", "lock", "js", "css", "html"];
 
 /// How a plant is built: a campaign of seconds is not worth the last tenth of speed, and nobody debugs it. With these, and
 /// with what was built before, a plant costs some seconds.
-const BUILD: [(&str, &str); 3] = [
+const BUILD: [(&str, &str); 4] = [
     ("CARGO_PROFILE_RELEASE_INCREMENTAL", "true"),
     ("CARGO_PROFILE_RELEASE_DEBUG", "false"),
+    // Not even between the parts of one crate.
+    ("CARGO_PROFILE_RELEASE_LTO", "off"),
     ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "2"),
 ];
 
