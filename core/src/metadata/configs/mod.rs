@@ -11,6 +11,8 @@ mod text;
 
 pub use text::{ConfigKind, ConfigName};
 
+use crate::kafka::Codec;
+
 /// A span of time in milliseconds; -1 where Kafka says that it never ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Millis(pub i64);
@@ -39,6 +41,31 @@ pub enum CompressionType {
     /// As the producer did.
     #[default]
     Producer,
+    /// Not at all.
+    Uncompressed,
+    /// By gzip.
+    Gzip,
+    /// By Snappy.
+    Snappy,
+    /// By LZ4.
+    Lz4,
+    /// By Zstandard.
+    Zstd,
+}
+
+impl CompressionType {
+    /// The codec of batches as they are stored; `None` if that is the producer's choice.
+    #[must_use]
+    pub const fn codec(self) -> Option<Codec> {
+        Some(match self {
+            Self::Producer => return None,
+            Self::Uncompressed => Codec::None,
+            Self::Gzip => Codec::Gzip,
+            Self::Snappy => Codec::Snappy,
+            Self::Lz4 => Codec::Lz4,
+            Self::Zstd => Codec::Zstd,
+        })
+    }
 }
 
 /// What happens to old records. With neither, nothing.
@@ -185,6 +212,12 @@ impl TopicConfigs {
     #[must_use]
     pub fn timestamp_type(&self) -> TimestampType {
         self.timestamp_type.unwrap_or_default()
+    }
+
+    /// `compression.type`, set or not.
+    #[must_use]
+    pub fn compression_type(&self) -> CompressionType {
+        self.compression_type.unwrap_or_default()
     }
 
     /// Records older than this may go; `None` if age is no reason.

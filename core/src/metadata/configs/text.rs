@@ -46,11 +46,17 @@ pub enum ConfigKind {
 
 const LOG_APPEND_TIME: &str = "LogAppendTime";
 const CREATE_TIME: &str = "CreateTime";
-const PRODUCER: &str = "producer";
 const DELETE: &str = "delete";
 const COMPACT: &str = "compact";
-/// What Kafka knows besides, and Karst does not do.
-const RECOMPRESSING: [&str; 5] = ["uncompressed", "zstd", "lz4", "snappy", "gzip"];
+/// In the order in which Kafka names them.
+const COMPRESSION_TYPES: [(CompressionType, &str); 6] = [
+    (CompressionType::Uncompressed, "uncompressed"),
+    (CompressionType::Zstd, "zstd"),
+    (CompressionType::Lz4, "lz4"),
+    (CompressionType::Snappy, "snappy"),
+    (CompressionType::Gzip, "gzip"),
+    (CompressionType::Producer, "producer"),
+];
 
 impl ConfigName {
     /// All of them, in Kafka's order.
@@ -125,7 +131,10 @@ impl ConfigName {
                 "What happens to old records: 'delete' removes them by age and size; 'compact' demands a key of every \
                  record (Karst keeps all records of a key)."
             }
-            Self::CompressionType => "How records are kept. Karst keeps them as producers compress them: 'producer'.",
+            Self::CompressionType => {
+                "How records are stored: 'producer' as producers compress them, else 'uncompressed' or by 'gzip', 'snappy', \
+                 'lz4' or 'zstd', whatever the producer did."
+            },
             Self::MaxMessageBytes => "The largest record batch that is accepted, in bytes, after compression.",
             Self::TimestampAfterMax => {
                 "How far ahead of the broker's clock the time of a record may be, in milliseconds."
@@ -194,7 +203,7 @@ impl TopicConfigs {
     pub fn text(&self, name: ConfigName) -> Option<String> {
         match name {
             ConfigName::CleanupPolicy => self.cleanup_policy.map(policy_text),
-            ConfigName::CompressionType => self.compression_type.map(|CompressionType::Producer| PRODUCER.into()),
+            ConfigName::CompressionType => self.compression_type.map(compression_text),
             ConfigName::MaxMessageBytes => self.max_message_bytes.map(|bytes| bytes.0.to_string()),
             ConfigName::TimestampAfterMax => self.timestamp_after_max.map(|time| time.0.to_string()),
             ConfigName::TimestampBeforeMax => self.timestamp_before_max.map(|time| time.0.to_string()),
@@ -211,7 +220,7 @@ impl TopicConfigs {
         let none = Self::default();
         match name {
             ConfigName::CleanupPolicy => policy_text(none.cleanup_policy()),
-            ConfigName::CompressionType => PRODUCER.into(),
+            ConfigName::CompressionType => compression_text(none.compression_type()),
             ConfigName::MaxMessageBytes => largest_batch.to_string(),
             ConfigName::TimestampAfterMax => none.timestamp_after_max().0.to_string(),
             ConfigName::TimestampBeforeMax => none.timestamp_before_max().0.to_string(),
@@ -249,15 +258,14 @@ fn policy_text(policy: CleanupPolicy) -> String {
 }
 
 fn compression(name: ConfigName, value: &str) -> Result<CompressionType, String> {
-    if value == PRODUCER {
-        return Ok(CompressionType::Producer);
-    }
-    let why = if RECOMPRESSING.contains(&value) {
-        "this broker does not compress again; String must be one of: producer"
-    } else {
-        "String must be one of: producer"
-    };
-    Err(invalid(name, value, why))
+    const NONE: &str = "String must be one of: uncompressed, zstd, lz4, snappy, gzip, producer";
+    let known = COMPRESSION_TYPES.into_iter().find(|(_, text)| *text == value);
+    known.map(|(of, _)| of).ok_or_else(|| invalid(name, value, NONE))
+}
+
+fn compression_text(of: CompressionType) -> String {
+    let (_, text) = COMPRESSION_TYPES.into_iter().find(|(one, _)| *one == of).expect("each has a name");
+    text.into()
 }
 
 fn timestamp_type(name: ConfigName, value: &str) -> Result<TimestampType, String> {

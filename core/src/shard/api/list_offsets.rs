@@ -3,9 +3,9 @@
 use super::millis;
 use crate::data_object::{Extent, Read, ReadBatches, ReadError};
 use crate::id::{Offset, StreamId};
-use crate::kafka::batch::{Flaw, times};
+use crate::kafka::batch::{Flaw, Times, times};
 use crate::kafka::{BatchHeader, Codec, ErrorCode};
-use crate::machine::{Effects, INLINE_RATIO, Job, Mark, Now, OpId, Outcome as JobOutcome, WallTime, sometimes};
+use crate::machine::{Effects, INLINE_RATIO, Job, Mark, Now, OpId, WallTime, sometimes};
 use crate::session::Fee;
 use crate::shard::joins::Asked;
 use crate::shard::lookups::{Candidate, Computed, Listed, Listing, Search, Sought};
@@ -155,10 +155,13 @@ impl Shard {
         self.go_on_listing(now, listing, out);
     }
 
-    pub(in crate::shard) fn computed(&mut self, now: Now, op: OpId, outcome: JobOutcome, out: &mut Effects<Effect>) {
-        let JobOutcome::FoundTime(found) = outcome else {
-            unreachable!("a shard only looks for times, not {outcome:?}")
-        };
+    pub(in crate::shard) fn time_computed(
+        &mut self,
+        now: Now,
+        op: OpId,
+        found: Result<Times, Flaw>,
+        out: &mut Effects<Effect>,
+    ) {
         let (mut listing, candidate) = match self.lookups.finish_job(op) {
             Computed::For(listing) => *listing,
             Computed::Orphan(conn) => {

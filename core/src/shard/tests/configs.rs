@@ -249,7 +249,7 @@ fn changes_that_can_not_be_are_refused_in_kafkas_words() {
         (topic, &[("retention.ms", SET, None)], 42, "Null value not supported for : retention.ms"),
         (topic, &[("retention.ms", SET, Some("1")), ("retention.ms", DELETE, None)], 42, "duplicate config keys"),
         (topic, &[("retention.ms", 9, Some("1"))], 42, "Unknown operations type 9"),
-        (topic, &[("compression.type", SET, Some("zstd"))], 40, "String must be one of: producer"),
+        (topic, &[("compression.type", SET, Some("brotli"))], 40, "String must be one of: uncompressed, zstd"),
         ((TOPIC, "missing"), &[("retention.ms", SET, Some("1"))], 3, "The topic 'missing' does not exist."),
         ((TOPIC, "no name!"), &[("retention.ms", SET, Some("1"))], 17, "not legal"),
         ((BROKER, "1"), &[("log.retention.ms", SET, Some("1"))], 42, "Cannot update these configs dynamically"),
