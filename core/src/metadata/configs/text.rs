@@ -134,7 +134,7 @@ impl ConfigName {
             Self::CompressionType => {
                 "How records are stored: 'producer' as producers compress them, else 'uncompressed' or by 'gzip', 'snappy', \
                  'lz4' or 'zstd', whatever the producer did."
-            },
+            }
             Self::MaxMessageBytes => "The largest record batch that is accepted, in bytes, after compression.",
             Self::TimestampAfterMax => {
                 "How far ahead of the broker's clock the time of a record may be, in milliseconds."

@@ -4,12 +4,10 @@ use super::world::{CONN, World};
 use crate::id::ConnId;
 use crate::kafka::batch::tests::{CODECS, batch, compressed, records, seal};
 use crate::kafka::batch::{HEADER, crc_matches};
-use crate::kafka::{
-    Acks, Api, BatchHeader, CheckedBatch, Codec, Produce, ProducePartition, ProduceTopic, RequestBody,
-};
+use crate::kafka::{Acks, Api, BatchHeader, CheckedBatch, Codec, Produce, ProducePartition, ProduceTopic, RequestBody};
 use crate::limits::Limits;
 use crate::machine::Payload;
-use crate::metadata::{CompressionType, Command, ConfigPatch, TopicConfigs};
+use crate::metadata::{Command, CompressionType, ConfigPatch, TopicConfigs};
 use crate::session::RequestNumber;
 use crate::shard::Mail;
 use alloc::vec;
