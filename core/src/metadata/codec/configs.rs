@@ -2,7 +2,7 @@
 
 use super::{Field, record};
 use crate::envelope::{DecodeError, Fields};
-use crate::metadata::{CleanupPolicy, CompressionType, ConfigPatch, TimestampType, Toggle, TopicConfigs};
+use crate::metadata::{CleanupPolicy, CompressionType, ConfigPatch, InertName, TimestampType, Toggle, TopicConfigs};
 use alloc::vec::Vec;
 
 record!(TopicConfigs {
@@ -15,6 +15,7 @@ record!(TopicConfigs {
     compression_type,
     cleanup_policy,
     min_insync_replicas,
+    inert,
 });
 record!(ConfigPatch { clear, set, append, subtract });
 
@@ -35,6 +36,19 @@ impl Field for TimestampType {
             1 => Ok(Self::LogAppendTime),
             _ => Err(DecodeError::Unsupported),
         }
+    }
+}
+
+/// Its number.
+impl Field for InertName {
+    const LEAST: usize = 1;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.push(*self as u8);
+    }
+
+    fn take(from: &mut Fields) -> Result<Self, DecodeError> {
+        Self::of_number(from.u8()?).ok_or(DecodeError::Unsupported)
     }
 }
 
