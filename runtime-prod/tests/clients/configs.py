@@ -134,7 +134,8 @@ def configs_change_and_survive(broker):
     equal(set_of(broker, "changed"), {"min.insync.replicas": "1"}, "configs after all were replaced")
 
     refused(change(broker, "missing", ("retention.ms", AlterConfigOpType.SET, "1")), KafkaError.UNKNOWN_TOPIC_OR_PART)
-    refused(change(broker, "changed", ("flush.ms", AlterConfigOpType.SET, "1")), KafkaError.INVALID_CONFIG, "flush.ms")
+    refused(change(broker, "changed", ("flush.time", AlterConfigOpType.SET, "1")), KafkaError.INVALID_CONFIG, "flush.time")
+    refused(change(broker, "changed", ("flush.ms", AlterConfigOpType.SET, "-1")), KafkaError.INVALID_CONFIG, "at least 0")
     refused(change(broker, "changed", ("retention.ms", AlterConfigOpType.APPEND, "1")), KafkaError.INVALID_CONFIG,
             "not LIST")
     equal(set_of(broker, "changed"), {"min.insync.replicas": "1"}, "configs after refusals")
