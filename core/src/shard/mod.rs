@@ -1,7 +1,8 @@
 //! MACHINE: the shard. Everything that clients ask for is decided here.
 //!
-//! **Owns** the partitions that this broker leads, the log cache, the queue before the WAL, waiting fetches, requests
-//! about topics, the broker's credit, and a replica of the metadata image.
+//! **Owns** the partitions that this broker leads, the log cache, the queue before the WAL, batches that are put into
+//! their topic's codec on the way there, waiting fetches, requests about topics, the broker's credit, and a replica of the
+//! metadata image.
 //!
 //! **Promises** that a produce request is answered only when its records are durable; that a fetch returns exactly the
 //! bytes that were acknowledged, never beyond the high watermark; that a partition's batches enter the WAL in the order

@@ -10,10 +10,12 @@ use crate::machine::Payload;
 use crate::metadata::{Command, CompressionType, ConfigPatch, TopicConfigs};
 use crate::session::RequestNumber;
 use crate::shard::Mail;
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
-use kafka_protocol::messages::ProduceResponse;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::{FetchRequest, FetchResponse, ProduceResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
 /// Records of a batch: it is 341 bytes long, uncompressed, and tells its number by its time.
@@ -240,4 +242,23 @@ fn a_stop_waits_for_jobs_and_a_failed_wal_does_not() {
     compute(&mut poisoned);
     assert_eq!(written(&mut poisoned), []);
     assert!(poisoned.shard.is_quiescent());
+}
+
+#[test]
+fn old_versions_of_fetch_are_refused_what_is_stored_by_zstandard() {
+    let mut world = world(Limits::default(), CompressionType::Zstd);
+    for (wanted, refused) in [(CompressionType::Zstd, 76), (CompressionType::Lz4, 0)] {
+        want(&mut world, wanted);
+        for version in 4..=12 {
+            let partition = FetchPartition::default().with_partition_max_bytes(1_000);
+            let topic = FetchTopic::default()
+                .with_topic(TopicName(StrBytes::from_static_str("orders")))
+                .with_partitions(vec![partition]);
+            let request = FetchRequest::default().with_max_bytes(1_000).with_topics(vec![topic]);
+            let asked = world.ask(Api::Fetch, version, RequestBody::Fetch(Box::new(request)));
+            let response: FetchResponse = world.answer(asked, version);
+            let expected = if version < 10 { refused } else { 0 };
+            assert_eq!(response.responses[0].partitions[0].error_code, expected, "version {version}");
+        }
+    }
 }
