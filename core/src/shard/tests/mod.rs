@@ -6,6 +6,7 @@ mod credit;
 mod describe;
 mod growth;
 mod producers;
+mod recompressions;
 mod times;
 mod trims;
 mod waiting;
