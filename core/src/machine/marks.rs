@@ -203,6 +203,16 @@ marks! {
     TimeBoundTrimmed = "shard.time-bound-trimmed",
     /// Somebody waits for credit.
     CreditWaited = "shard.credit-waited",
+    /// A fetch finds in an object a batch so large that it waits for more credit.
+    FetchOfLargeBatch = "shard.fetch-of-large-batch",
+    /// A batch is taken that is above the usual limit, since its topic allows it.
+    LargeBatchTaken = "shard.large-batch-taken",
+    /// A batch is refused that is above the limit of its topic.
+    BatchBeyondTopic = "shard.batch-beyond-topic",
+    /// A batch is refused that is above what any topic may have.
+    BatchBeyondBroker = "shard.batch-beyond-broker",
+    /// A search by time finds a batch so large that it waits for more credit.
+    SearchOfLargeBatch = "shard.search-of-large-batch",
     /// A fetch has found records, and there is no credit for an answer.
     FetchUnpaid = "shard.fetch-unpaid",
     /// Those who hold credit are told to hurry, since others have waited for it.

@@ -29,10 +29,11 @@ impl Shard {
         configs().unwrap_or(&NONE)
     }
 
-    /// The largest batch that a topic takes: never above what the broker takes, whatever is configured.
+    /// The largest batch that a topic takes: never above what the broker takes at all. That may have become less since
+    /// the topic was configured.
     pub(super) fn largest_batch(&self, configs: &TopicConfigs) -> usize {
-        let broker = self.limits.batch as usize;
-        let topic = configs.max_message_bytes.map(|bytes| usize::try_from(bytes.0).unwrap_or(0));
-        topic.map_or(broker, |topic| topic.min(broker))
+        let usual = self.limits.batch as usize;
+        let topic = configs.max_message_bytes.map_or(usual, |bytes| usize::try_from(bytes.0).unwrap_or(0));
+        topic.min(self.limits.largest_batch as usize)
     }
 }

@@ -283,6 +283,8 @@ impl Shard {
             stream,
             offset: from,
             extent: Extent::Bytes(READ),
+            // Its batches are the broker's own.
+            room: u64::MAX,
         };
         self.groups.reads.insert(id, partition);
         let mut outcome = crate::data_object::Outcome::default();

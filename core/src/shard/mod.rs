@@ -252,14 +252,16 @@ impl Shard {
             }
             Mail::Closed(conn) => {
                 for read in self.fetches.forget(conn).into_iter().chain(self.lookups.forget(conn)) {
-                    self.reader.cancel(read);
+                    if let Some(op) = self.reader.cancel(read) {
+                        self.lookups.orphan(op, conn);
+                    }
                 }
                 self.groups.coordinator.forget(conn);
                 self.forget_appends(now, conn, out);
                 self.producer_ids.forget(conn);
                 self.unpaid.remove(&conn);
                 self.arrivals.closed(conn);
-                // What a job holds is paid for until it comes back.
+                // What a job holds, or a read brings, is paid for until it comes back.
                 let grants = if self.lookups.has_orphan_of(conn) {
                     self.credit.forget_wishes(now.mono, conn)
                 } else {

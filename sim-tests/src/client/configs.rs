@@ -67,7 +67,7 @@ impl Client {
             // Clocks may be more than an hour off.
             let chance = if name == "message.timestamp.after.max.ms" { 80 } else { 25 };
             if rng.chance(chance, 100) {
-                wishes.insert(name.into(), rng.pick(values).map(|value| (*value).to_owned()));
+                wishes.insert(name.into(), rng.pick(values).map(|value| self.raised(name, value)));
             }
         }
         wishes
@@ -111,8 +111,8 @@ impl Client {
         let mut wishes = Wishes::new();
         for _ in 0..self.rng.between(1, 2) {
             let (name, values) = *self.rng.pick(&VALUES).expect("not empty");
-            let value =
-                if self.rng.chance(1, 4) { None } else { self.rng.pick(values).map(|value| (*value).to_owned()) };
+            let value = if self.rng.chance(1, 4) { None } else { self.rng.pick(values).copied() };
+            let value = value.map(|value| self.raised(name, value));
             wishes.insert(name.into(), value);
         }
         let rehearsal = self.rng.chance(1, 10);
@@ -126,7 +126,8 @@ impl Client {
         let mut wishes: Wishes = VALUES.iter().map(|(name, _)| ((*name).to_owned(), None)).collect();
         for _ in 0..self.rng.between(0, 4) {
             let (name, values) = *self.rng.pick(&VALUES).expect("not empty");
-            wishes.insert(name.into(), self.rng.pick(values).map(|value| (*value).to_owned()));
+            let value = self.rng.pick(values).map(|value| self.raised(name, value));
+            wishes.insert(name.into(), value);
         }
         let rehearsal = self.rng.chance(1, 10);
         let change = self.begin_change(topic, wishes.clone(), rehearsal, out);
@@ -157,7 +158,8 @@ impl Client {
             ("cleanup.policy", 0, None),
         ];
         let (name, operation, value) = *self.rng.pick(&wrong).expect("not empty");
-        let wrong = line(name, operation, value);
+        let value = value.map(|value| if name == "max.message.bytes" { self.beyond(value) } else { value.to_owned() });
+        let wrong = line(name, operation, value.as_deref());
         let lines = vec![line("min.insync.replicas", 0, Some("77")), wrong];
         let change = Change { topic, id: None, refused: true };
         let request = changing(&change.topic, lines);

@@ -20,6 +20,7 @@ pub use times::{Question, Told};
 pub use topic::{Growth, GrowthId};
 pub use trims::{Trim, TrimId, Upto};
 
+use crate::client::BatchLimits;
 use configs::{Allowance, ConfigModel};
 use groups::{GroupModel, Kept};
 use partition::PartitionModel;
@@ -117,6 +118,7 @@ pub enum Observation {
 /// Judges a run.
 #[derive(Debug, Default)]
 pub struct Oracle {
+    limits: BatchLimits,
     places: BTreeMap<Place, PartitionModel>,
     topics: BTreeMap<String, TopicModel>,
     configs: BTreeMap<String, ConfigModel>,
@@ -142,6 +144,12 @@ pub struct Oracle {
 }
 
 impl Oracle {
+    /// Of a run in which batches may be so large.
+    #[must_use]
+    pub fn new(limits: BatchLimits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
     /// Takes in what a client saw.
     ///
     /// # Errors
@@ -287,7 +295,7 @@ impl Oracle {
     }
 
     fn configs(&mut self, topic: &str) -> &mut ConfigModel {
-        self.configs.entry(topic.to_owned()).or_insert_with(|| ConfigModel::new(topic))
+        self.configs.entry(topic.to_owned()).or_insert_with(|| ConfigModel::new(topic, self.limits))
     }
 
     /// What retention may have taken from a partition.

@@ -12,8 +12,8 @@ use karst_core::kafka::{Codec, compression};
 pub(super) struct Storing {
     /// In one of these.
     pub(super) codecs: Vec<Codec>,
-    /// So long at most, if anything was said.
-    pub(super) largest: Option<usize>,
+    /// So long at most.
+    pub(super) largest: usize,
 }
 
 /// How a batch is stored.
@@ -52,7 +52,7 @@ impl Stored {
         if !storing.codecs.contains(&self.codec) {
             return violation("compression.type");
         }
-        if storing.largest.is_some_and(|largest| self.len > largest) {
+        if self.len > storing.largest {
             return violation("max.message.bytes");
         }
         Ok(())

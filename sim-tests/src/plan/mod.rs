@@ -111,8 +111,10 @@ numbers! {
     depth = "wal.depth", 4 => .bounds(1, 1_000);
     /// Bytes accepted and not durable.
     window = "wal.window", 65_536;
-    /// Largest record batch.
+    /// Largest record batch of a topic that is not configured.
     batch = "limits.batch", 8_192;
+    /// Largest record batch of any topic; less where the ring can't hold it twice.
+    largest_batch = "limits.largest-batch", 8_192;
     /// Compressed batches of a request that together are so long are looked into at once, others by a job.
     compute_inline = "limits.compute-inline", 1_024;
     /// Credit for requests with records.

@@ -129,7 +129,7 @@ struct Ended {
 impl Run {
     fn new(world: &World, plan: Plan, tree: &SeedTree) -> Self {
         world.gate().restrict(plan.only.clone());
-        let judge = Judge::default();
+        let judge = Judge(Rc::new(RefCell::new(Oracle::new(plan.numbers.batch_limits()))));
         let host = Host::new(world, &plan.numbers, tree);
         let clients = Clients::new(world, &plan.numbers, tree, host.net(), judge.clone());
         let members = Members::new(world, &plan.numbers, tree, &host.net(), &judge);

@@ -259,14 +259,14 @@ impl TopicConfigs {
         }
     }
 
-    /// What a config is by default, on a broker that takes batches of so many bytes.
+    /// What a config is by default, on a broker whose topics usually take batches of so many bytes.
     #[must_use]
-    pub fn default_text(name: ConfigName, largest_batch: u32) -> Cow<'static, str> {
+    pub fn default_text(name: ConfigName, usual_batch: u32) -> Cow<'static, str> {
         let none = Self::default();
         match name {
             ConfigName::CleanupPolicy => policy_text(none.cleanup_policy()).into(),
             ConfigName::CompressionType => compression_text(none.compression_type()).into(),
-            ConfigName::MaxMessageBytes => largest_batch.to_string().into(),
+            ConfigName::MaxMessageBytes => usual_batch.to_string().into(),
             ConfigName::TimestampAfterMax => none.timestamp_after_max().0.to_string().into(),
             ConfigName::TimestampBeforeMax => none.timestamp_before_max().0.to_string().into(),
             ConfigName::TimestampType => timestamp_type_text(none.timestamp_type()).into(),

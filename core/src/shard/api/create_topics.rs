@@ -82,7 +82,7 @@ impl Shard {
             let name = config.name.as_str();
             let null = || refuse(format!("Null value not supported for topic configs: {}", shown(name)));
             let value = config.value.as_ref().ok_or_else(null)?;
-            set(&mut configs, name, value.as_str(), self.limits.batch).map_err(refuse)?;
+            set(&mut configs, name, value.as_str(), self.limits.largest_batch).map_err(refuse)?;
         }
         configs.check().map_err(refuse)?;
         Ok(configs)

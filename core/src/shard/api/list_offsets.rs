@@ -31,6 +31,9 @@ const TIMEOUT: i16 = 10;
 /// How often a search goes on from the metadata because an object is gone, before the client is told to.
 const RESTARTS: u32 = 3;
 
+/// What a search takes besides what it reads: heads and checksums.
+const OVERHEAD: u64 = 1 << 10;
+
 /// What a partition's line comes to.
 enum Step {
     Known(Result<Listed, ErrorCode>),
@@ -68,6 +71,7 @@ impl Shard {
             known: Vec::new(),
             search: None,
             held: 0,
+            large: 0,
             due: now.mono.after(patience),
         };
         self.go_on_listing(now, listing, out);
@@ -88,7 +92,8 @@ impl Shard {
                 }
                 Step::Search(search) => search,
             };
-            let need = self.search(&mut search);
+            let room = self.search_room().max(listing.large);
+            let need = self.search(&mut search, room);
             let outcome = match need {
                 Need::Done(outcome) => outcome,
                 _ if listing.due <= now.mono => Err(ErrorCode::RequestTimedOut),
@@ -103,10 +108,19 @@ impl Shard {
 
     /// What a search needs is read or computed, once there is credit for it.
     fn wait_for(&mut self, now: Now, mut listing: Listing, need: Need, out: &mut Effects<Effect>) {
-        if listing.held == 0 {
+        if let Need::Compute(candidate) = &need {
+            listing.large = listing.large.max(candidate.batch.len() as u64);
+        }
+        let cost = self.search_room().max(listing.large) + OVERHEAD;
+        if listing.held < cost {
             // A batch that was found is let go of, and found again.
-            let conn = listing.asked.conn;
-            let fee = Fee { pool: Pool::Answers, bytes: self.search_cost() };
+            drop(need);
+            sometimes!(Mark::SearchOfLargeBatch, listing.held > 0);
+            let (conn, held) = (listing.asked.conn, core::mem::take(&mut listing.held));
+            let search = listing.search.as_mut().expect("who needs something searches");
+            search.let_go();
+            self.give_back_answer_credit(now, conn, held, out);
+            let fee = Fee { pool: Pool::Answers, bytes: cost };
             return self.want_answer_credit(now, conn, fee, Unpaid::Listing(listing), out);
         }
         match need {
@@ -146,6 +160,10 @@ impl Shard {
                 search.restarts += 1;
                 listing.search = Some(search);
             }
+            Err(ReadError::TooLong(len)) => {
+                listing.large = len;
+                listing.search = Some(search);
+            }
             Err(error) => {
                 self.report_failed_search(search.stream, error);
                 listing.end_line(Err(ErrorCode::KafkaStorageError));
@@ -163,10 +181,7 @@ impl Shard {
     ) {
         let (mut listing, candidate) = match self.lookups.finish_job(op) {
             Computed::For(listing) => *listing,
-            Computed::Orphan(conn) => {
-                let grants = self.credit.close(now.mono, conn);
-                return self.take_grants(now, grants, out);
-            }
+            Computed::Orphan(conn) => return self.orphan_came_back(now, conn, out),
         };
         let search = listing.search.as_mut().expect("a job is for a search");
         match found.map(|times| search.looked_into(&candidate, times)) {
@@ -241,7 +256,7 @@ impl Shard {
     }
 
     /// Searches as far as that goes at once.
-    fn search(&mut self, search: &mut Search) -> Need {
+    fn search(&mut self, search: &mut Search, room: u64) -> Need {
         loop {
             let stream = search.stream;
             // Whoever asks believes no epoch by now: it was checked when the search began, and a broker leads a stream
@@ -271,7 +286,7 @@ impl Shard {
                 let (object, end, cluster) = (range.object, range.end, image.cluster);
                 let offset = search.since(image_of.start).from;
                 let (id, extent) = (self.fetches.next_read(), Extent::Since(since.time));
-                return Need::Read(Read { id, cluster, object, stream, offset, extent }, end);
+                return Need::Read(Read { id, cluster, object, stream, offset, extent, room }, end);
             }
             let (found, older) = self.cache.seek(stream, since.from, since.time);
             search.pass(since.from, older);
@@ -309,12 +324,11 @@ impl Shard {
         cheap.then_some(inline.saturating_mul(ratio))
     }
 
-    /// A data block, or a block of the WAL that a cached batch is part of.
-    fn search_cost(&self) -> u64 {
-        /// Heads and checksums.
-        const OVERHEAD: u64 = 1 << 10;
+    /// What a search takes, unless it finds a batch that is larger than usual: a data block, or a block of the WAL that a
+    /// cached batch is part of.
+    fn search_room(&self) -> u64 {
         let block = u64::from(self.limits.data_block) + u64::from(self.limits.batch);
-        block.max(self.limits.wal_block.into()) + OVERHEAD
+        block.max(self.limits.wal_block.into())
     }
 
     fn report_failed_search(&self, stream: StreamId, error: ReadError) {

@@ -209,9 +209,14 @@ impl Shard {
             return Err(ErrorCode::NotLeaderOrFollower.into());
         }
         let batch = partition.records?;
-        if batch.bytes.len() > self.largest_batch(self.configs_of(stream)) {
+        let (len, usual) = (batch.bytes.len(), self.limits.batch as usize);
+        if len > self.largest_batch(self.configs_of(stream)) {
+            let is_beyond_all = len > self.limits.largest_batch as usize;
+            sometimes!(Mark::BatchBeyondTopic, !is_beyond_all);
+            sometimes!(Mark::BatchBeyondBroker, is_beyond_all);
             return Err(ErrorCode::MessageTooLarge.into());
         }
+        sometimes!(Mark::LargeBatchTaken, len > usual);
         self.check_issued(&batch)?;
         Ok((stream, batch))
     }

@@ -7,7 +7,7 @@ use crate::kafka::{
 };
 use crate::limits::Limits;
 use crate::machine::Payload;
-use crate::metadata::{Command, ConfigName};
+use crate::metadata::{ByteLimit, Command, ConfigName, ConfigPatch, TopicConfigs};
 use crate::session::RequestNumber;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -185,7 +185,7 @@ fn a_topic_with_configs_that_can_not_be_is_not_created() {
         ("segment.bytes", Some("1"), "Value must be at least 14"),
         ("retention.ms", None, "Null value not supported for topic configs: retention.ms"),
         ("retention.ms", Some("-2"), "Value must be at least -1"),
-        ("max.message.bytes", Some("1048589"), "no more than 1048588"),
+        ("max.message.bytes", Some("134217729"), "no more than 134217728"),
     ] {
         let mut world = world();
         for validate_only in [false, true] {
@@ -259,6 +259,7 @@ fn changes_that_can_not_be_are_refused_in_kafkas_words() {
         (topic, &[("retention.ms", SET, Some("1")), ("retention.ms", DELETE, None)], 42, "duplicate config keys"),
         (topic, &[("retention.ms", 9, Some("1"))], 42, "Unknown operations type 9"),
         (topic, &[("compression.type", SET, Some("brotli"))], 40, "String must be one of: uncompressed, zstd"),
+        (topic, &[("max.message.bytes", SET, Some("134217729"))], 40, "no more than 134217728, the largest batch"),
         ((TOPIC, "missing"), &[("retention.ms", SET, Some("1"))], 3, "The topic 'missing' does not exist."),
         ((TOPIC, "no name!"), &[("retention.ms", SET, Some("1"))], 17, "not legal"),
         ((BROKER, "1"), &[("log.retention.ms", SET, Some("1"))], 42, "Cannot update these configs dynamically"),
@@ -345,6 +346,32 @@ fn a_batch_may_be_as_large_as_its_topic_allows() {
     let less = (bytes.len() - 1).to_string();
     configure(&mut world, &[("max.message.bytes", SET, Some(&less))]);
     assert_eq!(produce(&mut world, 9, bytes).0.error_code, 10);
+}
+
+#[test]
+fn a_topic_may_allow_more_than_is_usual_but_not_more_than_the_broker_takes() {
+    let bytes = batch(3, &records(3));
+    let len = bytes.len() as u32;
+    let taken = |usual: u32, largest: u32, topic: Option<u32>| {
+        let limits = |largest_batch| Limits { batch: usual, largest_batch, ..Limits::default() };
+        let mut world = World::new(&limits(largest));
+        world.topic("orders", 1);
+        if let Some(most) = topic {
+            // It was configured by a broker that takes any size.
+            let configs = TopicConfigs { max_message_bytes: Some(ByteLimit(most.into())), ..TopicConfigs::default() };
+            let patch = ConfigPatch { set: configs, ..ConfigPatch::default() };
+            let id = world.id_of("orders");
+            world.command(Command::ConfigureTopic { id, patch });
+        }
+        match produce(&mut world, 9, bytes.clone()).0.error_code {
+            0 => true,
+            10 => false,
+            other => panic!("error {other}"),
+        }
+    };
+    assert!(taken(len, len, None) && !taken(len - 1, 2 * len, None), "what is usual holds where nothing is said");
+    assert!(taken(len - 1, 2 * len, Some(len)) && !taken(len, 2 * len, Some(len - 1)), "else what the topic says");
+    assert!(taken(1, len, Some(2 * len)) && !taken(1, len - 1, Some(2 * len)), "but no more than the broker takes");
 }
 
 #[test]

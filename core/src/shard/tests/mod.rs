@@ -5,6 +5,7 @@ mod corners;
 mod credit;
 mod describe;
 mod growth;
+mod large;
 mod producers;
 mod recompressions;
 mod times;

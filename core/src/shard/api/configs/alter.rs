@@ -160,7 +160,7 @@ impl Shard {
             BROKER => return Err(self.refuse_broker(name.as_str())),
             other => return refuse(ErrorCode::InvalidRequest, format!("Unknown resource type {other}")),
         }
-        let patch = patch(begin, changes, self.limits.batch)?;
+        let patch = patch(begin, changes, self.limits.largest_batch)?;
         let image = self.image.as_ref().expect("requests come after the image");
         let Some(name) = TopicName::parse(name.as_str()) else {
             return refuse(ErrorCode::InvalidTopicException, "the topic's name is not legal".into());
