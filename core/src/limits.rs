@@ -34,6 +34,8 @@ pub struct Limits {
     pub large_request: u32,
     /// That pool.
     pub large_produce_credit: u64,
+    /// Memory for batches that are being put, or have been put, into their topics' codecs, until the WAL takes them.
+    pub recompression: u64,
     /// Credit for all other requests.
     pub control_credit: u64,
     /// Credit that each connection holds without asking.
@@ -135,6 +137,7 @@ impl Default for Limits {
             produce_credit: 128 * u64::from(MIB),
             large_request: 8 * MIB,
             large_produce_credit: 128 * u64::from(MIB),
+            recompression: 64 * u64::from(MIB),
             control_credit: 64 * u64::from(MIB),
             idle_credit: 4 * KIB,
             answer_credit: 256 * u64::from(MIB),

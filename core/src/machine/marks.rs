@@ -228,6 +228,18 @@ marks! {
     ConfiguredInFlight = "configs.changed-in-flight",
     /// A batch gets the time of its append.
     AppendTimeStamped = "configs.append-time-stamped",
+    /// A small batch is put into its topic's codec without a job.
+    RecompressedAtOnce = "recompression.at-once",
+    /// A job has put a batch into its topic's codec.
+    RecompressedByJob = "recompression.by-job",
+    /// A batch waits behind one of its partition that is being recompressed.
+    BehindRecompression = "recompression.behind",
+    /// Batches wait for room to be recompressed in.
+    RecompressionWaitedForRoom = "recompression.waited-for-room",
+    /// A batch was recompressed whose producer does not wait any more.
+    RecompressedForNobody = "recompression.for-nobody",
+    /// A batch is too large in its topic's codec.
+    RecompressedTooLarge = "recompression.too-large",
     /// Records go since they are old.
     TrimmedByAge = "retention.by-age",
     /// Records go since there are too many.

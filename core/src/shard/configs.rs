@@ -3,6 +3,7 @@
 use super::Shard;
 use crate::id::StreamId;
 use crate::metadata::TopicConfigs;
+use alloc::collections::BTreeMap;
 
 /// Of what belongs to no topic (any more).
 static NONE: TopicConfigs = TopicConfigs {
@@ -15,6 +16,7 @@ static NONE: TopicConfigs = TopicConfigs {
     compression_type: None,
     cleanup_policy: None,
     min_insync_replicas: None,
+    inert: BTreeMap::new(),
 };
 
 impl Shard {

@@ -225,8 +225,8 @@ impl Shard {
         for (index, (records, batch)) in batches.into_iter().enumerate() {
             let part = self.produces.part(join, index);
             let batch = Payload(batch);
-            let (conn, times, sequenced) = (None, Times::AsSent(at), None);
-            self.appends.push(Waiting { conn, stream, records, times, batch, sequenced, part });
+            let (conn, times, sequenced, unpaid) = (None, Times::AsSent(at), None, 0);
+            self.appends.push(Waiting { conn, stream, records, times, batch, sequenced, part, unpaid });
         }
         self.append_granted(now, out);
     }

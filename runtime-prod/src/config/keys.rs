@@ -240,6 +240,12 @@ pub static KEYS: &[Key] = &[
         place: Place::Large(Unit::Bytes, (64 * KIB, TIB), |of| &mut of.limits.large_produce_credit),
     },
     Key {
+        name: "credit.recompression.bytes",
+        about: "Memory for batches that are put into the codec of their topic's compression.type, beside the requests that \
+                they came in; those that find none wait.",
+        place: Place::Large(Unit::Bytes, (64 * KIB, TIB), |of| &mut of.limits.recompression),
+    },
+    Key {
         name: "large.request.bytes",
         about: "A request with records above this length counts as large.",
         place: Place::Small(Unit::Bytes, (KIB, FRAME), |of| &mut of.limits.large_request),

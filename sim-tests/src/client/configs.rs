@@ -16,16 +16,20 @@ use std::collections::BTreeMap;
 
 /// What is drawn for each config. Times are days apart, since clocks are hours off: whether a record is old is never in
 /// doubt.
-const VALUES: [(&str, &[&str]); 9] = [
+const VALUES: [(&str, &[&str]); 12] = [
     ("cleanup.policy", &["compact", "compact,delete", "delete"]),
-    ("compression.type", &["producer"]),
+    // Not gzip: what its library makes depends on the processor, and a run must not.
+    ("compression.type", &["producer", "uncompressed", "snappy", "lz4", "zstd"]),
     ("max.message.bytes", &["200", "2000", "8192"]),
     ("message.timestamp.after.max.ms", &["9223372036854775807"]),
     ("message.timestamp.before.max.ms", &["432000000", "9223372036854775807"]),
     ("message.timestamp.type", &["LogAppendTime", "LogAppendTime", "CreateTime"]),
+    ("min.cleanable.dirty.ratio", &["0.1", "0.75"]),
     ("min.insync.replicas", &["2"]),
+    ("preallocate", &["false", "true"]),
     ("retention.bytes", &["-1", "0", "500", "3000", "20000"]),
     ("retention.ms", &["-1", "172800000", "1728000000"]),
+    ("segment.bytes", &["1048576", "52428800"]),
 ];
 
 /// Kafka's number of topics among resources.
@@ -144,10 +148,12 @@ impl Client {
     /// change would show.
     fn ask_the_impossible(&mut self, now: Now, topic: String, out: &mut Effects<Effect>) {
         let wrong = [
-            ("segment.bytes", 0, Some("1048576")),
+            ("segment.size", 0, Some("1048576")),
+            ("segment.bytes", 0, Some("13")),
+            ("preallocate", 0, Some("perhaps")),
             ("retention.ms", 0, Some("-2")),
             ("retention.ms", 2, Some("1")),
-            ("compression.type", 0, Some("zstd")),
+            ("compression.type", 0, Some("brotli")),
             ("max.message.bytes", 0, Some("2147483647")),
             ("cleanup.policy", 0, None),
         ];

@@ -1,9 +1,12 @@
 //! The model of one topic's configs: each is a register that many clients write and read, and that decides what becomes
 //! of batches.
 
+use super::stored::{Storing, most_stored};
 use super::{Violation, WriteId};
 use crate::client::BatchLimits;
+use crate::client::batch::codec_of;
 use bytes::Bytes;
+use karst_core::kafka::Codec;
 use karst_runtime_sim::clock::BEGINNING;
 use std::collections::BTreeMap;
 
@@ -38,6 +41,8 @@ pub(super) struct Allowance {
     age: Option<i64>,
     /// Records beyond so many bytes.
     pub(super) bytes: Option<u64>,
+    /// Whether batches may be stored in other codecs than their producers'.
+    pub(super) recompresses: bool,
 }
 
 /// Clocks are off by hours, ages by days.
@@ -122,20 +127,54 @@ impl ConfigModel {
         self.sent.insert(write, self.moment);
     }
 
-    /// A sound batch was answered: its topic's configs must allow that answer.
-    pub(super) fn judged(&mut self, write: WriteId, batch: &Bytes, judged: Judged) -> Result<(), Violation> {
-        let Some(sent) = self.sent.remove(&write) else { return Ok(()) };
+    /// A sound batch was answered: its topic's configs must allow that answer. Returns how it may be stored, if it is.
+    pub(super) fn judged(
+        &mut self,
+        write: WriteId,
+        batch: &Bytes,
+        judged: Judged,
+    ) -> Result<Option<Storing>, Violation> {
+        let Some(sent) = self.sent.remove(&write) else { return Ok(None) };
+        let storing = self.storing(sent, batch);
+        self.check_answer(write, sent, (batch, &storing), judged)?;
+        Ok((judged.code == 0).then_some(storing))
+    }
+
+    /// How a batch may be stored that was sent at that moment.
+    fn storing(&self, sent: u64, batch: &Bytes) -> Storing {
+        let own = codec_of(batch).expect("a sound batch has a codec");
+        let types = self.possible("compression.type", sent);
+        let codecs = types.iter().map(|kind| codec_named(kind.unwrap_or("producer")).unwrap_or(own)).collect();
+        let limits = self.possible("max.message.bytes", sent);
+        let largest = limits.iter().map(|limit| self.most(*limit)).max().expect("a config has a value");
+        Storing { codecs, largest }
+    }
+
+    /// The largest batch under that limit, or where none is set.
+    fn most(&self, limit: Option<&str>) -> usize {
+        let BatchLimits { usual, largest } = self.limits;
+        limit.and_then(|limit| limit.parse().ok()).unwrap_or(usual).min(largest) as usize
+    }
+
+    fn check_answer(
+        &self,
+        write: WriteId,
+        sent: u64,
+        (batch, storing): (&Bytes, &Storing),
+        judged: Judged,
+    ) -> Result<(), Violation> {
         let violation = |name: &str, possible: &[Option<&str>]| {
             let Judged { code, appended_at } = judged;
             let what = format!("{}: write {} got code {code}, append time {appended_at}", self.name, write.0);
             Err(Violation::new("config-not-honoured", format!("{what}, while {name} was one of {possible:?}")))
         };
         let limits = self.possible("max.message.bytes", sent);
-        let BatchLimits { usual, largest } = self.limits;
-        let is_above = |limit: &Option<&str>| {
-            let most = limit.and_then(|limit| limit.parse().ok()).unwrap_or(usual).min(largest);
-            batch.len() > most as usize
-        };
+        // It may be too large in another codec only.
+        let own = codec_of(batch);
+        let stays = storing.codecs.iter().all(|codec| Some(*codec) == own);
+        let most = if stays { batch.len() } else { most_stored(batch) };
+        let is_above = |limit: &Option<&str>| batch.len() > self.most(*limit);
+        let may_be_above = |limit: &Option<&str>| most > self.most(*limit);
         let policies = self.possible("cleanup.policy", sent);
         let is_compact = |policy: &Option<&str>| policy.is_some_and(|policy| policy.contains("compact"));
         let keyless = crate::client::batch::has_no_key(batch);
@@ -156,7 +195,7 @@ impl ConfigModel {
             0 if judged.appended_at < 0 && before.iter().all(is_too_old) => {
                 violation("message.timestamp.before.max.ms", &before)
             }
-            TOO_LARGE if !limits.iter().any(is_above) => violation("max.message.bytes", &limits),
+            TOO_LARGE if !limits.iter().any(may_be_above) => violation("max.message.bytes", &limits),
             INVALID if !(keyless && policies.iter().any(is_compact)) => violation("cleanup.policy", &policies),
             UNTIMELY if types.iter().all(is_stamped) => violation("message.timestamp.type", &types),
             UNTIMELY
@@ -184,7 +223,9 @@ impl ConfigModel {
             }
         };
         let bytes = least("retention.bytes", -1).and_then(|bytes| u64::try_from(bytes).ok());
-        Allowance { age: least("retention.ms", 7 * DAY), bytes }
+        let types = self.writes.get("compression.type").into_iter().flatten();
+        let recompresses = types.filter_map(|write| write.value.as_deref()).any(|kind| kind != "producer");
+        Allowance { age: least("retention.ms", 7 * DAY), bytes, recompresses }
     }
 
     fn is_created_with(&self, name: &str) -> bool {
@@ -204,6 +245,18 @@ impl ConfigModel {
         };
         writes.iter().filter(|write| !is_overwritten(write)).map(|write| write.value.as_deref()).collect()
     }
+}
+
+/// The codec that `compression.type` asks for, if it asks for one.
+fn codec_named(kind: &str) -> Option<Codec> {
+    Some(match kind {
+        "uncompressed" => Codec::None,
+        "gzip" => Codec::Gzip,
+        "snappy" => Codec::Snappy,
+        "lz4" => Codec::Lz4,
+        "zstd" => Codec::Zstd,
+        _ => return None,
+    })
 }
 
 /// What every config is before anybody sets it.
@@ -291,7 +344,7 @@ mod tests {
     #[test]
     fn retention_may_take_what_anybody_allowed() {
         let mut model = ConfigModel::new("t", BatchLimits::default());
-        assert_eq!(model.allowance(), Allowance { age: Some(7 * DAY), bytes: None });
+        assert_eq!(model.allowance(), Allowance { age: Some(7 * DAY), bytes: None, recompresses: false });
         model.configuring(ConfigId(1), wish("-1"));
         model.configured(ConfigId(1), ConfigEnd::Done);
         assert_eq!(model.allowance().age, None, "created with it");

@@ -8,6 +8,7 @@ mod configs;
 mod groups;
 mod partition;
 mod producers;
+mod stored;
 mod times;
 mod topic;
 mod trims;
@@ -20,7 +21,6 @@ pub use topic::{Growth, GrowthId};
 pub use trims::{Trim, TrimId, Upto};
 
 use crate::client::BatchLimits;
-use bytes::Bytes;
 use configs::{Allowance, ConfigModel};
 use groups::{GroupModel, Kept};
 use partition::PartitionModel;
@@ -305,7 +305,10 @@ impl Oracle {
 
     fn judge(&mut self, place: &Place, write: WriteId, judged: Judged) -> Result<(), Violation> {
         let batch = self.place(place).judged(write, judged)?;
-        self.configs(&place.topic).judged(write, &batch, judged)
+        match self.configs(&place.topic).judged(write, &batch, judged)? {
+            Some(storing) => self.place(place).may_be_stored(write, storing),
+            None => Ok(()),
+        }
     }
 
     fn topic(&mut self, name: &str) -> Result<&mut TopicModel, Violation> {
@@ -355,11 +358,4 @@ impl Oracle {
 /// A topic that is being deleted may answer anything about writes.
 fn forgive(violation: Violation, gone: bool) -> Result<(), Violation> {
     if gone { Ok(()) } else { Err(violation) }
-}
-
-/// The parts of a batch that a broker never changes: all but base offset and leader epoch. The CRC is among them, since
-/// consumers look at it.
-fn unstamped(batch: &Bytes) -> (Bytes, Bytes) {
-    let end = batch.len();
-    (batch.slice(8.min(end)..12.min(end)), batch.slice(16.min(end)..))
 }

@@ -32,6 +32,7 @@ impl Numbers {
             produce_credit: self.produce_credit,
             large_request: u32_of(self.produce_credit / 8),
             large_produce_credit: self.produce_credit / 2,
+            recompression: self.produce_credit / 8,
             control_credit: self.control_credit,
             answer_credit: self.answer_credit,
             control_answer_credit: self.control_credit,

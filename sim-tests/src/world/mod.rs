@@ -86,7 +86,7 @@ fn run_prepared(plan: Plan, options: Options, prepare: impl FnOnce(&World) + Sen
     let Options { log, record, break_at, .. } = options;
     let schedule = Some(plan.numbers.schedule).filter(|schedule| *schedule != 0).map_or(tree.schedule(), Seed);
     let exec = exec::Options { limits, log, record, break_at, ..exec::Options::new(schedule) };
-    let text = plan.to_text();
+    let text = plan.to_annotated_text();
     let scenario = |world: World| {
         prepare(&world);
         async move { Run::new(&world, plan, &tree).play().await }

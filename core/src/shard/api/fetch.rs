@@ -5,6 +5,7 @@ use crate::data_object::{Extent, Outcome, Read, ReadError, ReadId, key};
 use crate::id::{ConnId, Offset, StreamId, TopicId};
 use crate::kafka::{ErrorCode, FetchAnswer, FetchedPartition, FetchedTopic};
 use crate::machine::{Effects, Mark, Now, OpId, Rope, sometimes};
+use crate::metadata::CompressionType;
 use crate::session::{Answer, Fee};
 use crate::shard::fetches::{Ended, Fetch, Got, Step, WantedPartition, WantedTopic};
 use crate::shard::found::Found;
@@ -19,6 +20,9 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 
 /// From this version on, topics are named by id.
 const BY_ID: i16 = 13;
+
+/// From this version on every client knows Zstandard.
+const ZSTD: i16 = 10;
 
 /// How often a fetch begins again because an object is gone, before the client is told to.
 const RESTARTS: u32 = 3;
@@ -339,6 +343,15 @@ impl Shard {
         self.send_answer(fetch.asked, answer, out);
     }
 
+    /// Who asks in an old version may not know Zstandard (KIP-110).
+    fn check_readable(&self, version: i16, stream: StreamId) -> Result<StreamId, ErrorCode> {
+        let needs = self.configs_of(stream).compression_type();
+        if version < ZSTD && needs == CompressionType::Zstd {
+            return Err(ErrorCode::UnsupportedCompressionType);
+        }
+        Ok(stream)
+    }
+
     fn wanted_topic(&self, version: i16, topic: &FetchTopic) -> WantedTopic {
         let id = TopicId(*topic.topic_id.as_bytes());
         let wanted = |partition: &FetchPartition| WantedPartition {
@@ -346,7 +359,8 @@ impl Shard {
             stream: if version >= BY_ID {
                 self.stream_of(id, partition.partition)
             } else {
-                self.stream_named(topic.topic.as_str(), partition.partition)
+                let stream = self.stream_named(topic.topic.as_str(), partition.partition);
+                stream.and_then(|stream| self.check_readable(version, stream))
             },
             believed_epoch: partition.current_leader_epoch,
             last_epoch: partition.last_fetched_epoch,

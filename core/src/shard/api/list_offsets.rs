@@ -1,16 +1,15 @@
 //! ListOffsets: where a partition begins and ends, and where a record lies that is found by its time.
 
-use super::millis;
+use super::{millis, repeated};
 use crate::data_object::{Extent, Read, ReadBatches, ReadError};
 use crate::id::{Offset, StreamId};
-use crate::kafka::batch::{Flaw, times};
+use crate::kafka::batch::{Flaw, Times, times};
 use crate::kafka::{BatchHeader, Codec, ErrorCode};
-use crate::machine::{Effects, INLINE_RATIO, Job, Mark, Now, OpId, Outcome as JobOutcome, WallTime, sometimes};
+use crate::machine::{Effects, INLINE_RATIO, Job, Mark, Now, OpId, WallTime, sometimes};
 use crate::session::Fee;
 use crate::shard::joins::Asked;
 use crate::shard::lookups::{Candidate, Computed, Listed, Listing, Search, Sought};
 use crate::shard::{Effect, Pool, Shard, Unpaid};
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
@@ -66,7 +65,7 @@ impl Shard {
         };
         let listing = Listing {
             asked,
-            repeated: self.repeated(&request),
+            repeated: repeated(self.named(&request)),
             request,
             next: (0, 0),
             known: Vec::new(),
@@ -173,10 +172,13 @@ impl Shard {
         self.go_on_listing(now, listing, out);
     }
 
-    pub(in crate::shard) fn computed(&mut self, now: Now, op: OpId, outcome: JobOutcome, out: &mut Effects<Effect>) {
-        let JobOutcome::FoundTime(found) = outcome else {
-            unreachable!("a shard only looks for times, not {outcome:?}")
-        };
+    pub(in crate::shard) fn time_computed(
+        &mut self,
+        now: Now,
+        op: OpId,
+        found: Result<Times, Flaw>,
+        out: &mut Effects<Effect>,
+    ) {
         let (mut listing, candidate) = match self.lookups.finish_job(op) {
             Computed::For(listing) => *listing,
             Computed::Orphan(conn) => return self.orphan_came_back(now, conn, out),
@@ -247,13 +249,10 @@ impl Shard {
         }
     }
 
-    /// Partitions that a request names more than once.
-    fn repeated(&self, request: &ListOffsetsRequest) -> BTreeSet<StreamId> {
-        let mut seen = BTreeSet::new();
+    /// The partitions that a request names, as far as they exist.
+    fn named(&self, request: &ListOffsetsRequest) -> impl Iterator<Item = StreamId> {
         let lines = request.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |line| (topic, line)));
-        let streams =
-            lines.filter_map(|(topic, line)| self.stream_named(topic.name.as_str(), line.partition_index).ok());
-        streams.filter(|stream| !seen.insert(*stream)).collect()
+        lines.filter_map(|(topic, line)| self.stream_named(topic.name.as_str(), line.partition_index).ok())
     }
 
     /// Searches as far as that goes at once.

@@ -7,6 +7,7 @@ mod describe;
 mod growth;
 mod large;
 mod producers;
+mod recompressions;
 mod times;
 mod trims;
 mod waiting;
