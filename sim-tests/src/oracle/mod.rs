@@ -9,6 +9,7 @@ mod groups;
 mod partition;
 mod producers;
 mod spans;
+mod stored;
 mod times;
 mod topic;
 mod trims;
@@ -24,7 +25,7 @@ pub use times::{Question, Told};
 pub use topic::{Growth, GrowthId};
 pub use trims::{Trim, TrimId, Upto};
 
-use bytes::Bytes;
+use crate::client::BatchLimits;
 use configs::{Allowance, ConfigModel};
 use groups::{GroupModel, Kept};
 use karst_runtime_sim::time::SimTime;
@@ -169,6 +170,7 @@ impl Observation {
 pub struct Oracle {
     spans: Spans,
     now: SimTime,
+    limits: BatchLimits,
     places: BTreeMap<Place, PartitionModel>,
     topics: BTreeMap<String, TopicModel>,
     configs: BTreeMap<String, ConfigModel>,
@@ -194,10 +196,10 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    /// Judges a run in which what is idle expires after these spans.
+    /// Judges a run in which batches may be so large, and what is idle expires after these spans.
     #[must_use]
-    pub fn new(spans: Spans) -> Self {
-        Self { spans, ..Self::default() }
+    pub fn new(limits: BatchLimits, spans: Spans) -> Self {
+        Self { limits, spans, ..Self::default() }
     }
 
     /// What is observed from now on happens at that moment, or later.
@@ -363,7 +365,7 @@ impl Oracle {
     }
 
     fn configs(&mut self, topic: &str) -> &mut ConfigModel {
-        self.configs.entry(topic.to_owned()).or_insert_with(|| ConfigModel::new(topic))
+        self.configs.entry(topic.to_owned()).or_insert_with(|| ConfigModel::new(topic, self.limits))
     }
 
     /// What retention may have taken from a partition.
@@ -373,7 +375,10 @@ impl Oracle {
 
     fn answered(&mut self, place: &Place, write: WriteId, judged: Judged) -> Result<(), Violation> {
         let batch = self.place(place).judged(write, judged)?;
-        self.configs(&place.topic).judged(write, &batch, judged)
+        match self.configs(&place.topic).judged(write, &batch, judged)? {
+            Some(storing) => self.place(place).may_be_stored(write, storing),
+            None => Ok(()),
+        }
     }
 
     fn topic(&mut self, name: &str) -> Result<&mut TopicModel, Violation> {
@@ -423,11 +428,4 @@ impl Oracle {
 /// A topic that is being deleted may answer anything about writes.
 fn forgive(violation: Violation, gone: bool) -> Result<(), Violation> {
     if gone { Ok(()) } else { Err(violation) }
-}
-
-/// The parts of a batch that a broker never changes: all but base offset and leader epoch. The CRC is among them, since
-/// consumers look at it.
-fn unstamped(batch: &Bytes) -> (Bytes, Bytes) {
-    let end = batch.len();
-    (batch.slice(8.min(end)..12.min(end)), batch.slice(16.min(end)..))
 }

@@ -1,11 +1,12 @@
 //! The model of one partition.
 
-use super::configs::{Allowance, Judged, stamp_of, stamped, timestamp};
+use super::configs::{Allowance, Judged, stamp_of, timestamp};
 use super::producers::{P1, Sequences, Times};
 use super::spans::Span;
+use super::stored::{Stored, Storing, most_stored};
 use super::times::{self, Claim, Question, Told};
 use super::trims::{Trim, TrimId, Trims, Upto};
-use super::{Place, WriteId, unstamped};
+use super::{Place, WriteId};
 use crate::client::batch;
 use bytes::Bytes;
 use karst_runtime_sim::time::SimTime;
@@ -54,6 +55,10 @@ struct Write {
     times: Vec<i64>,
     /// When the broker stamped it, or -1, once somebody was told so.
     stamp: Option<i64>,
+    /// How it is stored, once somebody has read it.
+    stored: Option<Stored>,
+    /// How it may be, once it is acknowledged.
+    storing: Option<Storing>,
 }
 
 /// What a batch is where it lies, once somebody has read it.
@@ -138,8 +143,18 @@ impl PartitionModel {
         self.sent += records;
         let times = batch::times_of(&batch).unwrap_or_default();
         self.producers.sent(&batch);
-        let (sent, copies) = (self.now, 1);
-        let write = Write { batch, sent, copies, records, outcome: None, at: None, times, stamp: None };
+        let write = Write {
+            batch,
+            sent: self.now,
+            copies: 1,
+            records,
+            outcome: None,
+            at: None,
+            times,
+            stamp: None,
+            stored: None,
+            storing: None,
+        };
         let known = self.writes.insert(id, write);
         assert!(known.is_none(), "a write is sent once");
     }
@@ -260,16 +275,21 @@ impl PartitionModel {
             !allowance.takes(stamped.unwrap_or_else(|| timestamp(&write.batch)))
         });
         let from = young.map_or(0, |(base, id)| (base + self.writes[id].records).min(start));
-        from <= known || allowance.bytes.is_some_and(|kept| self.bytes_from(from) >= kept)
+        from <= known || allowance.bytes.is_some_and(|kept| self.bytes_from(from, allowance) >= kept)
     }
 
     /// What the log may hold from there on, in bytes, at most.
-    fn bytes_from(&self, from: i64) -> u64 {
+    fn bytes_from(&self, from: i64, allowance: Allowance) -> u64 {
         let is_there = |write: &&Write| {
             let is_below = write.at.is_some_and(|at| at + write.records <= from);
             !is_below && write.outcome != Some(Outcome::Failed)
         };
-        self.writes.values().filter(is_there).map(|write| write.batch.len() as u64 * write.copies).sum()
+        let stored = |write: &Write| match write.stored {
+            Some(stored) if write.copies == 1 => stored.len(),
+            _ if allowance.recompresses => most_stored(&write.batch) as u64,
+            _ => write.batch.len() as u64,
+        };
+        self.writes.values().filter(is_there).map(|write| stored(write) * write.copies).sum()
     }
 
     /// A sound batch was answered. Returns it.
@@ -278,6 +298,27 @@ impl PartitionModel {
             self.note_stamp(id, judged.appended_at)?;
         }
         Ok(self.writes[&id].batch.clone())
+    }
+
+    /// A batch was acknowledged that may be stored so.
+    pub(super) fn may_be_stored(&mut self, id: WriteId, storing: Storing) -> Result<(), Violation> {
+        self.writes.get_mut(&id).expect("only known writes are stored").storing = Some(storing);
+        self.check_stored(id)
+    }
+
+    fn note_stored(&mut self, id: WriteId, stored: Stored) -> Result<(), Violation> {
+        self.writes.get_mut(&id).expect("only known writes are stored").stored = Some(stored);
+        self.check_stored(id)
+    }
+
+    fn check_stored(&self, id: WriteId) -> Result<(), Violation> {
+        match &self.writes[&id] {
+            // Of one that may lie in the log twice it is not known which one was acknowledged.
+            Write { stored: Some(stored), storing: Some(storing), copies: 1, .. } => {
+                stored.check(&format!("{}: write {}", self.name, id.0), storing)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The broker stamps a batch once.
@@ -325,11 +366,8 @@ impl PartitionModel {
             let base = i64::from_be_bytes(batch[..8].try_into().expect("the header was checked"));
             let id = batch::write_of(&batch).ok_or_else(|| self.broken(base, "is not a batch that a client wrote"))?;
             let write = self.writes.get(&id).ok_or_else(|| self.broken(base, "was never written"))?;
-            let stamp = stamp_of(&batch);
-            let expected = if stamp < 0 { write.batch.clone() } else { stamped(&write.batch, stamp) };
-            if unstamped(&batch) != unstamped(&expected) {
-                return Err(self.broken(base, "is not what was written"));
-            }
+            let stored = Stored::of(&batch, &write.batch);
+            let stored = stored.ok_or_else(|| self.broken(base, "is not what was written"))?;
             let end = base + write.records;
             match next {
                 Some(expected) if base != expected => {
@@ -346,6 +384,7 @@ impl PartitionModel {
             }
             self.lies_at(id, base)?;
             self.note_read(base, id, &batch)?;
+            self.note_stored(id, stored)?;
             next = Some(end);
             count += 1;
             at += batch.len();
