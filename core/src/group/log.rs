@@ -29,7 +29,6 @@ pub(crate) struct AppendId(pub(crate) u64);
 /// What follows when records are durable.
 #[derive(Debug)]
 pub(super) enum Then {
-    Nothing,
     /// A generation may be told.
     Joined {
         generation: i32,

@@ -38,6 +38,7 @@ mod retention;
 mod states;
 mod topics;
 mod unpaid;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -46,6 +47,7 @@ pub use arrivals::Endpoint;
 pub use credit::PoolState;
 pub(crate) use joins::{Asked, Begun, Joins, Part};
 pub use mail::{Effect, Input, Mail, Pool};
+pub use watch::{WatchLimits, WatchedGroup, WatchedGroups, WatchedOffset};
 
 use crate::data_object::ObjectReader;
 use crate::id::{ConnId, CutNumber, NodeEpoch, NodeId, StreamId};

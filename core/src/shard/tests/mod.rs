@@ -9,4 +9,5 @@ mod producers;
 mod times;
 mod trims;
 mod waiting;
+mod watch;
 mod world;
