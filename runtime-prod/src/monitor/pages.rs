@@ -53,7 +53,9 @@ async fn view(monitor: &Monitor) -> Option<ShardView> {
 async fn health(monitor: &Monitor) -> Page {
     match monitor.owners.get() {
         // A panic anywhere ends the process: what is left to be found is an owner that hangs.
-        Some(owners) if owners.shard.now(Detail::Brief, PATIENCE).await.is_none() => plain(503, "the shard does not answer\n"),
+        Some(owners) if owners.shard.now(Detail::Brief, PATIENCE).await.is_none() => {
+            plain(503, "the shard does not answer\n")
+        }
         _ => plain(200, "alive\n"),
     }
 }

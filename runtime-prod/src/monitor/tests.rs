@@ -212,9 +212,8 @@ fn who_asks_for_groups_gets_them_whoever_asks_for_less_at_the_same_time() {
     let look = &monitor.owners.get().expect("started").shard;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let patience = Duration::from_secs(10);
-    let (brief, whole) = runtime.block_on(async {
-        tokio::join!(look.now(Detail::Brief, patience), look.now(Detail::Groups, patience))
-    });
+    let (brief, whole) =
+        runtime.block_on(async { tokio::join!(look.now(Detail::Brief, patience), look.now(Detail::Groups, patience)) });
     assert!(brief.is_some());
     assert!(whole.expect("in time").groups.is_some());
 }

@@ -1,8 +1,8 @@
 //! Looks at machines, between two of their turns and on their own threads, when somebody asks.
 
+use super::groups;
 use karst_core::log_cache::Bytes;
 use karst_core::shard::{Pool, Shard, WatchedGroups};
-use super::groups;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
