@@ -6,6 +6,7 @@ use crate::config::keys::{KEYS, Key, nearest};
 use crate::config::{Config, Layers, Loaded, UsageError, value};
 use crate::exit::Code;
 use crate::flags::Flags;
+use crate::inspect::{self, Inspect};
 use std::ffi::OsString;
 
 /// What the process is asked to do.
@@ -19,6 +20,8 @@ pub enum Command {
     Effective(Box<Loaded>),
     /// Ask a running broker.
     Admin(Admin),
+    /// Look at what is stored.
+    Inspect(Inspect),
     /// Measure.
     Bench(Bench),
     /// Explain the command line.
@@ -40,13 +43,14 @@ pub fn parse(
     match word.as_ref().and_then(|word| word.to_str()) {
         Some("bench") => bench::parse(arguments).map(Command::Bench),
         Some("config") => configure(Flags::new(arguments), Layers::new(environment)),
+        Some("inspect") => inspect::parse(Flags::new(arguments), Layers::new(environment)).map(Command::Inspect),
         Some(word) => admin::parse(word, arguments).map(Command::Admin),
         None => run(Flags::new(arguments), Layers::new(environment)),
     }
 }
 
 /// Everything but being a broker.
-const COMMANDS: [&str; 5] = ["bench", "config", "groups", "status", "topics"];
+const COMMANDS: [&str; 6] = ["bench", "config", "groups", "inspect", "status", "topics"];
 
 fn run(mut flags: Flags<impl Iterator<Item = OsString>>, mut layers: Layers) -> Result<Command, UsageError> {
     while let Some(flag) = flags.advance()? {
@@ -81,7 +85,7 @@ fn configure(mut flags: Flags<impl Iterator<Item = OsString>>, mut layers: Layer
 }
 
 /// One flag that a broker has.
-fn key(flags: &mut Flags<impl Iterator<Item = OsString>>, layers: &mut Layers) -> Result<(), UsageError> {
+pub(crate) fn key(flags: &mut Flags<impl Iterator<Item = OsString>>, layers: &mut Layers) -> Result<(), UsageError> {
     if flags.is("--config") {
         let path = flags.value()?;
         value::not_empty(&path).map_err(|what| UsageError(format!("--config {what}")))?;
@@ -119,6 +123,7 @@ Usage: karst [OPTIONS]                                     be a broker
        karst status [--http HOST:PORT] [--json]            ask a broker how it is
        karst topics list|describe|create|delete [OPTIONS]  see karst topics --help
        karst groups list|describe [OPTIONS]                consumer groups, and how far behind they are
+       karst inspect wal|metadata|object|bucket [OPTIONS]  look into what is stored, and verify it
        karst bench disk|broker|core [OPTIONS]              measure; see karst bench --help
 
 Options, most used first; 'karst config' explains all of them, with units and ranges:

@@ -29,6 +29,11 @@ impl Object {
         self.put(name, &value.end());
     }
 
+    /// A list.
+    pub(crate) fn list(&mut self, name: &str, value: List) {
+        self.put(name, &value.0);
+    }
+
     /// All of it.
     pub(crate) fn end(self) -> String {
         if self.0.is_empty() { "{}".into() } else { self.0 + "}" }
@@ -44,6 +49,27 @@ impl Object {
         self.0.push(if self.0.is_empty() { '{' } else { ',' });
         quote(&mut self.0, name);
         self.0.push(':');
+    }
+}
+
+/// A list, complete.
+#[derive(Debug)]
+pub(crate) struct List(String);
+
+impl List {
+    /// Of objects.
+    pub(crate) fn objects(objects: impl Iterator<Item = Object>) -> Self {
+        Self(format!("[{}]", objects.map(Object::end).collect::<Vec<_>>().join(",")))
+    }
+
+    /// Of texts, escaped.
+    pub(crate) fn texts(texts: &[String]) -> Self {
+        let quoted = texts.iter().map(|text| {
+            let mut out = String::new();
+            quote(&mut out, text);
+            out
+        });
+        Self(format!("[{}]", quoted.collect::<Vec<_>>().join(",")))
     }
 }
 

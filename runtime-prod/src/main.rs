@@ -7,6 +7,7 @@ use karst::broker::{Broker, Event, Report, StartError};
 use karst::command::{self, Command};
 use karst::config::{self, Config, LogFormat};
 use karst::exit::{self, Code, PanicGuard};
+use karst::failure::Failure;
 use karst::log;
 use karst::monitor::{Monitor, Phase};
 use karst::signals::{GiveUp, Signals};
@@ -31,20 +32,25 @@ fn main() {
         Ok(Command::Run(config)) => run(&config),
         Ok(Command::Reference) => print(config::reference()),
         Ok(Command::Effective(loaded)) => print(config::effective(&loaded)),
-        Ok(Command::Admin(admin)) => match admin.run() {
-            Ok(Told::Well(told)) => print(told),
-            Ok(Told::Unwell(told)) => {
-                print(told);
-                Code::FAILED
-            }
-            Err(failure) => complain(Code::FAILED, failure),
-        },
+        Ok(Command::Admin(admin)) => tell(admin.run()),
+        Ok(Command::Inspect(inspect)) => tell(inspect.run()),
         Ok(Command::Bench(bench)) => measure(&bench),
         Ok(Command::Help) => print(command::help()),
         Ok(Command::Version) => print(concat!("karst ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(error) => complain(Code::USAGE, format_args!("{error}\nTry 'karst --help'.")),
     };
     code.exit();
+}
+
+fn tell(told: Result<Told, Failure>) -> Code {
+    match told {
+        Ok(Told::Well(told)) => print(told),
+        Ok(Told::Unwell(told)) => {
+            print(told);
+            Code::FAILED
+        }
+        Err(failure) => complain(Code::FAILED, failure),
+    }
 }
 
 fn run(config: &Config) -> Code {

@@ -13,11 +13,13 @@ mod durability;
 mod key_path;
 mod listing;
 mod probing;
+mod reader;
 mod s3;
 mod workers;
 
 pub use directory::{Directory, OpenError};
 pub use probing::probe;
+pub use reader::Reader;
 pub use s3::{Location, S3};
 pub use workers::Workers;
 

@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import http.client
 import http.server
+import json
 import os
 import re
 import signal
@@ -20,7 +21,7 @@ import threading
 import time
 from pathlib import Path
 
-from broker import Broker, die_with_parent, check, directory, equal, free_port, run, wait_until
+from broker import BINARY, Broker, die_with_parent, check, directory, equal, free_port, run, wait_until
 from kafka import create_topic, produce_all, read
 
 USAGE, WAL_REFUSED, BUCKET, FENCED, NOT_STARTED, UNFIT = 2, 66, 68, 69, 71, 72
@@ -259,6 +260,26 @@ def all_is_in_the_bucket():
             second.stop_clean()
 
 
+def inspected_from_elsewhere():
+    """Who has the address and the keys can verify a bucket, beside its broker and after it."""
+    with proxied() as proxy:
+        bucket = MOTO.make_bucket()
+        command = [BINARY, "inspect", "bucket", "--deep", "--json", "--object-store", proxy.url(bucket)]
+        with broker_on(bucket, proxy) as broker:
+            write(broker)
+            running = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            equal((running.returncode, running.stderr), (0, ""), "exit code and complaints beside a broker")
+            broker.stop_clean()
+        stopped = json.loads(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout)
+        equal(stopped["bucket"]["objects"], len(MOTO.keys(bucket)), "objects")
+        check(stopped["verified"]["objects"] > 0, "objects were verified")
+        [lost, *_] = MOTO.keys(bucket, "data/")
+        MOTO.ask("DELETE", f"/{bucket}/{lost}")
+        lossy = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        equal((lossy.returncode, json.loads(lossy.stdout)["flaws"]),
+              (1, [f"{lost} is missing, and the metadata needs it"]), "what is said of a loss")
+
+
 def a_bucket_that_keeps_versions():
     """It works, and the operator hears what it costs."""
     with proxied() as proxy:
@@ -457,6 +478,6 @@ MOTO = None
 if __name__ == "__main__":
     os.environ.update(KEYS)
     MOTO = Moto()
-    run(bad_addresses, all_is_in_the_bucket, a_bucket_that_keeps_versions, denied_and_missing, denied_later,
+    run(bad_addresses, all_is_in_the_bucket, inspected_from_elsewhere, a_bucket_that_keeps_versions, denied_and_missing, denied_later,
         away_at_the_start, away_for_good, away_later, answers_get_lost, stores_that_lie, two_brokers_on_one_bucket,
         other_scripts)
