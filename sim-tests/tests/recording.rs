@@ -86,7 +86,7 @@ fn objects_and_connections_are_followed_too() {
     let session = recording.lanes.iter().find(|lane| &*lane.owner == "session-1").expect("somebody connects");
     let query = format!("process={},connection=1", session.process);
     let connection = followed(&recording, &query).lines(&recording).join("\n");
-    for part in ["/session-1 < Received", "/shard < Mail(Opened(ConnId(1), None))"] {
+    for part in ["/session-1 < Received", "/shard < Mail(Opened(ConnId(1), Arrival { from: \"/10.0.0.1\""] {
         assert!(connection.contains(part), "{part}: {connection}");
     }
 }

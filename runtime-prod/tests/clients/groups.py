@@ -285,7 +285,7 @@ def administrators_see_and_delete(broker):
     described = client.describe_consumer_groups(["watched"])["watched"].result(PATIENCE)
     equal((described.state.name, described.partition_assignor, len(described.members)), ("STABLE", "range", 1), "group")
     one = described.members[0]
-    equal(one.client_id, "who", "client id")
+    equal((one.client_id, one.host), ("who", "/127.0.0.1"), "client id and host")
     equal(sorted(p.partition for p in one.assignment.topic_partitions), [0, 1], "assignment")
     refused(client.delete_consumer_groups(["watched"])["watched"], KafkaError.NON_EMPTY_GROUP)
     refused(client.delete_consumer_groups(["nobody"])["nobody"], KafkaError.GROUP_ID_NOT_FOUND)

@@ -328,3 +328,21 @@ fn watchers_hear_of_a_generation_when_it_is_durable() {
     world.pass(secs(60));
     assert_eq!(generation(&world), Some((GROUP.into(), 0, 2)), "nobody was heard of: it is empty");
 }
+
+#[test]
+fn where_a_member_comes_from_is_told_and_kept() {
+    let mut world = World::new();
+    let hosts = |world: &World| -> Vec<Name> {
+        world.coordinator.describe(GROUP).members.into_iter().map(|member| member.host).collect()
+    };
+    let number = world.join(5, Join { host: "/10.0.0.7".into(), ..instance("", "one") });
+    let member = world.joined(number).expect("alone").member;
+    world.sync_as(&member, Some("one"), 1, &[(&member, "all")]);
+    assert_eq!(hosts(&world), ["/10.0.0.7".into()]);
+    world.restart();
+    assert_eq!(hosts(&world), ["/10.0.0.7".into()], "it is in the log");
+    world.join(5, Join { host: "/10.0.0.8".into(), ..instance("", "one") });
+    assert_eq!(hosts(&world), ["/10.0.0.8".into()], "the instance has come back from elsewhere");
+    world.restart();
+    assert_eq!(hosts(&world), ["/10.0.0.8".into()]);
+}
