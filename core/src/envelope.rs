@@ -69,6 +69,12 @@ impl core::fmt::Display for DecodeError {
     }
 }
 
+/// Whether these bytes begin like an envelope of Karst's, sound or not.
+#[must_use]
+pub fn is_ours(bytes: &[u8]) -> bool {
+    bytes.starts_with(MAGIC)
+}
+
 /// Wraps a body.
 ///
 /// # Panics

@@ -7,6 +7,7 @@ use crate::config::{Config, Layers, Loaded, UsageError, value};
 use crate::exit::Code;
 use crate::flags::Flags;
 use crate::inspect::{self, Inspect};
+use crate::wal::{self, WalOrder};
 use std::ffi::OsString;
 
 /// What the process is asked to do.
@@ -22,6 +23,8 @@ pub enum Command {
     Admin(Admin),
     /// Look at what is stored.
     Inspect(Inspect),
+    /// Do something to a write-ahead log.
+    Wal(WalOrder),
     /// Measure.
     Bench(Bench),
     /// Explain the command line.
@@ -44,13 +47,14 @@ pub fn parse(
         Some("bench") => bench::parse(arguments).map(Command::Bench),
         Some("config") => configure(Flags::new(arguments), Layers::new(environment)),
         Some("inspect") => inspect::parse(Flags::new(arguments), Layers::new(environment)).map(Command::Inspect),
+        Some("wal") => wal::parse(Flags::new(arguments), Layers::new(environment)).map(Command::Wal),
         Some(word) => admin::parse(word, arguments).map(Command::Admin),
         None => run(Flags::new(arguments), Layers::new(environment)),
     }
 }
 
 /// Everything but being a broker.
-const COMMANDS: [&str; 6] = ["bench", "config", "groups", "inspect", "status", "topics"];
+const COMMANDS: [&str; 7] = ["bench", "config", "groups", "inspect", "status", "topics", "wal"];
 
 fn run(mut flags: Flags<impl Iterator<Item = OsString>>, mut layers: Layers) -> Result<Command, UsageError> {
     while let Some(flag) = flags.advance()? {
@@ -124,6 +128,7 @@ Usage: karst [OPTIONS]                                     be a broker
        karst topics list|describe|create|delete [OPTIONS]  see karst topics --help
        karst groups list|describe [OPTIONS]                consumer groups, and how far behind they are
        karst inspect wal|metadata|object|bucket [OPTIONS]  look into what is stored, and verify it
+       karst wal blank [--overwrite] [OPTIONS]             make a device ready for a new write-ahead log
        karst bench disk|broker|core [OPTIONS]              measure; see karst bench --help
 
 Options, most used first; 'karst config' explains all of them, with units and ranges:
@@ -136,6 +141,7 @@ Options, most used first; 'karst config' explains all of them, with units and ra
   --object-store URL      a bucket instead of DIR/objects:
                           s3://BUCKET?region=REGION&endpoint=http://HOST:PORT&path-style=true
                           (all after BUCKET may be left out; path-style is true with an endpoint)
+  --wal-device URI        where the write-ahead log is: file:PATH, or block:PATH, a whole block device [file:DIR/wal]
   --wal-size BYTES        length of a new write-ahead log, such as 512MiB or 2GiB [512MiB];
                           one that exists keeps its length
   --node-id N             the broker's id, for good [0]
@@ -164,12 +170,13 @@ Exit codes:
 
 /// Every other flag, by its name only.
 fn others() -> String {
-    const TOLD: [&str; 10] = [
+    const TOLD: [&str; 11] = [
         "data.dir",
         "listen",
         "advertise",
         "http",
         "object.store",
+        "wal.device",
         "wal.size",
         "node.id",
         "log.level",
@@ -193,6 +200,7 @@ fn others() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::WalDevice;
     use karst_core::id::NodeId;
     use std::path::PathBuf;
 
@@ -211,7 +219,7 @@ mod tests {
     fn everything_has_a_default_and_can_be_said_in_two_ways() {
         let config = run("").expect("defaults");
         assert_eq!(config.listen, "127.0.0.1:9092");
-        assert_eq!(config.wal(), PathBuf::from("karst-data/wal"));
+        assert_eq!(config.wal(), WalDevice::File("karst-data/wal".into()));
         let config =
             run("--data-dir /d --listen=[::1]:1 --advertise h:2 --wal-size=2GiB --node-id 7 --check-invariants");
         let config = config.expect("all legal");

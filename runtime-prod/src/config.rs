@@ -15,6 +15,7 @@ mod layers;
 mod page;
 mod secret;
 pub(crate) mod value;
+mod wal_device;
 
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ mod tests;
 pub use layers::{Layers, Loaded, Origin};
 pub use page::{effective, reference};
 pub use secret::Secret;
+pub use wal_device::WalDevice;
 
 use crate::store::Location;
 use karst_core::id::NodeId;
@@ -51,6 +53,8 @@ pub struct Config {
     pub bucket: Option<Location>,
     /// By what it proves its rights there, if not by what AWS programs find by themselves.
     pub credentials: Credentials,
+    /// What its WAL is written to, if not a file in the data directory.
+    pub wal_device: Option<WalDevice>,
     /// Length of a new WAL in bytes, if asked for.
     pub wal_size: Option<u64>,
     /// Its id in the cluster.
@@ -127,6 +131,7 @@ impl Default for Config {
             http: Some("127.0.0.1:9644".into()),
             bucket: None,
             credentials: Credentials::default(),
+            wal_device: None,
             wal_size: None,
             node: NodeId(0),
             network_threads: 2,
@@ -142,8 +147,8 @@ impl Default for Config {
 impl Config {
     /// Where the WAL is.
     #[must_use]
-    pub fn wal(&self) -> PathBuf {
-        self.data_dir.join("wal")
+    pub fn wal(&self) -> WalDevice {
+        self.wal_device.clone().unwrap_or_else(|| WalDevice::File(self.data_dir.join("wal")))
     }
 
     /// The object store's directory, where no bucket is named.

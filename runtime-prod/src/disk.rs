@@ -1,4 +1,5 @@
-//! The write-ahead log's device: a pre-written file, locked for life, written by O_DIRECT and O_DSYNC.
+//! The write-ahead log's device: a pre-written file or a whole block device, locked for life, written by O_DIRECT and
+//! O_DSYNC. Which of the two is there is found out by looking at it, never by its name.
 //!
 //! ```text
 //!   Wal ──Effect::Disk(op, ..)──► queue ──► one of the workers: pwritev / preadv ──Input::Disk(op, ..)──► Wal
@@ -7,9 +8,13 @@
 //! completion, never by somebody else's sync; none is ever repeated. The file is written with zeros once, when it is
 //! created: a write into it then costs half of one that extends a file.
 
+mod block;
 mod create;
 mod io;
 
+pub(crate) use block::Content;
+
+use crate::config::WalDevice;
 use crate::exit::PanicGuard;
 use crate::lock::{LockError, lock};
 use crate::monitor::Progress;
@@ -20,7 +25,7 @@ use rustix::fs::{Mode, OFlags};
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -33,6 +38,43 @@ pub struct Device {
     len: u64,
 }
 
+/// A device to be made blank. No other process has it.
+#[derive(Debug)]
+pub(crate) struct Blanking {
+    file: File,
+    len: u64,
+}
+
+impl Blanking {
+    /// Opens and locks what is there, whatever it holds.
+    ///
+    /// # Errors
+    /// Says what is wrong with it and what to do.
+    pub(crate) fn open(place: &WalDevice) -> Result<Self, OpenError> {
+        match (place, look(place.path())?) {
+            (WalDevice::Block(path), Thing::Block) => {
+                let (file, len) = block::open_any(path)?;
+                Ok(Self { file, len })
+            }
+            (WalDevice::File(path), Thing::File) => {
+                let Device { file, len } = Device::open_file(path)?;
+                Ok(Self { file, len: len - len % SECTOR })
+            }
+            _ => Err(OpenError::Unusable(format!("{place} is not there, or is not what it is said to be"))),
+        }
+    }
+
+    /// What it holds, as far as its ends tell.
+    pub(crate) fn content(&self) -> std::io::Result<Content> {
+        block::content(&self.file, self.len)
+    }
+
+    /// Forgets it.
+    pub(crate) fn blank(&self) -> std::io::Result<()> {
+        block::blank(&self.file, self.len)
+    }
+}
+
 /// Why a device can't be used. Its text is for the operator.
 #[derive(Debug)]
 pub enum OpenError {
@@ -42,7 +84,7 @@ pub enum OpenError {
     NoSpace(String),
     /// That was asked before it was made; nothing is left of it.
     GivenUp(String),
-    /// It is not a regular file, or can't be opened, read or written.
+    /// It is not what it is said to be, holds something else, or can't be opened, read or written.
     Unusable(String),
 }
 
@@ -54,27 +96,42 @@ impl fmt::Display for OpenError {
     }
 }
 
+/// What a path leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Thing {
+    Nothing,
+    File,
+    Block,
+    Other,
+}
+
 impl Device {
-    /// Opens the file at `path`, creating it with `len` zeros if nothing is there, and locks it for as long as the
-    /// device lives. A file that exists keeps its length. `len` is rounded up to whole sectors. Creating it takes a
-    /// while, in which it tells how far it is and can be given up.
+    /// Opens what is there, and locks it for as long as the device lives. Where a file is named and nothing is there, it
+    /// is made, with `len` zeros, rounded up to whole sectors; that takes a while, in which it tells how far it is and can
+    /// be given up. What exists keeps its length.
     ///
     /// # Errors
     /// Says what is wrong with it and what to do.
-    pub fn open(path: &Path, len: u64, give_up: &GiveUp, tell: &dyn Fn(Progress)) -> Result<Self, OpenError> {
-        match std::fs::metadata(path) {
-            Ok(found) if !found.is_file() => {
-                return Err(OpenError::Unusable(format!(
-                    "the WAL {} is not a regular file: name a file on a local disk",
-                    path.display()
-                )));
-            }
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+    pub fn open(place: &WalDevice, len: u64, give_up: &GiveUp, tell: &dyn Fn(Progress)) -> Result<Self, OpenError> {
+        let wrong = |what: &str, advice: &str| {
+            Err(OpenError::Unusable(format!("the WAL {} is {what}: {advice}", place.path().display())))
+        };
+        match (place, look(place.path())?) {
+            (WalDevice::File(path), Thing::Nothing) => {
                 create::prewritten(path, len.next_multiple_of(SECTOR), give_up, tell)?;
+                Self::open_file(path)
             }
-            Err(error) => return Err(unusable(path, "found", &error)),
+            (WalDevice::File(path), Thing::File) => Self::open_file(path),
+            (WalDevice::File(_), Thing::Block) => wrong("a block device", "to use all of it, name it as block:PATH"),
+            (WalDevice::File(_), Thing::Other) => wrong("not a regular file", "name a file on a local disk"),
+            (WalDevice::Block(path), Thing::Block) => block::open(path),
+            (WalDevice::Block(_), Thing::File) => wrong("a file", "name it as file:PATH"),
+            (WalDevice::Block(_), Thing::Nothing) => wrong("not there", "is the device attached? lsblk lists them"),
+            (WalDevice::Block(_), Thing::Other) => wrong("no block device", "lsblk lists those that are there"),
         }
+    }
+
+    fn open_file(path: &Path) -> Result<Self, OpenError> {
         let file = open_direct(path, OFlags::RDWR | OFlags::DSYNC).map_err(|error| unusable(path, "opened", &error))?;
         lock(&file).map_err(|refused| match refused {
             LockError::Held(_) => OpenError::Held(format!("the WAL {} is {refused}", path.display())),
@@ -196,6 +253,17 @@ fn written(op: &DiskOp) -> usize {
     match op {
         DiskOp::Write { data, .. } => data.len(),
         DiskOp::Read { .. } => 0,
+    }
+}
+
+/// Through links: names of devices are often some.
+fn look(path: &Path) -> Result<Thing, OpenError> {
+    match std::fs::metadata(path).map(|found| found.file_type()) {
+        Ok(found) if found.is_file() => Ok(Thing::File),
+        Ok(found) if found.is_block_device() => Ok(Thing::Block),
+        Ok(_) => Ok(Thing::Other),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Thing::Nothing),
+        Err(error) => Err(unusable(path, "found", &error)),
     }
 }
 

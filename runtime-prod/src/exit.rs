@@ -38,7 +38,7 @@ impl Code {
     /// The table for `--help`.
     pub const TABLE: &str = "\
     0   stopped as asked, everything uploaded
-    1   a command (bench, inspect, status, topics, groups) could not be carried out, or found something amiss
+    1   a command (bench, groups, inspect, status, topics, wal) could not be carried out, or found something amiss
     2   bad command line, environment or configuration file
     64  another broker uses the data directory
     65  an address to listen on, for Kafka or HTTP, is taken or cannot be bound

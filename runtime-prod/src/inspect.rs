@@ -17,7 +17,7 @@ mod ring;
 
 use crate::admin::Told;
 use crate::command;
-use crate::config::{Config, Layers, UsageError};
+use crate::config::{Config, Layers, UsageError, WalDevice};
 use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::flags::Flags;
@@ -102,10 +102,20 @@ impl Inspect {
     }
 }
 
+/// What a WAL holds, for people.
+///
+/// # Errors
+/// Says what can't be read.
+pub(crate) fn wal(place: &WalDevice, config: &Config) -> Result<String, Failure> {
+    let Findings { mut facts, flaws } = look(&Subject::Wal(Some(place.path().into())), config)?;
+    facts.texts("flaws", flaws);
+    Ok(facts.lines())
+}
+
 fn look(subject: &Subject, config: &Config) -> Result<Findings, Failure> {
     match subject {
         Subject::Wal(path) => {
-            let path = path.clone().unwrap_or_else(|| config.wal());
+            let path = path.clone().unwrap_or_else(|| config.wal().path().into());
             // A WAL can be told without its bucket, only not as much.
             let metadata = reader(config).and_then(|reader| metadata::read(&reader));
             ring::inspect(&path, &config.limits, metadata.as_ref().ok())

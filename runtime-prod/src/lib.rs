@@ -28,6 +28,7 @@ pub mod net;
 pub mod owner;
 pub mod signals;
 pub mod store;
+pub mod wal;
 
 #[cfg(test)]
 mod scratch;

@@ -43,7 +43,10 @@ impl LockFile {
 
 /// How long a lock is waited for. A process that was just killed lets go of its locks only when the kernel has taken it
 /// apart, and its supervisor starts the next one at once.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Between two tries.
+pub(crate) const PAUSE: Duration = Duration::from_millis(5);
 
 /// Takes an exclusive lock on an open file, for as long as that stays open.
 ///
@@ -53,7 +56,7 @@ pub fn lock(file: &File) -> Result<(), LockError> {
     let since = Instant::now();
     loop {
         match try_lock(file) {
-            Err(LockError::Held(_)) if since.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(5)),
+            Err(LockError::Held(_)) if since.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
             decided => return decided,
         }
     }

@@ -34,6 +34,7 @@ fn main() {
         Ok(Command::Effective(loaded)) => print(config::effective(&loaded)),
         Ok(Command::Admin(admin)) => tell(admin.run()),
         Ok(Command::Inspect(inspect)) => tell(inspect.run()),
+        Ok(Command::Wal(order)) => tell(order.run()),
         Ok(Command::Bench(bench)) => measure(&bench),
         Ok(Command::Help) => print(command::help()),
         Ok(Command::Version) => print(concat!("karst ", env!("CARGO_PKG_VERSION"), "\n")),

@@ -4,6 +4,7 @@ use super::report::{Report, Unit};
 use super::stats::{Latencies, megabytes};
 use super::workdir::WorkDir;
 use super::{DiskOptions, progress};
+use crate::config::WalDevice;
 use crate::disk::Device;
 use crate::failure::Failure;
 use crate::signals::GiveUp;
@@ -47,7 +48,8 @@ pub(super) struct RawDisk {
 impl RawDisk {
     pub(super) fn create(dir: &Path) -> Result<Self, Failure> {
         progress("preparing a file");
-        let device = Device::open(&dir.join("disk"), LEN, &GiveUp::default(), &|_| {}).map_err(Failure::new)?;
+        let device =
+            Device::open(&WalDevice::File(dir.join("disk")), LEN, &GiveUp::default(), &|_| {}).map_err(Failure::new)?;
         Ok(Self { device, next: AtomicU64::new(0) })
     }
 

@@ -1,7 +1,7 @@
 //! What a broker needs before it starts: the WAL's device, the object store, room for connections.
 
 use super::StartError;
-use crate::config::Config;
+use crate::config::{Config, WalDevice};
 use crate::disk::{self, Device};
 use crate::exit::Code;
 use crate::http;
@@ -31,13 +31,14 @@ pub(super) fn watch(config: &Config, monitor: &Arc<Monitor>) -> Result<(), Strin
 
 pub(super) fn open_wal(config: &Config, monitor: &Monitor, give_up: &GiveUp) -> Result<Device, StartError> {
     let len = config.wal_size.unwrap_or(crate::config::WAL_SIZE);
-    if !config.wal().exists() {
+    let place = config.wal();
+    if matches!(&place, WalDevice::File(path) if !path.exists()) {
         // Before a file is made that would be in the way of a better try.
         Wal::new(len, &config.limits).map_err(|error| StartError::new(Code::USAGE, error))?;
         monitor.enter(Phase::PreparingWal(Progress { done: 0, of: len }));
     }
     let tell = |progress| monitor.progress(progress);
-    let device = Device::open(&config.wal(), len, give_up, &tell).map_err(|error| {
+    let device = Device::open(&place, len, give_up, &tell).map_err(|error| {
         let code = match error {
             disk::OpenError::Held(_) => Code::IN_USE,
             disk::OpenError::NoSpace(_) => Code::BUCKET,
@@ -50,8 +51,7 @@ pub(super) fn open_wal(config: &Config, monitor: &Monitor, give_up: &GiveUp) -> 
         warn!(
             asked,
             length = device.len(),
-            "the WAL exists and keeps its length: to change it, stop the broker in order and remove {}",
-            config.wal().display()
+            "the WAL {place} keeps its length; to change that of a file, stop the broker in order and remove it",
         );
     }
     Ok(device)

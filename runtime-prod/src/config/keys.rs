@@ -1,7 +1,7 @@
 //! The table of everything that an operator may set. All else about a key follows from its line here.
 
 use super::value::{self, sized, within};
-use super::{Config, LogFormat, Secret, WAL_SIZE};
+use super::{Config, LogFormat, Secret, WAL_SIZE, WalDevice};
 use crate::store::Location;
 use karst_core::id::NodeId;
 use std::time::Duration;
@@ -262,8 +262,19 @@ pub static KEYS: &[Key] = &[
         place: Place::Time((10, HOUR), |of| &mut of.limits.crowded_patience),
     },
     Key {
+        name: "wal.device",
+        about: "Where the write-ahead log is: file:PATH, a file, which is made where there is none, or block:PATH, a whole \
+                block device, which holds nothing else. Without it, file:DIR/wal.",
+        place: Place::Text(
+            "file:PATH or block:PATH",
+            |to, text| set(&mut to.wal_device, WalDevice::parse(text).map(Some)),
+            |of| of.wal_device.as_ref().map(ToString::to_string).unwrap_or_default(),
+        ),
+    },
+    Key {
         name: "wal.size",
-        about: "Length of a new write-ahead log; one that exists keeps its length.",
+        about: "Length of a new write-ahead log in a file; one that exists keeps its length, and a block device is used \
+                whole.",
         place: Place::Text("bytes, from 64KiB to 1024TiB", set_wal_size, |of| {
             sized(of.wal_size.unwrap_or(WAL_SIZE), SIZES)
         }),

@@ -9,7 +9,8 @@ use std::sync::mpsc;
 const SECTOR_LEN: usize = SECTOR as usize;
 
 fn open(dir: &Scratch, len: u64) -> Device {
-    Device::open(&dir.path().join("wal"), len, &GiveUp::default(), &|_| {}).expect("a fresh directory takes a WAL")
+    Device::open(&WalDevice::File(dir.path().join("wal")), len, &GiveUp::default(), &|_| {})
+        .expect("a fresh directory takes a WAL")
 }
 
 fn start(device: Device, depth: u32) -> (DiskQueue, mpsc::Receiver<(OpId, DiskResult)>) {
@@ -42,7 +43,10 @@ fn a_creation_that_fails_leaves_nothing_under_the_name() {
     let dir = Scratch::new("fails");
     let path = dir.path().join("wal");
     std::fs::create_dir(create::aside(&path)).expect("writable");
-    assert!(matches!(Device::open(&path, 2 * SECTOR, &GiveUp::default(), &|_| {}), Err(OpenError::Unusable(_))));
+    assert!(matches!(
+        Device::open(&WalDevice::File(path.clone()), 2 * SECTOR, &GiveUp::default(), &|_| {}),
+        Err(OpenError::Unusable(_))
+    ));
     assert!(!path.exists());
 }
 
@@ -53,7 +57,10 @@ fn a_creation_that_is_given_up_leaves_nothing() {
     std::fs::write(create::aside(&path), vec![7; 9 * SECTOR_LEN]).expect("writable");
     let give_up = GiveUp::default();
     give_up.ask();
-    assert!(matches!(Device::open(&path, 2 * SECTOR, &give_up, &|_| {}), Err(OpenError::GivenUp(_))));
+    assert!(matches!(
+        Device::open(&WalDevice::File(path.clone()), 2 * SECTOR, &give_up, &|_| {}),
+        Err(OpenError::GivenUp(_))
+    ));
     assert!(!path.exists() && !create::aside(&path).exists());
 }
 
@@ -62,7 +69,7 @@ fn a_file_that_has_no_room_is_refused_before_the_disk_is_full() {
     let dir = Scratch::new("room");
     let path = dir.path().join("wal");
     let begun = std::time::Instant::now();
-    let refused = Device::open(&path, 1 << 50, &GiveUp::default(), &|_| {});
+    let refused = Device::open(&WalDevice::File(path.clone()), 1 << 50, &GiveUp::default(), &|_| {});
     assert!(matches!(&refused, Err(OpenError::NoSpace(what)) if what.contains("smaller --wal-size")), "{refused:?}");
     assert!(begun.elapsed().as_secs() < 5);
     assert!(!path.exists() && !create::aside(&path).exists());
@@ -72,7 +79,7 @@ fn a_file_that_has_no_room_is_refused_before_the_disk_is_full() {
 fn it_has_one_owner() {
     let dir = Scratch::new("owner");
     let held = open(&dir, SECTOR);
-    let second = Device::open(&dir.path().join("wal"), SECTOR, &GiveUp::default(), &|_| {});
+    let second = Device::open(&WalDevice::File(dir.path().join("wal")), SECTOR, &GiveUp::default(), &|_| {});
     assert!(matches!(&second, Err(OpenError::Held(what)) if what.contains("in use by another broker")), "{second:?}");
     drop(held);
     open(&dir, SECTOR);
@@ -81,9 +88,9 @@ fn it_has_one_owner() {
 #[test]
 fn what_is_not_a_file_is_refused() {
     let dir = Scratch::new("kind");
-    let refused = Device::open(dir.path(), SECTOR, &GiveUp::default(), &|_| {});
+    let refused = Device::open(&WalDevice::File(dir.path().into()), SECTOR, &GiveUp::default(), &|_| {});
     assert!(matches!(&refused, Err(OpenError::Unusable(what)) if what.contains("not a regular file")), "{refused:?}");
-    let refused = Device::open(Path::new("/dev/null"), SECTOR, &GiveUp::default(), &|_| {});
+    let refused = Device::open(&WalDevice::File("/dev/null".into()), SECTOR, &GiveUp::default(), &|_| {});
     assert!(matches!(refused, Err(OpenError::Unusable(_))));
 }
 
