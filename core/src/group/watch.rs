@@ -29,7 +29,7 @@ impl<'a> Watched<'a> {
     }
 
     /// The latest that is durable: no crash takes it back.
-    pub(crate) fn generation(self) -> i32 {
+    pub(crate) fn durable_generation(self) -> i32 {
         self.0.durable_generation
     }
 

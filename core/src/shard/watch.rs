@@ -76,7 +76,7 @@ impl Shard {
                 id: group.id().clone(),
                 state: group.state(),
                 members: group.members(),
-                generation: group.generation(),
+                generation: group.durable_generation(),
                 lag: 0,
                 offsets: Vec::new(),
             };

@@ -315,7 +315,7 @@ fn a_heartbeat_that_comes_while_the_group_loads_is_answered_as_if_all_were_well(
 fn watchers_hear_of_a_generation_when_it_is_durable() {
     let mut world = World::new();
     let generation = |world: &World| {
-        world.coordinator.watch().next().map(|group| (group.id().clone(), group.members(), group.generation()))
+        world.coordinator.watch().next().map(|group| (group.id().clone(), group.members(), group.durable_generation()))
     };
     world.durability = Durability::WhenTold;
     world.join(3, dynamic(""));
