@@ -1,5 +1,6 @@
 //! Every limit in one typed table, checked against each other at start.
 
+use crate::wal::ring::{cost, longest};
 use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
@@ -11,8 +12,11 @@ pub struct Limits {
     pub request: u32,
     /// A request frame without records: larger ones close their connection.
     pub control_request: u32,
-    /// A record batch, its header included (Kafka's message.max.bytes).
+    /// A record batch, its header included, where its topic says nothing else (Kafka's message.max.bytes).
     pub batch: u32,
+    /// A record batch, whatever its topic says; less where the ring or a request can't hold that: see
+    /// [`Limits::fitted`].
+    pub largest_batch: u32,
     /// What the records of a batch may take once decompressed.
     pub inflated: u32,
     /// Compressed batches of a request that together are so long, and hold little more, are looked into at once; for
@@ -30,6 +34,8 @@ pub struct Limits {
     pub large_request: u32,
     /// That pool.
     pub large_produce_credit: u64,
+    /// Memory for batches that are being put, or have been put, into their topics' codecs, until the WAL takes them.
+    pub recompression: u64,
     /// Credit for all other requests.
     pub control_credit: u64,
     /// Credit that each connection holds without asking.
@@ -119,10 +125,11 @@ impl Default for Limits {
         const KIB: u32 = 1 << 10;
         const MIB: u32 = 1 << 20;
         Self {
-            request: 100 * MIB,
+            request: 160 * MIB,
             control_request: 16 * MIB,
             batch: MIB + 12,
-            inflated: 64 * MIB,
+            largest_batch: 128 * MIB,
+            inflated: 128 * MIB,
             compute_inline: 32 * KIB,
             connections: 10_000,
             partitions_per_topic: 10_000,
@@ -130,6 +137,7 @@ impl Default for Limits {
             produce_credit: 128 * u64::from(MIB),
             large_request: 8 * MIB,
             large_produce_credit: 128 * u64::from(MIB),
+            recompression: 64 * u64::from(MIB),
             control_credit: 64 * u64::from(MIB),
             idle_credit: 4 * KIB,
             answer_credit: 256 * u64::from(MIB),
@@ -176,12 +184,21 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The limits as a ring of `ring` bytes lets them hold: no topic may have batches larger than what fits into the
+    /// ring twice, so that one that is cut and one that comes have room, nor than a request.
+    #[must_use]
+    pub fn fitted(mut self, ring: u64) -> Self {
+        let fits = u32::try_from(longest(ring / 2)).unwrap_or(u32::MAX);
+        self.largest_batch = self.largest_batch.min(fits).min(self.request);
+        self
+    }
+
     /// Checks the limits against each other and against a ring of `ring` bytes.
     ///
     /// # Errors
     /// Says which two don't fit together, and how to mend it.
     pub fn check(&self, ring: u64) -> Result<(), String> {
-        let batch_cost = crate::wal::ring::cost(self.batch as usize);
+        let batch_cost = cost(self.batch as usize);
         if ring < 2 * batch_cost {
             return Err(format!(
                 "the WAL ({ring} bytes) must hold the largest record batch twice ({} bytes): enlarge the WAL or lower \
@@ -189,7 +206,14 @@ impl Limits {
                 2 * batch_cost
             ));
         }
-        if u64::from(self.batch) > u64::from(self.request) {
+        if self.batch > self.largest_batch {
+            return Err(format!(
+                "the usual limit on a record batch (message.max.bytes, {} bytes) must not be above the one that holds \
+                 whatever a topic says (record.batch.max.bytes, {} bytes)",
+                self.batch, self.largest_batch
+            ));
+        }
+        if self.batch > self.request {
             return Err(format!(
                 "a record batch ({} bytes) must fit into a request ({} bytes)",
                 self.batch, self.request

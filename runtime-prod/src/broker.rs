@@ -38,7 +38,7 @@ use karst_core::session::{self, RequestNumber, Session};
 use karst_core::shard::{self, Shard};
 use karst_core::upload::{self, Uploader};
 use karst_core::wal::{self, Wal};
-use opening::{connections, entropy, open_store, open_wal, watch};
+use opening::{connections, entropy, fit, open_store, open_wal, watch};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -103,7 +103,6 @@ impl Broker {
         give_up: &GiveUp,
         events: UnboundedSender<Event>,
     ) -> Result<Self, StartError> {
-        let limits = &config.limits();
         let lock = data_dir::claim(&config.data_dir)?;
         let listener = net::bind("--listen", &config.listen).map_err(|error| StartError::new(Code::ADDRESS, error))?;
         let listening = listener.local_addr().map_err(|error| StartError::new(Code::ADDRESS, error))?;
@@ -111,14 +110,15 @@ impl Broker {
         let advertised = config.advertised(listening);
         monitor.listens(listening, &advertised);
         let device = open_wal(config, monitor, give_up)?;
-        let wal = Wal::new(device.len(), limits).map_err(|error| StartError::new(Code::WAL_REFUSED, error))?;
+        let limits = fit(device.len(), config)?;
+        let wal = Wal::new(device.len(), &limits).map_err(|error| StartError::new(Code::WAL_REFUSED, error))?;
         let rng = Rng::new(entropy().map_err(|error| StartError::new(Code::BUCKET, error))?);
         let store = open_store(config, monitor, &rng, give_up)?;
         monitor.enter(Phase::Joining);
 
         let check = if config.check_invariants { Check::Invariants } else { Check::Nothing };
         let rules = Rules {
-            connections: connections(limits),
+            connections: connections(&limits),
             turn: Turn::new(TurnBudget::default(), check),
             clock: Clock::start(),
         };
@@ -129,11 +129,12 @@ impl Broker {
             port: advertised.port,
         };
         let machines = Machines {
-            shard: Shard::new(limits, rng.child("shard")),
+            shard: Shard::new(&limits, rng.child("shard")),
             wal,
-            uploader: Uploader::new(limits, rng.child("uploader")),
-            controller: Controller::new(config.node, identity.incarnation, limits, rng.child("controller")),
-            node: Node::new(identity, limits, rng.child("node")),
+            uploader: Uploader::new(&limits, rng.child("uploader")),
+            controller: Controller::new(config.node, identity.incarnation, &limits, rng.child("controller")),
+            node: Node::new(identity, &limits, rng.child("node")),
+            limits,
         };
         let (net, node) = machines
             .start(rules, config, listener, (device, store), &Shell { monitor: monitor.clone(), events })
@@ -181,6 +182,7 @@ struct Machines {
     uploader: Uploader,
     controller: Controller,
     node: Node,
+    limits: Limits,
 }
 
 impl Machines {
@@ -192,7 +194,7 @@ impl Machines {
         (device, store): (Device, Arc<dyn Submit>),
         Shell { monitor, events }: &Shell,
     ) -> io::Result<(Net, Address<node::Input>)> {
-        let limits = &config.limits;
+        let limits = self.limits;
         let sessions = Sessions::new(config.network_threads as usize);
         let ((shard, at_shard), (wal, at_wal)) = (owner::inbox(), owner::inbox());
         let ((uploader, at_uploader), (controller, at_controller)) = (owner::inbox(), owner::inbox());
@@ -241,7 +243,7 @@ impl Machines {
         let everywhere = config.advertise.is_none() && listener.local_addr()?.ip().is_unspecified();
         let tells = if everywhere { Tells::Arrival } else { Tells::Registered };
 
-        let net = Net::start(listener, sessions, rules, &OpenSession(limits.clone(), tells), &post)?;
+        let net = Net::start(listener, sessions, rules, &OpenSession(limits, tells), &post)?;
         Ok((net, node))
     }
 }

@@ -29,6 +29,8 @@ use crate::store::Location;
 use karst_core::id::NodeId;
 use karst_core::limits::Limits;
 use std::fmt;
+use std::fs::File;
+use std::io::{Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -149,6 +151,14 @@ impl Config {
     #[must_use]
     pub fn wal(&self) -> WalDevice {
         self.wal_device.clone().unwrap_or_else(|| WalDevice::File(self.data_dir.join("wal")))
+    }
+
+    /// Length of the WAL: of the one that is there, or else of the one that would be made.
+    #[must_use]
+    pub fn wal_length(&self) -> u64 {
+        let end = |mut device: File| device.seek(SeekFrom::End(0)).ok();
+        let existing = File::open(self.wal().path()).ok().and_then(end);
+        existing.filter(|len| *len > 0).or(self.wal_size).unwrap_or(WAL_SIZE)
     }
 
     /// The object store's directory, where no bucket is named.

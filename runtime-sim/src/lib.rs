@@ -9,7 +9,7 @@
 //!
 //!   experiment, plan, gate                        what a run is told
 //!   trace, failure, recording                     what a run leaves
-//!   shrink, follow, page                          what is made of a run that failed
+//!   shrink, follow, page, debug_text              what is made of a run that failed
 //!   broker                                        Karst's machines on exec
 //! ```
 //! Same seed, same plan, same code: same [`exec::RunReport::hash`], in one process or two, on any thread, debug or
@@ -24,6 +24,7 @@ compile_error!(
 #[cfg(madsim)]
 pub mod broker;
 pub mod clock;
+pub mod debug_text;
 pub mod disk;
 #[cfg(madsim)]
 pub mod exec;

@@ -182,6 +182,24 @@ impl Tag {
         })
     }
 
+    /// For a sentence: `offset 17`, `offsets 15 to 19`, and a partition's name alone.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let key = match self.key {
+            "lsn" => "LSN".into(),
+            "upto-lsn" => "up to LSN".into(),
+            "below-lsn" => "below LSN".into(),
+            key => key.replace('-', " "),
+        };
+        match &self.value {
+            TagValue::Name(name) if self.key == "partition" => name.to_string(),
+            TagValue::Name(name) => format!("{key} {name}"),
+            TagValue::Range(from, to) if *to <= from.saturating_add(1) => format!("{key} {from}"),
+            TagValue::Range(from, to) if ["lsn", "bytes"].contains(&self.key) => format!("{key} {from} to {}", to - 1),
+            TagValue::Range(from, to) => format!("{key}s {from} to {}", to - 1),
+        }
+    }
+
     /// By name.
     #[must_use]
     pub fn name(key: &'static str, name: impl Into<Arc<str>>) -> Self {

@@ -148,14 +148,16 @@ impl Index {
     }
 
     /// The block that holds `offset` (or the next record after it) and those after it, until they hold `max_bytes`
-    /// together or are not adjacent. `None` if the stream has nothing at or after `offset` here.
+    /// together, would take more than `room`, or are not adjacent. `None` if the stream has nothing at or after `offset`
+    /// here.
     #[must_use]
-    pub fn plan(&self, stream: StreamId, offset: Offset, max_bytes: u64) -> Option<Plan> {
+    pub fn plan(&self, stream: StreamId, offset: Offset, (max_bytes, room): (u64, u64)) -> Option<Plan> {
         let blocks = self.from(stream, offset);
         let first = blocks.first()?;
         let (mut wanted, mut len) = (0, 0);
         for entry in blocks {
-            if entry.at != first.at + len || (wanted > 0 && len >= max_bytes) {
+            let is_enough = len >= max_bytes || len + u64::from(entry.len) > room;
+            if entry.at != first.at + len || (wanted > 0 && is_enough) {
                 break;
             }
             wanted += 1;

@@ -110,7 +110,7 @@ fn plans_begin_at_the_offset_and_end_at_the_limit() {
     assert!(index.of(stream).len() > 5);
     for offset in ranges[1].start.0..ranges[1].end.0 {
         for max_bytes in [0, 1, 300, 700, 1 << 20] {
-            let plan = index.plan(stream, Offset(offset), max_bytes).unwrap();
+            let plan = index.plan(stream, Offset(offset), (max_bytes, u64::MAX)).unwrap();
             let first = plan.blocks[0];
             assert!(first.start.0 <= offset && offset < first.end.0);
             let all_but_last: u64 = plan.blocks[..plan.blocks.len() - 1].iter().map(|block| u64::from(block.len)).sum();
@@ -120,8 +120,8 @@ fn plans_begin_at_the_offset_and_end_at_the_limit() {
             assert_eq!((plan.at, plan.len), (first.at, last.at + u64::from(last.len) - first.at));
         }
     }
-    assert_eq!(index.plan(stream, ranges[1].end, 100), None);
-    assert_eq!(index.plan(StreamId(5), Offset(0), 100), None);
+    assert_eq!(index.plan(stream, ranges[1].end, (100, u64::MAX)), None);
+    assert_eq!(index.plan(StreamId(5), Offset(0), (100, u64::MAX)), None);
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn no_bytes_make_a_decoder_panic() {
             assert!(index.entries().is_sorted_by(follows));
             for entry in index.entries() {
                 let _ = entry.block_in(0, &bytes).map(|block| decode_block(OBJECT, entry, &block));
-                let _ = index.plan(entry.stream, entry.start, u64::MAX);
+                let _ = index.plan(entry.stream, entry.start, (u64::MAX, u64::MAX));
             }
         }
         let odd = resealed(Kind::DataBlock, &block, &mut rng);

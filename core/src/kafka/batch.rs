@@ -16,9 +16,11 @@
 //! the broker may write base offset and leader epoch without touching it. Attributes: bits 0 to 2 codec, 3 timestamp
 //! type (1: the broker's), 4 transactional, 5 control.
 
+mod recompressed;
 mod records;
 mod times;
 
+pub use recompressed::{Recoding, recompressed};
 pub use records::{Flaw, Keyless, RecordFacts, RecordTime};
 pub use times::{Since, Times, times};
 
@@ -81,19 +83,20 @@ pub struct BatchHeader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Attributes(pub i16);
 
-/// How records are compressed.
+/// How records are compressed, by Kafka's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
 pub enum Codec {
     /// Not at all.
-    None,
+    None = 0,
     /// By gzip.
-    Gzip,
+    Gzip = 1,
     /// By Snappy.
-    Snappy,
+    Snappy = 2,
     /// By LZ4.
-    Lz4,
+    Lz4 = 3,
     /// By Zstandard.
-    Zstd,
+    Zstd = 4,
 }
 
 impl Attributes {
@@ -108,6 +111,12 @@ impl Attributes {
             4 => Codec::Zstd,
             _ => return None,
         })
+    }
+
+    /// The same, with another codec.
+    #[must_use]
+    pub const fn with_codec(self, codec: Codec) -> Self {
+        Self(self.0 & !0b111 | codec as i16)
     }
 
     /// Whether the times are the broker's and not the producer's.
@@ -309,6 +318,14 @@ impl Flaw {
         match self {
             Self::Unreadable(why) => ErrorCode::InvalidRecord.because(why),
             Self::TooLarge => ErrorCode::MessageTooLarge.because("the records are too large once decompressed"),
+        }
+    }
+
+    /// The same of a batch that its topic wants in another codec.
+    pub(crate) const fn recompressed(self) -> Refusal {
+        match self {
+            Self::Unreadable(why) => ErrorCode::InvalidRecord.because(why),
+            Self::TooLarge => ErrorCode::MessageTooLarge.because("the batch is too large in its topic's compression"),
         }
     }
 }

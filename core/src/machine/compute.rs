@@ -8,7 +8,7 @@
 //! comes back once as its outcome, or the process dies. Unlike the world's effects a job can't fail; what it finds wrong
 //! with its data is part of the outcome.
 
-use crate::kafka::batch::{Since, Times, times};
+use crate::kafka::batch::{Recoding, Since, Times, recompressed, times};
 use crate::kafka::{CheckedBatch, Flaw, RecordFacts, Refusal};
 use crate::machine::Payload;
 use alloc::vec::Vec;
@@ -26,6 +26,13 @@ pub enum Job {
         /// What the records of each may take once decompressed, in bytes.
         inflated: u64,
     },
+    /// Put a batch's records into another codec.
+    Recompress {
+        /// The batch, sound by an earlier look.
+        batch: Payload,
+        /// Into which, and what it may take then.
+        recoding: Recoding,
+    },
     /// Look for a record by its time.
     FindTime {
         /// In this stored batch.
@@ -42,6 +49,8 @@ pub enum Job {
 pub enum Outcome {
     /// Of [`Job::CheckRecords`]: for each batch, in order, what is known of its records, if it may be appended.
     CheckedRecords(Vec<Result<RecordFacts, Refusal>>),
+    /// Of [`Job::Recompress`]: the batch as it is to be stored.
+    Recompressed(Result<Payload, Flaw>),
     /// Of [`Job::FindTime`].
     FoundTime(Result<Times, Flaw>),
 }
@@ -55,6 +64,7 @@ impl Job {
                 let check = |batch: &CheckedBatch| batch.check_records(*inflated).map_err(Flaw::refusal);
                 Outcome::CheckedRecords(batches.iter().map(check).collect())
             }
+            Self::Recompress { batch, recoding } => Outcome::Recompressed(recompressed(batch, *recoding)),
             Self::FindTime { batch, since, inflated } => Outcome::FoundTime(times(batch, *since, *inflated)),
         }
     }

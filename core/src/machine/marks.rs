@@ -203,6 +203,16 @@ marks! {
     TimeBoundTrimmed = "shard.time-bound-trimmed",
     /// Somebody waits for credit.
     CreditWaited = "shard.credit-waited",
+    /// A fetch finds in an object a batch so large that it waits for more credit.
+    FetchOfLargeBatch = "shard.fetch-of-large-batch",
+    /// A batch is taken that is above the usual limit, since its topic allows it.
+    LargeBatchTaken = "shard.large-batch-taken",
+    /// A batch is refused that is above the limit of its topic.
+    BatchBeyondTopic = "shard.batch-beyond-topic",
+    /// A batch is refused that is above what any topic may have.
+    BatchBeyondBroker = "shard.batch-beyond-broker",
+    /// A search by time finds a batch so large that it waits for more credit.
+    SearchOfLargeBatch = "shard.search-of-large-batch",
     /// A fetch has found records, and there is no credit for an answer.
     FetchUnpaid = "shard.fetch-unpaid",
     /// Those who hold credit are told to hurry, since others have waited for it.
@@ -218,6 +228,18 @@ marks! {
     ConfiguredInFlight = "configs.changed-in-flight",
     /// A batch gets the time of its append.
     AppendTimeStamped = "configs.append-time-stamped",
+    /// A small batch is put into its topic's codec without a job.
+    RecompressedAtOnce = "recompression.at-once",
+    /// A job has put a batch into its topic's codec.
+    RecompressedByJob = "recompression.by-job",
+    /// A batch waits behind one of its partition that is being recompressed.
+    BehindRecompression = "recompression.behind",
+    /// Batches wait for room to be recompressed in.
+    RecompressionWaitedForRoom = "recompression.waited-for-room",
+    /// A batch was recompressed whose producer does not wait any more.
+    RecompressedForNobody = "recompression.for-nobody",
+    /// A batch is too large in its topic's codec.
+    RecompressedTooLarge = "recompression.too-large",
     /// Records go since they are old.
     TrimmedByAge = "retention.by-age",
     /// Records go since there are too many.

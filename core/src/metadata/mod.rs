@@ -30,8 +30,8 @@ pub use command::{
     StateKind, TopicName,
 };
 pub use configs::{
-    ByteLimit, CleanupPolicy, CompressionType, ConfigKind, ConfigName, ConfigNames, ConfigPatch, Millis, Replicas,
-    TimestampType, Toggle, TopicConfigs,
+    ByteLimit, CleanupPolicy, CompressionType, ConfigKind, ConfigName, ConfigNames, ConfigPatch, InertName, Millis,
+    Replicas, TimestampType, Toggle, TopicConfigs,
 };
 pub use epochs::EpochHistory;
 pub use image::{

@@ -2,7 +2,7 @@
 
 use super::{
     CleanupPolicy, Command, Commit, CommitObject, CommitRange, CommitState, ConfigNames, ConfigPatch, EpochImage,
-    Image, Millis, NewTopic, NodeImage, ObjectState, RegisteredWal, StateKind, StreamState, TimestampType,
+    Image, InertName, Millis, NewTopic, NodeImage, ObjectState, RegisteredWal, StateKind, StreamState, TimestampType,
     TopicConfigs, TopicName,
 };
 use crate::controller::NodeCommand;
@@ -12,6 +12,7 @@ use crate::id::{
 };
 use crate::machine::{Rng, WallTime};
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -140,12 +141,19 @@ impl Workload {
             retention_time: self.rng.chance(1, 3).then(|| Millis(self.rng.below(1 << 40) as i64 - 1)),
             timestamp_type: self.rng.chance(1, 3).then_some(TimestampType::LogAppendTime),
             cleanup_policy: self.rng.chance(1, 3).then_some(CleanupPolicy::NONE),
+            inert: self.inert(),
             ..TopicConfigs::default()
         }
     }
 
+    fn inert(&mut self) -> BTreeMap<InertName, String> {
+        let count = self.rng.below(3) as usize;
+        let names = (0..count).filter_map(|_| self.rng.pick(InertName::ALL).copied());
+        names.map(|name| (name, name.default_text().into())).collect()
+    }
+
     fn configure(&mut self, id: TopicId) -> Command {
-        let clear = ConfigNames(self.rng.next_u64() as u32);
+        let clear = ConfigNames(self.rng.next_u64());
         let (append, subtract) = (CleanupPolicy::DELETE, CleanupPolicy::NONE);
         Command::ConfigureTopic { id, patch: ConfigPatch { clear, set: self.configs(), append, subtract } }
     }

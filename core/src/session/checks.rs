@@ -48,7 +48,7 @@ impl Checks {
         Self {
             inline: limits.compute_inline.into(),
             inflated: limits.inflated.into(),
-            batch: limits.batch as usize,
+            batch: limits.largest_batch as usize,
             out: None,
         }
     }

@@ -23,6 +23,8 @@ pub(super) struct Waiting {
     /// What it says about its producer, if it has one.
     pub(super) sequenced: Option<Sequenced>,
     pub(super) part: Part,
+    /// Bytes of the batch that its request does not pay for: all of it, if it was recompressed.
+    pub(super) unpaid: u64,
 }
 
 /// What a batch's header is to say about its records' times once it is appended.
@@ -49,6 +51,12 @@ impl Times {
 }
 
 impl Waiting {
+    /// It is this now.
+    pub(super) fn recompressed(&mut self, batch: Payload) {
+        self.unpaid = batch.len() as u64;
+        self.batch = batch;
+    }
+
     /// The batch as it is appended at that moment, and the largest of its times. A batch that changes is copied only
     /// now, when the WAL has room for it: what waits takes no more than its request pays for.
     pub(super) fn stamped(&self, now: WallTime) -> (Payload, WallTime) {
@@ -68,11 +76,19 @@ impl Waiting {
 pub(super) struct Appends {
     waiting: VecDeque<Waiting>,
     granted: u64,
+    /// Of what waits, bytes that were recompressed.
+    recompressed: u64,
 }
 
 impl Appends {
     pub(super) fn push(&mut self, waiting: Waiting) {
+        self.recompressed += waiting.unpaid;
         self.waiting.push_back(waiting);
+    }
+
+    /// Bytes of waiting batches that were recompressed.
+    pub(super) const fn recompressed(&self) -> u64 {
+        self.recompressed
     }
 
     pub(super) fn grant(&mut self, bytes: u64) {
@@ -88,7 +104,9 @@ impl Appends {
     pub(super) fn next(&mut self) -> Option<Waiting> {
         let cost = wal::ring::cost(self.waiting.front()?.batch.len());
         self.granted = self.granted.checked_sub(cost)?;
-        self.waiting.pop_front()
+        let next = self.waiting.pop_front()?;
+        self.recompressed -= next.unpaid;
+        Some(next)
     }
 
     /// What waits for a connection that is gone.
@@ -103,6 +121,7 @@ impl Appends {
 
     /// Everything that waits, when it will never be taken.
     pub(super) fn abandon(&mut self) -> impl Iterator<Item = Waiting> + '_ {
+        self.recompressed = 0;
         self.waiting.drain(..)
     }
 
@@ -117,6 +136,7 @@ impl Appends {
         let all = core::mem::take(&mut self.waiting).into_iter();
         let (gone, kept): (Vec<_>, Vec<_>) = all.partition(is_meant);
         self.waiting = kept.into();
+        self.recompressed -= gone.iter().map(|waiting| waiting.unpaid).sum::<u64>();
         gone
     }
 }

@@ -3,6 +3,7 @@
 use super::Shard;
 use crate::id::StreamId;
 use crate::metadata::TopicConfigs;
+use alloc::collections::BTreeMap;
 
 /// Of what belongs to no topic (any more).
 static NONE: TopicConfigs = TopicConfigs {
@@ -15,6 +16,7 @@ static NONE: TopicConfigs = TopicConfigs {
     compression_type: None,
     cleanup_policy: None,
     min_insync_replicas: None,
+    inert: BTreeMap::new(),
 };
 
 impl Shard {
@@ -27,10 +29,11 @@ impl Shard {
         configs().unwrap_or(&NONE)
     }
 
-    /// The largest batch that a topic takes: never above what the broker takes, whatever is configured.
+    /// The largest batch that a topic takes: never above what the broker takes at all. That may have become less since
+    /// the topic was configured.
     pub(super) fn largest_batch(&self, configs: &TopicConfigs) -> usize {
-        let broker = self.limits.batch as usize;
-        let topic = configs.max_message_bytes.map(|bytes| usize::try_from(bytes.0).unwrap_or(0));
-        topic.map_or(broker, |topic| topic.min(broker))
+        let usual = self.limits.batch as usize;
+        let topic = configs.max_message_bytes.map_or(usual, |bytes| usize::try_from(bytes.0).unwrap_or(0));
+        topic.min(self.limits.largest_batch as usize)
     }
 }

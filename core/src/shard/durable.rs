@@ -34,6 +34,7 @@ impl Shard {
                 }
             }
         }
+        self.begin_recompressions(out);
         sometimes!(Mark::AppendWaitedForRoom, !self.appends.is_empty());
         if !batches.is_empty() {
             out.push(to(To::Wal(wal::Mail::Append(batches))));
@@ -79,12 +80,15 @@ impl Shard {
 
     /// A connection is gone: what of it waits for room in the WAL is not appended. Its credit is free again, so it may
     /// not go on taking memory.
-    pub(super) fn forget_appends(&mut self, conn: ConnId, out: &mut Effects<Effect>) {
-        for waiting in self.appends.forget(conn) {
+    pub(super) fn forget_appends(&mut self, now: Now, conn: ConnId, out: &mut Effects<Effect>) {
+        let mut gone = self.appends.forget(conn);
+        gone.extend(self.forget_recompressions(|waiting| waiting.conn == Some(conn)));
+        for waiting in gone {
             sometimes!(Mark::ClosedWithAppendsWaiting);
             let outcome = ProduceOutcome::Failed(ErrorCode::NotLeaderOrFollower.into());
             self.finish_part(waiting.part, outcome, out);
         }
+        self.append_granted(now, out);
     }
 
     /// Durable: only now may anybody hear of it.
@@ -146,7 +150,8 @@ impl Shard {
             self.mode = Mode::Poisoned;
         }
         self.groups.halt();
-        let waiting: Vec<_> = self.appends.abandon().map(|waiting| waiting.part).collect();
+        let mut waiting: Vec<_> = self.appends.abandon().map(|waiting| waiting.part).collect();
+        waiting.extend(self.abandon_recompressions().map(|waiting| waiting.part));
         for part in waiting {
             let outcome = ProduceOutcome::Failed(ErrorCode::NotLeaderOrFollower.into());
             self.finish_part(part, outcome, out);
@@ -177,7 +182,7 @@ impl Shard {
     }
 
     fn is_settled(&self) -> bool {
-        self.appends.is_empty() && self.partitions.values().all(Partition::is_settled)
+        self.appends.is_empty() && self.recompressions.is_empty() && self.partitions.values().all(Partition::is_settled)
     }
 
     fn ask_for_cut(&mut self, reason: CutReason, out: &mut Effects<Effect>) {

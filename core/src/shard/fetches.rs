@@ -31,6 +31,8 @@ pub(super) struct Fetch {
     pub(super) missing: Option<u64>,
     /// How often it was begun again since an object that it wanted was gone.
     pub(super) restarts: u32,
+    /// What must be read at least, if that is known to be more than usual, for the first batch that it returns.
+    pub(super) first: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -106,7 +108,8 @@ pub(super) enum Step {
     /// Records of an object; the high watermark and start are as of the plan.
     Reading {
         read: Read,
-        max_bytes: u64,
+        /// Whether records are returned only if they fit into what is left.
+        must_fit: bool,
         high_watermark: Offset,
         start: Offset,
     },
@@ -138,6 +141,8 @@ pub(super) enum Ended {
     Complete(Fetch, Vec<Got>),
     /// An object was replaced or deleted meanwhile: look at the metadata again.
     Again(Fetch),
+    /// The first batch is so large that it needs more credit, which it now knows.
+    TooLong(Fetch),
 }
 
 impl Fetches {
@@ -223,9 +228,14 @@ impl Fetches {
         let (_, State::Reading { steps, missing }) = self.open.get_mut(&id)? else {
             unreachable!("a fetch that is read for is not parked")
         };
-        let Step::Reading { high_watermark, start, .. } = steps[at] else {
+        let Step::Reading { high_watermark, start, must_fit, .. } = steps[at] else {
             unreachable!("each read of a fetch ends once")
         };
+        if let Err(ReadError::TooLong(len)) = result
+            && !must_fit
+        {
+            return self.too_long(id, len);
+        }
         let gone = matches!(result, Err(ReadError::Gone | ReadError::NotHeld));
         steps[at] = Step::Known(match result {
             Ok(ReadBatches { batches, buffer, .. }) => {
@@ -233,6 +243,8 @@ impl Fetches {
                 records.push(buffer, batches.into_iter().map(|batch| batch.batch.0).collect());
                 Got::Records { high_watermark, start, records }
             }
+            // It comes with a fetch that begins with it.
+            Err(ReadError::TooLong(_)) => Got::Records { high_watermark, start, records: Found::default() },
             Err(_) => Got::Failed(ErrorCode::KafkaStorageError),
         });
         *missing -= 1;
@@ -292,6 +304,14 @@ impl Fetches {
         self.reading.retain(|_, (reading, _)| *reading != id);
         sometimes!(Mark::FetchBegunAgain);
         Some(Ended::Again(Fetch { restarts: fetch.restarts + 1, ..fetch }))
+    }
+
+    fn too_long(&mut self, id: FetchId, len: u64) -> Option<Ended> {
+        let (fetch, _) = self.open.remove(&id)?;
+        self.reading.retain(|_, (reading, _)| *reading != id);
+        assert!(len > fetch.first, "a read that was told its length has room for it");
+        sometimes!(Mark::FetchOfLargeBatch);
+        Some(Ended::TooLong(Fetch { first: len, ..fetch }))
     }
 
     fn complete(&mut self, id: FetchId) -> Option<Ended> {

@@ -225,8 +225,8 @@ impl Shard {
         for (index, (records, batch)) in batches.into_iter().enumerate() {
             let part = self.produces.part(join, index);
             let batch = Payload(batch);
-            let (conn, times, sequenced) = (None, Times::AsSent(at), None);
-            self.appends.push(Waiting { conn, stream, records, times, batch, sequenced, part });
+            let (conn, times, sequenced, unpaid) = (None, Times::AsSent(at), None, 0);
+            self.appends.push(Waiting { conn, stream, records, times, batch, sequenced, part, unpaid });
         }
         self.append_granted(now, out);
     }
@@ -283,6 +283,8 @@ impl Shard {
             stream,
             offset: from,
             extent: Extent::Bytes(READ),
+            // Its batches are the broker's own.
+            room: u64::MAX,
         };
         self.groups.reads.insert(id, partition);
         let mut outcome = crate::data_object::Outcome::default();

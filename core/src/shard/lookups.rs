@@ -41,6 +41,8 @@ pub(super) struct Listing {
     pub(super) search: Option<Search>,
     /// Credit for answers that it holds.
     pub(super) held: u64,
+    /// What it has to read at once, if that turned out to be more than usual.
+    pub(super) large: u64,
     /// When what is not found yet is not looked for any more.
     pub(super) due: Instant,
 }
@@ -118,6 +120,11 @@ impl Search {
         self.batches = batches.into();
     }
 
+    /// Forgets what was read and not looked at: it is read again.
+    pub(super) fn let_go(&mut self) {
+        self.batches.clear();
+    }
+
     /// The next batch of that block that is late enough.
     pub(super) fn next_candidate(&mut self) -> Option<Candidate> {
         while let Some(batch) = self.batches.pop_front() {
@@ -176,7 +183,7 @@ pub(super) struct Lookups {
     due: BTreeSet<(Instant, ListingId)>,
     reads: BTreeMap<ReadId, ListingId>,
     jobs: BTreeMap<OpId, ListingId>,
-    /// Jobs for connections that are gone: what they hold is paid for until they come back.
+    /// Jobs and reads for connections that are gone: what they hold is paid for until they come back.
     orphans: BTreeMap<OpId, ConnId>,
 }
 
@@ -184,7 +191,7 @@ pub(super) struct Lookups {
 #[derive(Debug)]
 pub(super) enum Computed {
     For(Box<(Listing, Candidate)>),
-    /// The connection is gone, and now nothing of it is left.
+    /// The connection is gone.
     Orphan(ConnId),
 }
 
@@ -261,7 +268,17 @@ impl Lookups {
         reads
     }
 
-    /// Whether a job for a connection that is gone is out.
+    /// A read's call is out for a connection that is gone.
+    pub(super) fn orphan(&mut self, op: OpId, conn: ConnId) {
+        self.orphans.insert(op, conn);
+    }
+
+    /// Such a call is completed. For whom it was; `None` if it is not such a call.
+    pub(super) fn take_orphan(&mut self, op: OpId) -> Option<ConnId> {
+        self.orphans.remove(&op)
+    }
+
+    /// Whether a job or a read for a connection that is gone is out.
     pub(super) fn has_orphan_of(&self, conn: ConnId) -> bool {
         self.orphans.values().any(|orphan| *orphan == conn)
     }

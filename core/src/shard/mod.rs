@@ -1,7 +1,8 @@
 //! MACHINE: the shard. Everything that clients ask for is decided here.
 //!
-//! **Owns** the partitions that this broker leads, the log cache, the queue before the WAL, waiting fetches, requests
-//! about topics, the broker's credit, and a replica of the metadata image.
+//! **Owns** the partitions that this broker leads, the log cache, the queue before the WAL, batches that are put into
+//! their topic's codec on the way there, waiting fetches, requests about topics, the broker's credit, and a replica of the
+//! metadata image.
 //!
 //! **Promises** that a produce request is answered only when its records are durable; that a fetch returns exactly the
 //! bytes that were acknowledged, never beyond the high watermark; that a partition's batches enter the WAL in the order
@@ -33,6 +34,7 @@ mod lookups;
 mod mail;
 mod partition;
 mod producer_ids;
+mod recompressions;
 mod replica;
 mod retention;
 mod states;
@@ -54,7 +56,7 @@ use crate::id::{ConnId, CutNumber, NodeEpoch, NodeId, StreamId};
 use crate::kafka::{Request, RequestBody, encode};
 use crate::limits::Limits;
 use crate::log_cache::LogCache;
-use crate::machine::{Deadline, Effects, Instant, Machine, Now, OpIds, Rng, Rope};
+use crate::machine::{Deadline, Effects, Instant, Machine, Now, OpIds, Outcome, Rng, Rope};
 use crate::mail::Mail as To;
 use crate::metadata::{Command, Image};
 use crate::node::{self, Asker};
@@ -71,6 +73,7 @@ use kafka_protocol::protocol::Encodable;
 use lookups::Lookups;
 use partition::Partition;
 use producer_ids::ProducerIds;
+use recompressions::Recompressions;
 use retention::Retention;
 use states::States;
 use topics::{TopicRequest, Topics};
@@ -87,6 +90,7 @@ pub struct Shard {
     partitions: BTreeMap<StreamId, Partition>,
     arrivals: Arrivals,
     appends: Appends,
+    recompressions: Recompressions,
     produces: Joins<Appender, ProduceOutcome>,
     /// Which of them are answered at the latest when.
     produces_due: BTreeMap<(Instant, Asked), u64>,
@@ -149,6 +153,7 @@ impl Shard {
             partitions: BTreeMap::new(),
             arrivals: Arrivals::default(),
             appends: Appends::default(),
+            recompressions: Recompressions::new(limits),
             produces: Joins::default(),
             produces_due: BTreeMap::new(),
             topics: Topics::default(),
@@ -195,6 +200,7 @@ impl Shard {
             && self.lookups.is_empty()
             && self.unpaid.is_empty()
             && self.appends.is_empty()
+            && self.recompressions.is_idle()
             && self.states.is_idle()
             && self.producer_ids.is_idle()
             && self.partitions.values().all(Partition::is_settled)
@@ -248,14 +254,16 @@ impl Shard {
             }
             Mail::Closed(conn) => {
                 for read in self.fetches.forget(conn).into_iter().chain(self.lookups.forget(conn)) {
-                    self.reader.cancel(read);
+                    if let Some(op) = self.reader.cancel(read) {
+                        self.lookups.orphan(op, conn);
+                    }
                 }
                 self.groups.coordinator.forget(conn);
-                self.forget_appends(conn, out);
+                self.forget_appends(now, conn, out);
                 self.producer_ids.forget(conn);
                 self.unpaid.remove(&conn);
                 self.arrivals.closed(conn);
-                // What a job holds is paid for until it comes back.
+                // What a job holds, or a read brings, is paid for until it comes back.
                 let grants = if self.lookups.has_orphan_of(conn) {
                     self.credit.forget_wishes(now.mono, conn)
                 } else {
@@ -351,7 +359,9 @@ impl Machine for Shard {
         match input {
             Input::Mail(mail) => self.handle_mail(now, mail, out),
             Input::Store(op, result) => self.handle_store(now, op, result, out),
-            Input::Computed(op, outcome) => self.computed(now, op, outcome, out),
+            Input::Computed(op, Outcome::Recompressed(made)) => self.recompression_computed(now, op, made, out),
+            Input::Computed(op, Outcome::FoundTime(found)) => self.time_computed(now, op, found, out),
+            Input::Computed(_, outcome) => unreachable!("a shard has no batches looked into: {outcome:?}"),
             Input::Tick => self.handle_tick(now, out),
         }
         self.drive_groups(now, out);
@@ -382,6 +392,7 @@ impl Machine for Shard {
         self.credit.invariants();
         self.groups.coordinator.invariants();
         self.cache.invariants();
+        self.recompressions.invariants();
         self.states.invariants();
         for (stream, partition) in &self.partitions {
             partition.invariants();

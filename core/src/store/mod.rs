@@ -224,6 +224,15 @@ impl fmt::Display for StoreError {
     }
 }
 
+/// An attempt gets the usual time once more for each so many bytes.
+const BYTES_PER_ATTEMPT: u64 = 8 << 20;
+
+/// The time for one request that moves so many bytes.
+#[must_use]
+pub fn attempt(usual: Duration, bytes: u64) -> Duration {
+    usual.saturating_mul(u32::try_from(bytes / BYTES_PER_ATTEMPT).unwrap_or(u32::MAX).saturating_add(1))
+}
+
 impl StoreError {
     /// Whether asking again, later, may succeed.
     #[must_use]

@@ -35,7 +35,7 @@ use crate::machine::{Deadline, Effects, Machine, Mark, Now, OpId, OpIds, Rng, so
 use crate::mail::Halt;
 use crate::metadata::{Answer, Command, Refusal};
 use crate::node::{self, Asker};
-use crate::store::{StoreCall, StoreResult};
+use crate::store::{StoreCall, StoreResult, attempt};
 use crate::wal;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
@@ -97,9 +97,6 @@ enum Health {
 
 /// Requests to the store in flight per cut that may be uploaded at once.
 const REQUESTS_PER_CUT: usize = 4;
-
-/// An attempt gets the usual time once more for each so many bytes.
-const BYTES_PER_ATTEMPT: u64 = 8 << 20;
 
 impl Machine for Uploader {
     type Input = Input;
@@ -379,11 +376,6 @@ impl Uploader {
         }
         assert!(waiting == self.in_flight.len() || self.health == Health::Failed, "each request is for an object");
     }
-}
-
-/// The time for one request about an object of that size.
-fn attempt(usual: Duration, size: u64) -> Duration {
-    usual.saturating_mul(u32::try_from(size / BYTES_PER_ATTEMPT).unwrap_or(u32::MAX).saturating_add(1))
 }
 
 fn command(command: Command) -> Effect {

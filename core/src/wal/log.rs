@@ -38,7 +38,6 @@ pub(super) struct Log {
 struct Cut {
     from: Lsn,
     written: usize,
-    pieces: Vec<Bytes>,
 }
 
 /// A block between head and durable.
@@ -159,7 +158,7 @@ impl Log {
         let mut at = BLOCK_HEAD;
         if let (Some(Lead { kind, upto, .. }), Some(piece)) = (plan.lead, lead) {
             at = piece.end;
-            self.lead_written(kind, upto, block.slice(piece), &mut records);
+            self.lead_written(kind, upto, &mut records);
         }
         self.take_whole(plan.whole, at, &block, &mut records);
         self.head = Lsn(lsn.0 + block.len() as u64);
@@ -254,21 +253,20 @@ impl Log {
 
     /// Keeps account of the first pending record after a fragment of it, up to `upto` bytes of its batch, was put into
     /// the block at the head.
-    fn lead_written(&mut self, kind: FragmentKind, upto: usize, piece: Bytes, records: &mut Vec<Appended>) {
+    fn lead_written(&mut self, kind: FragmentKind, upto: usize, records: &mut Vec<Appended>) {
         let from = self.head;
         let len = self.pending[0].batch.len();
-        let cut = self.cut.get_or_insert_with(|| Cut { from, written: 0, pieces: Vec::new() });
+        let cut = self.cut.get_or_insert(Cut { from, written: 0 });
         let before = if kind == FragmentKind::First { RECORD_HEAD + len } else { len - cut.written };
         self.pending_cost -= payload_cost(before as u64);
         self.pending_cost += payload_cost((len - upto) as u64);
         cut.written = upto;
         sometimes!(Mark::RecordSpansBlocks, kind == FragmentKind::First);
-        cut.pieces.push(piece);
         if kind == FragmentKind::Last {
-            let (Some(cut), Some(append)) = (self.cut.take(), self.pending.pop_front()) else {
-                unreachable!("the caller saw both")
-            };
-            records.push(record::appended(&append, record::join(&cut.pieces, len)));
+            self.cut = None;
+            let append = self.pending.pop_front().expect("its last fragment was just written");
+            // A copy of what came, and not of the blocks: those would all have to stay in memory until now.
+            records.push(record::appended(&append, record::stamped(&append)));
         }
     }
 

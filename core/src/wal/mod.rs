@@ -105,10 +105,19 @@ impl Wal {
             return Err(format!("a WAL block of {} bytes is above {LARGEST_BLOCK}", limits.wal_block));
         }
         // One batch must always fit through the window.
-        let window = limits.wal_window.max(ring::cost(limits.batch as usize));
+        let largest = limits.clone().fitted(geometry.ring()).largest_batch;
+        let window = limits.wal_window.max(ring::cost(largest as usize));
         let rules = Rules { geometry, block: limits.wal_block, depth: limits.wal_depth as usize, window };
         let phase = Phase::Opening(Box::new(Opening::new(rules)));
         Ok(Self { rules, ops: OpIds::default(), phase })
+    }
+
+    /// The limits, as they hold on a device of `device_len` bytes.
+    ///
+    /// # Errors
+    /// When that leaves no room for a ring.
+    pub fn fit(device_len: u64, limits: Limits) -> Result<Limits, String> {
+        Ok(limits.fitted(Geometry::of_device(device_len)?.ring()))
     }
 
     /// Up to where the log is, while a life is open.

@@ -57,6 +57,23 @@ pub(super) fn open_wal(config: &Config, monitor: &Monitor, give_up: &GiveUp) -> 
     Ok(device)
 }
 
+/// The limits, as they hold on that device.
+pub(super) fn fit(device_len: u64, config: &Config) -> Result<Limits, StartError> {
+    let asked = config.limits();
+    let limits = Wal::fit(device_len, asked.clone()).map_err(|error| StartError::new(Code::WAL_REFUSED, error))?;
+    if limits.largest_batch < asked.largest_batch {
+        warn!(
+            asked = asked.largest_batch,
+            possible = limits.largest_batch,
+            "record batches can't be as large as record.batch.max.bytes says: one must fit twice into the WAL, and into a \
+             request (socket.request.max.bytes)"
+        );
+    } else {
+        info!("topics may take record batches of up to {} bytes (record.batch.max.bytes)", limits.largest_batch);
+    }
+    Ok(limits)
+}
+
 pub(super) fn open_store(
     config: &Config,
     monitor: &Monitor,

@@ -176,7 +176,8 @@ pub static KEYS: &[Key] = &[
     },
     Key {
         name: "socket.request.max.bytes",
-        about: "The largest request (Kafka's socket.request.max.bytes).",
+        about: "The largest request (Kafka's socket.request.max.bytes): a larger one closes its connection. It should be \
+                well above record.batch.max.bytes, so that too large a batch can be answered.",
         place: Place::Small(Unit::Bytes, (KIB, FRAME), |of| &mut of.limits.request),
     },
     Key {
@@ -186,8 +187,15 @@ pub static KEYS: &[Key] = &[
     },
     Key {
         name: "message.max.bytes",
-        about: "The largest record batch, as sent, its header included (Kafka's message.max.bytes).",
+        about: "The largest record batch, as sent, its header included, of a topic whose max.message.bytes is not set \
+                (Kafka's message.max.bytes).",
         place: Place::Small(Unit::Bytes, (128, GIB), |of| &mut of.limits.batch),
+    },
+    Key {
+        name: "record.batch.max.bytes",
+        about: "What a topic's max.message.bytes may be at most. Less holds where such a batch would not fit twice into \
+                the write-ahead log, or not into a request (socket.request.max.bytes); a start logs what holds.",
+        place: Place::Small(Unit::Bytes, (128, GIB), |of| &mut of.limits.largest_batch),
     },
     Key {
         name: "message.decompressed.max.bytes",
@@ -230,6 +238,12 @@ pub static KEYS: &[Key] = &[
         name: "credit.produce.large.bytes",
         about: "Memory of their own for requests with records above large.request.bytes.",
         place: Place::Large(Unit::Bytes, (64 * KIB, TIB), |of| &mut of.limits.large_produce_credit),
+    },
+    Key {
+        name: "credit.recompression.bytes",
+        about: "Memory for batches that are put into the codec of their topic's compression.type, beside the requests that \
+                they came in; those that find none wait.",
+        place: Place::Large(Unit::Bytes, (64 * KIB, TIB), |of| &mut of.limits.recompression),
     },
     Key {
         name: "large.request.bytes",

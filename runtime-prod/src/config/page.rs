@@ -3,6 +3,7 @@
 use super::Config;
 use super::keys::{KEYS, Key};
 use super::layers::{FILE, Loaded};
+use karst_core::wal::Wal;
 use std::fmt::Write;
 
 /// Columns of a remark.
@@ -32,12 +33,28 @@ pub fn reference() -> String {
 pub fn effective(loaded: &Loaded) -> String {
     let mut out = String::new();
     for key in KEYS {
-        let from = loaded.origins.get(key.name).map_or_else(String::new, |origin| format!("  # {origin}"));
+        let mut from = loaded.origins.get(key.name).map_or_else(String::new, |origin| format!("  # {origin}"));
+        if key.name == LARGEST_BATCH {
+            from += &fitted(&loaded.config);
+        }
         let is_set = key.show(&loaded.config).is_none_or(|value| !value.is_empty());
         let hash = if is_set && !key.is_secret() { "" } else { "#" };
         let _ = writeln!(out, "{hash}{}{from}", line(key, &loaded.config));
     }
     out
+}
+
+/// The key whose value may be more than holds.
+const LARGEST_BATCH: &str = "record.batch.max.bytes";
+
+/// What holds instead of the limit on batches, if that is less.
+fn fitted(config: &Config) -> String {
+    match Wal::fit(config.wal_length(), config.limits.clone()) {
+        Ok(limits) if limits.largest_batch < config.limits.largest_batch => {
+            format!("  # here {}, for the write-ahead log or the largest request", limits.largest_batch)
+        }
+        _ => String::new(),
+    }
 }
 
 fn line(key: &Key, config: &Config) -> String {

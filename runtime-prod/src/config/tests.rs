@@ -138,6 +138,25 @@ fn every_limit_has_a_key_or_is_internal() {
     }
 }
 
+/// A batch must fit twice into the WAL: where it does not, what holds instead is told.
+#[test]
+fn the_largest_batch_is_shown_as_it_holds() {
+    let shown = |given: &[(&str, &str)]| {
+        let scratch = Scratch::new("largest");
+        let data = scratch.path().to_str().expect("UTF-8").to_owned();
+        let given = given.iter().copied().chain([("KARST_DATA_DIR", &*data)]);
+        let text = effective(&variables(given).load().expect("legal"));
+        text.lines().find(|line| line.starts_with("record.batch.max.bytes")).expect("a line").to_owned()
+    };
+    assert_eq!(shown(&[]), "record.batch.max.bytes = \"128MiB\"");
+    let small = shown(&[("KARST_WAL_SIZE", "64MiB")]);
+    assert!(small.contains("128MiB") && small.contains("# here 32821297, for the write-ahead log"), "{small}");
+    let fits = shown(&[("KARST_WAL_SIZE", "64MiB"), ("KARST_RECORD_BATCH_MAX_BYTES", "32821297")]);
+    assert_eq!(fits, "record.batch.max.bytes = 32821297  # KARST_RECORD_BATCH_MAX_BYTES");
+    let request = shown(&[("KARST_SOCKET_REQUEST_MAX_BYTES", "10MiB")]);
+    assert!(request.contains("# here 10485760,"), "{request}");
+}
+
 #[test]
 fn later_layers_override_earlier_ones() {
     let scratch = Scratch::new("layers");

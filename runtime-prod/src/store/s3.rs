@@ -8,8 +8,8 @@
 //! Nothing is decided here: an operation is one request, its errors become those of the contract (see `verdict`), and
 //! machines ask again. ETags are what S3 says, never looked into.
 //!
-//! Every object goes out in one put: cuts are bounded by the limits (64 MiB and a batch), far below the 5 GiB that one
-//! put may have, and a put is atomic together with its condition.
+//! Every object goes out in one put: cuts are bounded by the limits (64 MiB and a batch, or half of the WAL where the
+//! bucket is slow), far below the 5 GiB that one put may have, and a put is atomic together with its condition.
 
 mod body;
 mod complaints;

@@ -5,9 +5,12 @@ a codec sends its records uncompressed without a word; only the stored batch tel
 
 import json
 import random
+import struct
+
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from broker import Broker, check, equal, kcat, run
-from kafka import create_topic, produce_all, read
+from kafka import admin, create_topic, produce_all, read
 from wire import CODECS, PACKERS, Client, batches, check_crc, record, sealed
 
 LARGE = 900_000
@@ -153,6 +156,76 @@ def every_form_of_every_codec_is_taken():
             print(f"  {form}: {len(expected)} records")
 
 
+def topics_choose_their_codec():
+    """Whatever codec a producer uses, batches are stored in their topic's: small and large ones, in order, with the records
+    as they were; and each client reads them."""
+    rng = random.Random(3)
+    with Broker(wal_size="128MiB", arguments=["--check-invariants"]) as broker:
+        topics = {}
+        for wanted in ("uncompressed", "gzip", "snappy", "lz4", "zstd"):
+            topic = f"to-{wanted}"
+            create_topic(broker, topic, 2, config={"compression.type": wanted})
+            expected = []
+            for codec in CODECS:
+                records = confluent_records(rng)
+                # Half of the producers are idempotent.
+                offsets = produce_all(broker, topic, records, compression_type=codec, linger_ms=50,
+                                      enable_idempotence=len(expected) % 2 == 0)
+                before = len(expected) // len(records)
+                equal(offsets, [*range(before * 300, before * 300 + 300), *range(before * 3, before * 3 + 3)],
+                      f"offsets of what was sent as {codec} to {topic}")
+                expected += records
+            topics[topic] = ("none" if wanted == "uncompressed" else wanted, expected)
+            check_all(broker, topics, [topic])
+            print(f"  {topic}: {len(expected)} records from {len(CODECS)} producers, read by both clients")
+        change_codec(broker, "to-zstd", "gzip")
+        produce_all(broker, "to-zstd", [(0, b"k", b"later" * 100, None)], compression_type="lz4")
+        with Client(broker.port) as client:
+            codecs = [one.attributes & 7 for one in client.all_batches("to-zstd", 0, version=11)]
+        equal((codecs[0], codecs[-1]), (CODECS["zstd"], CODECS["gzip"]), "codecs before and after a change")
+        del topics["to-zstd"]
+        broker.stop_clean()
+        broker.start()
+        check_all(broker, topics, topics)
+        print("  the same after a restart, from objects")
+
+
+def check_all(broker, topics, names):
+    for name in names:
+        test_all(broker, {name: topics[name]})
+
+
+def change_codec(broker, topic, codec):
+    line = ConfigEntry("compression.type", codec, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[line])
+    client = admin(broker)
+    client.incremental_alter_configs([resource])[resource].result(30)
+
+
+def what_is_too_large_in_its_topics_codec_is_refused():
+    """Kafka looks at the size once more when it has recompressed a batch."""
+    with Broker() as broker:
+        config = {"compression.type": "uncompressed", "max.message.bytes": "5000"}
+        create_topic(broker, "narrow", config=config)
+        with Client(broker.port) as client:
+            for length, error in ((4_900, 0), (5_000, 10)):
+                packed = sealed(zstd_of(record(0, b"x" * length)), 1, 4)
+                check(len(packed) < 500, "a batch that is not small")
+                equal(client.produce("narrow", 0, packed)[0], error, f"error code for {length} bytes")
+
+
+def zstd_of(data):
+    """A frame of one segment whose only block is one byte repeated, behind the first bytes and before the last."""
+    head, body, tail = data[:20], data[20:-20], data[-20:]
+    check(len(set(body)) == 1, "the middle is not one byte")
+
+    def block(kind, size, content, last=0):
+        return struct.pack("<I", size << 3 | kind << 1 | last)[:3] + content
+
+    blocks = block(0, 20, head) + block(1, len(body), body[:1]) + block(0, 20, tail, 1)
+    return b"\x28\xb5\x2f\xfd\xa0" + struct.pack("<I", len(data)) + blocks
+
+
 def batches_are_stored_as_they_were_sent():
     """All but the base offset and the leader epoch, which the broker gives."""
     from wire import batch
@@ -171,4 +244,5 @@ def batches_are_stored_as_they_were_sent():
 
 
 if __name__ == "__main__":
-    run(batches_are_stored_as_they_were_sent, every_form_of_every_codec_is_taken, every_codec_from_every_client)
+    run(batches_are_stored_as_they_were_sent, topics_choose_their_codec,
+        what_is_too_large_in_its_topics_codec_is_refused, every_form_of_every_codec_is_taken, every_codec_from_every_client)

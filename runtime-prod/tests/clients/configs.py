@@ -11,9 +11,33 @@ from kafka import admin, create_topic, produce_all, producer, read, refused, wat
 from wire import Client, batch
 
 DAY = 24 * 3_600_000
-NAMES = ["cleanup.policy", "compression.type", "max.message.bytes", "message.timestamp.after.max.ms",
-         "message.timestamp.before.max.ms", "message.timestamp.type", "min.insync.replicas", "retention.bytes",
-         "retention.ms"]
+HONOURED = ["cleanup.policy", "compression.type", "max.message.bytes", "message.timestamp.after.max.ms",
+            "message.timestamp.before.max.ms", "message.timestamp.type", "retention.bytes", "retention.ms"]
+# Kafka's others, each with a value that is not its default: kept and told, without effect.
+WITHOUT_EFFECT = {
+    "compression.gzip.level": "9", "compression.lz4.level": "17", "compression.zstd.level": "-5",
+    "delete.retention.ms": "1", "file.delete.delay.ms": "1", "flush.messages": "1", "flush.ms": "1000",
+    "follower.replication.throttled.replicas": "0:1,1:1", "index.interval.bytes": "0",
+    "leader.replication.throttled.replicas": "*", "local.retention.bytes": "-1", "local.retention.ms": "0",
+    "max.compaction.lag.ms": "5", "min.cleanable.dirty.ratio": "0.25", "min.compaction.lag.ms": "5",
+    "min.insync.replicas": "2", "preallocate": "true", "remote.log.copy.disable": "true",
+    "remote.log.delete.on.disable": "true", "remote.storage.enable": "false", "segment.bytes": "52428800",
+    "segment.index.bytes": "4", "segment.jitter.ms": "1", "segment.ms": "1", "unclean.leader.election.enable": "true"}
+NAMES = sorted([*HONOURED, *WITHOUT_EFFECT])
+
+# What tools create their topics with: Kafka Streams' for repartitioning and for the changelogs of a store, of a windowed and
+# of a versioned one; Connect's; what Terraform's provider and operators of Kubernetes write out in full.
+TOOLS = {
+    "streams-repartition": {"cleanup.policy": "delete", "segment.bytes": "52428800", "retention.ms": "-1",
+                            "message.timestamp.type": "CreateTime"},
+    "streams-changelog": {"cleanup.policy": "compact", "message.timestamp.type": "CreateTime"},
+    "streams-windowed-changelog": {"cleanup.policy": "compact,delete", "message.timestamp.type": "CreateTime",
+                                   "retention.ms": "172800000"},
+    "streams-versioned-changelog": {"cleanup.policy": "compact", "message.timestamp.type": "CreateTime",
+                                    "min.compaction.lag.ms": "86400000"},
+    "connect-offsets": {"cleanup.policy": "compact", "min.insync.replicas": "2",
+                        "unclean.leader.election.enable": "false"},
+    "written-out": WITHOUT_EFFECT}
 
 
 _clients = {}
@@ -61,15 +85,34 @@ def topics_are_created_with_configs(broker):
     equal(set_of(broker, "made"), configs, "configs of a new topic")
     create(broker, "plain", {}).result(30)
     equal(set_of(broker, "plain"), {}, "configs of a plain topic")
-    refused(create(broker, "bad", {"segment.bytes": "1"}), KafkaError.INVALID_CONFIG, "segment.bytes")
+    refused(create(broker, "bad", {"segment.size": "1"}), KafkaError.INVALID_CONFIG, "Unknown topic config name")
+    refused(create(broker, "bad", {"segment.bytes": "1"}), KafkaError.INVALID_CONFIG, "Value must be at least 14")
+    refused(create(broker, "bad", {"preallocate": "1"}), KafkaError.INVALID_CONFIG, "either true or false")
+    refused(create(broker, "bad", {"remote.storage.enable": "true"}), KafkaError.INVALID_CONFIG, "Tiered Storage")
+    refused(create(broker, "bad", {"min.compaction.lag.ms": "6", "max.compaction.lag.ms": "5"}),
+            KafkaError.INVALID_CONFIG, "min.compaction.lag.ms (6) > max.compaction.lag.ms (5)")
     refused(create(broker, "bad", {"retention.ms": "soon"}), KafkaError.INVALID_CONFIG, "Not a number")
-    refused(create(broker, "bad", {"compression.type": "zstd"}), KafkaError.INVALID_CONFIG, "one of: producer")
+    refused(create(broker, "bad", {"compression.type": "none"}), KafkaError.INVALID_CONFIG, "one of: uncompressed")
     refused(create(broker, "bad", {"max.message.bytes": "999999999"}), KafkaError.INVALID_CONFIG, "no more than")
     create(broker, "bad", {"retention.ms": "1"}, validate_only=True).result(30)
     check("bad" not in client_of(broker).list_topics(timeout=10).topics, "a topic was created that should not be there")
     client_of(broker).delete_topics(["made"], operation_timeout=20)["made"].result(30)
     create(broker, "made", {}).result(30)
     equal(set_of(broker, "made"), {}, "configs of a topic that was deleted and made again")
+
+
+def tools_get_the_topics_that_they_ask_for(broker):
+    for name, configs in TOOLS.items():
+        create(broker, name, configs).result(30)
+        equal(set_of(broker, name), configs, f"configs of {name}")
+    offsets = produce_all(broker, "written-out", [(0, b"k", b"v%d" % n, None) for n in range(10)])
+    equal(offsets, [*range(10)], "offsets in a topic with everything that has no effect")
+    change(broker, "written-out", ("segment.bytes", AlterConfigOpType.DELETE, None),
+           ("preallocate", AlterConfigOpType.SET, "FALSE")).result(30)
+    broker.kill()
+    broker.start()
+    left = {name: value for name, value in WITHOUT_EFFECT.items() if name != "segment.bytes"} | {"preallocate": "false"}
+    equal(set_of(broker, "written-out"), left, "configs after kill -9")
 
 
 def configs_change_and_survive(broker):
@@ -91,7 +134,8 @@ def configs_change_and_survive(broker):
     equal(set_of(broker, "changed"), {"min.insync.replicas": "1"}, "configs after all were replaced")
 
     refused(change(broker, "missing", ("retention.ms", AlterConfigOpType.SET, "1")), KafkaError.UNKNOWN_TOPIC_OR_PART)
-    refused(change(broker, "changed", ("flush.ms", AlterConfigOpType.SET, "1")), KafkaError.INVALID_CONFIG, "flush.ms")
+    refused(change(broker, "changed", ("flush.time", AlterConfigOpType.SET, "1")), KafkaError.INVALID_CONFIG, "flush.time")
+    refused(change(broker, "changed", ("flush.ms", AlterConfigOpType.SET, "-1")), KafkaError.INVALID_CONFIG, "at least 0")
     refused(change(broker, "changed", ("retention.ms", AlterConfigOpType.APPEND, "1")), KafkaError.INVALID_CONFIG,
             "not LIST")
     equal(set_of(broker, "changed"), {"min.insync.replicas": "1"}, "configs after refusals")
@@ -103,6 +147,11 @@ def the_broker_describes_itself(broker):
     check(all(entry.is_read_only for entry in found.values()), "a broker's config that could be written")
     equal(found["message.max.bytes"].value, "1048588", "message.max.bytes")
     equal(found["log.retention.ms"].value, str(7 * DAY), "log.retention.ms")
+    for name, value in {"offsets.retention.minutes": "10080", "offsets.topic.num.partitions": "50",
+                        "group.max.session.timeout.ms": "1800000", "group.min.session.timeout.ms": "6000",
+                        "producer.id.expiration.ms": "86400000", "num.partitions": "1", "compression.type": "producer",
+                        "default.replication.factor": "1", "auto.create.topics.enable": "true"}.items():
+        equal(found[name].value, value, name)
     resource = ConfigResource(ConfigResource.Type.BROKER, str(me), incremental_configs=[
         ConfigEntry("log.retention.ms", "1", incremental_operation=AlterConfigOpType.SET)])
     refused(client_of(broker).incremental_alter_configs([resource])[resource], KafkaError.INVALID_REQUEST, "dynamically")
@@ -187,7 +236,7 @@ def old_records_go(_):
         equal(watermarks(broker, "young", 0), (0, 10), "offsets of young records")
 
 
-TESTS = [topics_are_created_with_configs, configs_change_and_survive, the_broker_describes_itself,
+TESTS = [topics_are_created_with_configs, tools_get_the_topics_that_they_ask_for, configs_change_and_survive, the_broker_describes_itself,
          large_batches_are_refused, compacted_topics_need_keys, times_are_checked_or_given, restarts_keep_everything,
          old_records_go]
 

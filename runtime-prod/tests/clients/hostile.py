@@ -25,7 +25,7 @@ SEED = int(os.environ.get("HOSTILE_SEED", random.SystemRandom().randrange(1 << 3
 MIB = 1 << 20
 MESSAGE_TOO_LARGE, INVALID_RECORD = 10, 87
 TOPIC = "well-behaved"
-# Credit for requests and answers of all clients together is 256 + 64 + 256 MiB; and there is the WAL's window.
+# Credit for requests and answers of all clients together is 288 + 64 + 256 MiB; and there is the WAL's window.
 MOST_MEMORY = 900 * MIB
 # No client may keep another one waiting for longer.
 PATIENCE = 5
@@ -127,7 +127,7 @@ def reaction(broker, data, patience=0.5, finish=False):
 
 def lengths_that_are_no_frame(broker):
     """Refused before anything is allocated: the connection ends."""
-    for length in (-1, -2**31, 0, 1, 7, 100 * MIB + 1, 2**31 - 1):
+    for length in (-1, -2**31, 0, 1, 7, 160 * MIB + 1, 2**31 - 1):
         for rest in (b"", bytes(100)):
             found = reaction(broker, struct.pack(">i", length) + rest, patience=5)
             equal(found, "closed", f"reaction to a frame length of {length}")
@@ -368,7 +368,7 @@ def announce(broker, key, count):
     clients = []
     for _ in range(count):
         client = connect(broker)
-        client.sendall(struct.pack(">ihhi", 100 * MIB, key, 3, 1) + bytes(1000))
+        client.sendall(struct.pack(">ihhi", 160 * MIB, key, 3, 1) + bytes(1000))
         clients.append(client)
     time.sleep(2 * PATIENCE)
     for client in clients:
@@ -376,7 +376,7 @@ def announce(broker, key, count):
 
 
 def one_large_request_of_an_api_with_small_ones(broker):
-    """100 MiB of Metadata: more than the pool from which it would be paid."""
+    """160 MiB of Metadata: more than the pool from which it would be paid."""
     announce(broker, METADATA, 1)
 
 

@@ -30,10 +30,10 @@ def admin(broker):
     return AdminClient(_config(broker, {}, {}))
 
 
-def create_topic(broker, name, partitions=1, replicas=1):
+def create_topic(broker, name, partitions=1, replicas=1, config=None):
     """Creates it and returns when a client sees all of it."""
     client = admin(broker)
-    future = client.create_topics([NewTopic(name, partitions, replicas)], request_timeout=30)[name]
+    future = client.create_topics([NewTopic(name, partitions, replicas, config=config or {})], request_timeout=30)[name]
     future.result(60)
     deadline = time.monotonic() + 30
     while True:

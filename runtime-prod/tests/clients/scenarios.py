@@ -14,7 +14,8 @@ from wire import Client as Wire
 from wire import batches
 
 # Which of the features that scenarios need the broker serves. A scenario that needs another one is skipped and says so.
-SERVED = {"leader epochs", "timestamps", "groups", "static members", "group admin", "configs", "idempotence"}
+SERVED = {"leader epochs", "timestamps", "groups", "static members", "group admin", "configs", "idempotence",
+          "large records"}
 
 EARLIEST, LATEST = -2, -1
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}

@@ -103,6 +103,7 @@ impl Broker {
     /// When the limits don't fit the device.
     pub fn start(process: &Process, parts: Parts, node: NodeId, limits: &Limits, rng: &Rng) -> Result<Self, String> {
         let device = parts.disk.model().size();
+        let limits = &Wal::fit(device, limits.clone())?;
         let incarnation = Incarnation::draw(&mut rng.child("incarnation"));
         let id = node;
         let config = Config { node, incarnation, host: "broker".into(), port: 9092 };

@@ -123,9 +123,15 @@ impl Recorder {
 }
 
 impl Tape {
-    /// What is recorded so far. Aliases are not in it yet.
-    pub(super) fn recording(&self) -> &Recording {
-        &self.recording
+    /// The entries from this event on as [`Recorder::take`] would give them now, but for their causes, which may not be
+    /// among them.
+    pub(super) fn since(&self, event: u64) -> Recording {
+        let entries = &self.recording.entries;
+        let from = entries.partition_point(|entry| entry.event < event);
+        let entries = entries[from..].iter().map(|entry| Entry { cause: None, ..entry.clone() }).collect();
+        let mut recording = Recording { lanes: self.recording.lanes.clone(), entries, ..Recording::default() };
+        complete(&mut recording, &self.aliases);
+        recording
     }
 
     /// As [`Recorder::take`] would give it now.

@@ -1,7 +1,7 @@
 //! What a debugger sees of a run: each event once it is handled, and the state of every machine.
 
 use super::world::World;
-use core::fmt::{Debug, Write};
+use core::fmt::Debug;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ impl Stage {
             return;
         }
         let machine = machine.clone();
-        let state = Box::new(move || readable(&machine.borrow()));
+        let state = Box::new(move || format!("{:?}", machine.borrow()));
         self.machines.borrow_mut().push(OnStage { process: process.clone(), owner: owner.clone(), state });
     }
 
@@ -96,7 +96,7 @@ impl World {
         self.shared().stage.names()
     }
 
-    /// A machine's state, for a person; of a machine that has ended, its last one.
+    /// A machine's state as its Debug text, see [`debug_text`](crate::debug_text); of a machine that has ended, its last.
     #[must_use]
     pub fn state(&self, name: &str) -> Option<String> {
         self.shared().stage.state(name)
@@ -108,60 +108,4 @@ impl World {
 #[inline(never)]
 pub fn breakpoint(event: u64) {
     core::hint::black_box(event);
-}
-
-/// The longest line, in bytes.
-const LINE: usize = 240;
-/// So many numbers in a row are shown at most.
-const NUMBERS: usize = 16;
-
-/// As `{:#?}`, without what nobody reads: the insides of byte strings, and lines for single numbers.
-fn readable(what: &impl Debug) -> String {
-    let mut out = String::new();
-    let mut numbers: Vec<String> = Vec::new();
-    for line in format!("{what:#?}").lines() {
-        let bare = line.trim().trim_end_matches(',');
-        if bare.parse::<u64>().is_ok() {
-            numbers.push(bare.to_owned());
-            continue;
-        }
-        // `OpId(` 42 `)` becomes one line, and so does a list of numbers.
-        let line = if put_numbers(&mut out, &mut numbers) { line.trim_start() } else { line };
-        out.push_str(&line[..line.floor_char_boundary(LINE)]);
-        out.push_str(if line.len() > LINE { "…\n" } else { "\n" });
-    }
-    out
-}
-
-/// Puts the numbers since the last line behind it. Returns whether there were any.
-fn put_numbers(out: &mut String, numbers: &mut Vec<String>) -> bool {
-    if numbers.is_empty() {
-        return false;
-    }
-    out.truncate(out.trim_end().len());
-    out.push_str(&numbers[..numbers.len().min(NUMBERS)].join(", "));
-    if numbers.len() > NUMBERS {
-        write!(out, " … {} more", numbers.len() - NUMBERS).expect("a string takes everything");
-    }
-    numbers.clear();
-    true
-}
-
-#[cfg(test)]
-mod tests {
-    use super::readable;
-
-    #[test]
-    fn long_strings_and_long_lists_of_bytes_are_cut() {
-        #[derive(Debug)]
-        struct State {
-            _name: String,
-            _bytes: Vec<u8>,
-            _end: u8,
-        }
-        let state = readable(&State { _name: "é".repeat(1000), _bytes: vec![7; 4096], _end: 1 });
-        assert!(state.len() < 1500, "{state}");
-        let list = "_bytes: [7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7 … 4080 more],\n    _end: 1,\n";
-        assert!(state.contains("…\n") && state.contains(list), "{state}");
-    }
 }

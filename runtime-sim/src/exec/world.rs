@@ -221,9 +221,9 @@ impl World {
         self.0.recorder.tape().map(|tape| look(&tape.snapshot()))
     }
 
-    /// Shows the entries so far, without aliases: quicker.
-    pub fn with_entries<T>(&self, look: impl FnOnce(&Recording) -> T) -> Option<T> {
-        self.0.recorder.tape().map(|tape| look(tape.recording()))
+    /// Shows the entries from an event on, complete but for their causes, if the run is recorded.
+    pub fn with_entries_since<T>(&self, event: u64, look: impl FnOnce(&Recording) -> T) -> Option<T> {
+        self.0.recorder.tape().map(|tape| look(&tape.since(event)))
     }
 
     /// Ends the run as [`Limits::until`] does.

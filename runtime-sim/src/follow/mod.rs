@@ -10,10 +10,13 @@
 //! It knows tags and how their keys belong together, see [`crate::broker::describe`], and nothing else of the system.
 
 mod fate;
+mod line;
 mod things;
 
 #[cfg(test)]
 mod tests;
+
+pub use line::line;
 
 use crate::recording::{Entry, EntryId, EntryKind, Recording, Tag, TagValue};
 use core::fmt;
@@ -129,10 +132,13 @@ impl Search<'_> {
             if self.things.is_foreign(process, entry) {
                 break;
             }
-            self.found.entry(id).or_default();
             next = entry.cause;
             // Behind a request's first name are the bytes that held it, and why they were sent; what led its client to
-            // that is another story.
+            // that is another story, and so is a request that had to be answered before this one was looked at.
+            if inputs_left < u32::MAX && self.things.is_another_request(process, entry) {
+                break;
+            }
+            self.found.entry(id).or_default();
             if self.things.learn_who_asked(process, entry) {
                 inputs_left = 2;
             } else if entry.kind == EntryKind::Input {
@@ -183,7 +189,7 @@ impl Search<'_> {
 }
 
 impl Followed {
-    /// The story in lines: event, time, who, what, and by which tags it was recognised.
+    /// The story in lines, see [`line`]; then what became of it.
     #[must_use]
     pub fn lines(&self, recording: &Recording) -> Vec<String> {
         let mut lines: Vec<String> =
@@ -191,28 +197,6 @@ impl Followed {
         lines.extend(self.fate.iter().map(|end| format!("   ending {end}")));
         lines
     }
-}
-
-/// One entry as a line. The text is cut where it gets long.
-#[must_use]
-pub fn line(recording: &Recording, entry: &Entry, tags: &[Tag]) -> String {
-    /// Most of what matters is at the beginning of what a mail or an operation says of itself.
-    const TEXT: usize = 110;
-    let lane = &recording.lanes[entry.lane.0 as usize];
-    let mark = match entry.kind {
-        EntryKind::Input => '<',
-        EntryKind::Effect => '>',
-        EntryKind::Note => '-',
-        EntryKind::Fault => '!',
-    };
-    // The first of many is seldom the one that matters.
-    let is_list = Tag::groups(&entry.tags).filter(|group| group.iter().any(|tag| tag.key == "offset")).count() > 1;
-    let end = entry.text.find('[').filter(|_| is_list && !tags.is_empty()).map_or(entry.text.len(), |at| at + 1);
-    let text = &entry.text[..entry.text.floor_char_boundary(TEXT.min(end))];
-    let more = if text.len() < entry.text.len() { "…" } else { "" };
-    let tags: String = tags.iter().map(|tag| format!(" {tag}")).collect();
-    let tags = if tags.is_empty() { tags } else { format!("  [{}]", tags.trim_start()) };
-    format!("{:>8} {} {}/{} {mark} {text}{more}{tags}", entry.event, entry.at, lane.process, lane.owner)
 }
 
 fn entries(recording: &Recording) -> impl Iterator<Item = (EntryId, &Entry)> {

@@ -139,6 +139,14 @@ impl Things {
         names_one
     }
 
+    /// Whether an entry names requests, and none that is known.
+    pub(super) fn is_another_request(&self, process: &Arc<str>, entry: &Entry) -> bool {
+        let mut named = Tag::groups(&entry.tags).filter(|group| REQUEST.name(process, group).is_some()).peekable();
+        let is_known =
+            |group: &[Tag]| self.0.iter().any(|thing| thing.kind == Kind::Request && thing.is_in(process, group));
+        named.peek().is_some() && !named.any(is_known)
+    }
+
     /// Whether an entry is about something else: it names things of the kinds that are followed, and none of these.
     pub(super) fn is_foreign(&self, process: &Arc<str>, entry: &Entry) -> bool {
         const TELLING: [&str; 10] = [

@@ -13,20 +13,30 @@
 //!   bands     [[subject, label, from, to or null], ..]
 //!   failure, steps, head   what is told in words
 //! ```
-//! Of a long recording only the end is encoded: causes before it are none.
+//! Of a long recording only the end is encoded: causes before it are none. Where its texts are too much for a browser to
+//! open at once, all are cut to one length; words are not.
 
 use super::chain::{Step, StepKind};
 use super::{Heading, json};
 use crate::failure::Failure;
 use crate::recording::{Entry, EntryId, EntryKind, Recording, Sample, Tag, TagValue};
 use crate::time::SimTime;
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// Bytes that all texts together may have, unless each is short: what a browser decodes within a second or so.
+const TEXTS: usize = 12 << 20;
+
+/// Where texts are cut, if they must be. Most are shorter than the last.
+const CUTS: [usize; 5] = [2_000, 1_000, 600, 400, 300];
 
 /// Encodes a recording from its entry number `first` on.
 pub(super) fn encode(recording: &Recording, heading: &Heading, story: &[Step], first: usize) -> String {
-    let mut data =
-        Data { recording, entries: recording.entries.get(first..).unwrap_or(&[]), first, strings: Strings::default() };
+    let entries = recording.entries.get(first..).unwrap_or(&[]);
+    let cut = cut_for(entries);
+    let texts: Vec<Cow<'_, str>> = entries.iter().map(|entry| shortened(&entry.text, cut)).collect();
+    let mut data = Data { recording, entries, texts: &texts, first, strings: Strings::default() };
     let parts = [
         ("lanes", data.lanes()),
         ("entries", data.columns()),
@@ -53,8 +63,24 @@ pub(super) fn encode(recording: &Recording, heading: &Heading, story: &[Step], f
 struct Data<'a> {
     recording: &'a Recording,
     entries: &'a [Entry],
+    /// What each says of itself.
+    texts: &'a [Cow<'a, str>],
     first: usize,
     strings: Strings<'a>,
+}
+
+/// The longest of the cuts with which all texts are few enough.
+fn cut_for(entries: &[Entry]) -> usize {
+    let texts: BTreeSet<&str> = entries.iter().map(|entry| entry.text.as_str()).collect();
+    let fits = |cut: &usize| texts.iter().map(|text| text.len().min(*cut)).sum::<usize>() <= TEXTS;
+    CUTS.into_iter().find(fits).unwrap_or(CUTS[CUTS.len() - 1])
+}
+
+fn shortened(text: &str, cut: usize) -> Cow<'_, str> {
+    if text.len() <= cut + '…'.len_utf8() {
+        return text.into();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(cut)]).into()
 }
 
 impl<'a> Data<'a> {
@@ -67,7 +93,8 @@ impl<'a> Data<'a> {
     }
 
     fn columns(&mut self) -> String {
-        let Self { entries, first, strings, .. } = self;
+        let Self { entries, texts, first, strings, .. } = self;
+        let texts = *texts;
         let digits: String = entries.iter().map(|entry| digit(entry.kind)).collect();
         let back = |(n, entry): (usize, &Entry)| {
             let cause = entry.cause.and_then(|EntryId(cause)| (cause as usize).checked_sub(*first));
@@ -88,9 +115,10 @@ impl<'a> Data<'a> {
             // These share the table of strings, which closures at once can't.
             out.pop();
             out.push_str(",\"text\":");
-            json::numbers(out, entries.iter().map(|entry| strings.id(&entry.text)));
+            json::numbers(out, texts.iter().map(|text| strings.id(text)));
             out.push_str(",\"words\":");
-            json::numbers(out, entries.iter().map(|entry| strings.id(entry.words.as_ref().unwrap_or(&entry.text))));
+            let words = entries.iter().zip(texts).map(|(entry, text)| entry.words.as_deref().unwrap_or(text));
+            json::numbers(out, words.map(|words| strings.id(words)));
             out.push_str(",\"tag\":");
             json::numbers(out, entries.iter().flat_map(|entry| &entry.tags).map(|tag| strings.tag(tag)));
             out.push('}');

@@ -169,7 +169,7 @@ function stacked(bands) {
 
 /** A colour for each kind of owner, in a fixed order, so that pages of many runs look alike. */
 function hues(model) {
-  const fixed = { client: 0, session: 1, net: 1, shard: 2, wal: 3, disk: 6, uploader: 4, store: 5, bucket: 5, controller: 5, node: 7, nemesis: 7 };
+  const fixed = { client: 0, member: 0, session: 1, net: 1, shard: 2, wal: 3, disk: 6, uploader: 4, store: 5, bucket: 5, controller: 5, node: 7, nemesis: 7 };
   let next = 0;
   const own = new Map();
   return model.lanes.map(({ owner }) => {

@@ -86,7 +86,7 @@ pub fn html(recording: &Recording, heading: &Heading, story: &[Step]) -> String 
 pub fn explain(experiment: &dyn Experiment, plan: &Plan, title: &str) -> String {
     let run = experiment.run(plan, &Look::EVERYTHING);
     let recording = run.recording.unwrap_or_default();
-    let plan = experiment.vocabulary().to_text(plan, title);
+    let plan = experiment.vocabulary().to_annotated_text(plan, title);
     let (title, command) = (title.to_owned(), String::new());
     let heading = Heading { title, hash: run.hash, events: run.events, at: run.at, plan, command, glossary: vec![] };
     html(&recording, &heading, &chain(&recording))

@@ -1,7 +1,7 @@
 //! A step as a sentence: what somebody got, and what came of it.
 
 use super::chain::OF_FEW;
-use super::words::headline;
+use crate::debug_text::headline;
 use crate::recording::{Entry, EntryKind, Recording, Tag, TagValue};
 
 /// Characters of a Debug text within a sentence.
@@ -58,20 +58,9 @@ pub(super) fn which_of(tags: &[Tag], sentence: &str) -> String {
         is_id && tags.get(at + 1).is_some_and(|next| matches!(next.value, TagValue::Name(_)))
     };
     let is_told = |at: &usize| !has_alias(*at) && !OF_FEW.contains(&tags[*at].key);
-    let told = (0..tags.len()).filter(is_told).map(|at| in_words(&tags[at]));
+    let told = (0..tags.len()).filter(is_told).map(|at| tags[at].in_words());
     let sentence = sentence.to_lowercase();
     let told = told.filter(|tag| tag.len() <= TAG && !sentence.contains(&tag.to_lowercase()));
     let all: Vec<String> = told.take(TAGS).collect();
     if all.is_empty() { String::new() } else { format!(" ({})", all.join(", ")) }
-}
-
-/// `offset 17`, `offsets 15 to 19`, and a partition's name alone.
-fn in_words(tag: &Tag) -> String {
-    let key = tag.key.replace('-', " ");
-    match &tag.value {
-        TagValue::Name(name) if tag.key == "partition" => name.to_string(),
-        TagValue::Name(name) => format!("{key} {name}"),
-        TagValue::Range(from, to) if *to <= from.saturating_add(1) => format!("{key} {from}"),
-        TagValue::Range(from, to) => format!("{key}s {from} to {}", to - 1),
-    }
 }

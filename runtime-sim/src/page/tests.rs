@@ -256,3 +256,18 @@ fn the_page_needs_nothing_from_elsewhere() {
         assert!(!page.contains(foreign), "{foreign}");
     }
 }
+
+#[test]
+fn texts_that_are_too_much_for_a_browser_are_cut_and_words_are_not() {
+    let mut teller = Teller::default();
+    for n in 0..20_000 {
+        teller.tell("broker-1/wal", EntryKind::Input, &format!("{n} {}", "é".repeat(900)), None, &[]);
+    }
+    let mut recording = teller.recording;
+    recording.entries[7].words = Some("w".repeat(1_500));
+    let page = html(&recording, &Heading::default(), &[]);
+    assert!((12 << 20..16 << 20).contains(&page.len()), "{} bytes", page.len());
+    assert!(page.contains("é…\"") && page.contains(&"w".repeat(1_500)));
+    recording.entries.truncate(9);
+    assert!(html(&recording, &Heading::default(), &[]).contains(&"é".repeat(900)), "a short one is whole");
+}

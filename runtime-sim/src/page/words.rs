@@ -1,4 +1,4 @@
-//! Reading and shortening texts that were made for machines.
+//! Reading what a failure's message is about.
 
 use crate::recording::{Recording, TagValue};
 use std::collections::BTreeSet;
@@ -47,59 +47,11 @@ fn is_of_word(c: char) -> bool {
     c.is_alphanumeric() || "-_.".contains(c)
 }
 
-/// A Debug text in few characters: what is deeply nested becomes `…`, and so does the end.
-pub(super) fn headline(text: &str, most: usize) -> String {
-    let short = (1..=4).rev().map(|depth| without_depths(text, depth)).find(|short| short.chars().count() <= most);
-    let short = short.unwrap_or_else(|| without_depths(text, 1));
-    if short.chars().count() <= most {
-        return short;
-    }
-    let mut cut: String = short.chars().take(most.saturating_sub(1)).collect();
-    cut.push('…');
-    cut
-}
-
-/// Replaces what is inside more than so many braces. Parentheses are mere wrappers, and don't count.
-fn without_depths(text: &str, most: usize) -> String {
-    let mut out = String::new();
-    let (mut depth, mut is_quoted, mut is_escaped) = (0_usize, false, false);
-    for c in text.chars() {
-        let is_structure = !is_quoted;
-        if is_structure && "{[".contains(c) {
-            depth += 1;
-            if depth == most + 1 {
-                out.push(c);
-                out.push('…');
-                continue;
-            }
-        }
-        if depth <= most || (is_structure && depth == most + 1 && "}]".contains(c)) {
-            out.push(c);
-        }
-        if is_structure && "}]".contains(c) {
-            depth = depth.saturating_sub(1);
-        }
-        is_quoted ^= c == '"' && !is_escaped;
-        is_escaped = c == '\\' && !is_escaped;
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::recording::{Entry, EntryKind, LaneId, Tag};
     use crate::time::SimTime;
-
-    #[test]
-    fn headlines_leave_out_what_is_deep() {
-        let text = "Mail(Command(NodeCommand { node: NodeId(1), command: Register { wal: None, host: \"b}r\" } }))";
-        assert_eq!(headline(text, 200), text);
-        assert_eq!(headline(text, 80), "Mail(Command(NodeCommand { node: NodeId(1), command: Register {…} }))");
-        assert_eq!(headline(text, 12), "Mail(Comman…");
-        assert_eq!(headline("ääää", 3), "ää…");
-        assert_eq!(headline("}}{[", 10), "}}{[");
-    }
 
     #[test]
     fn an_end_speaks_of_the_record_before_it() {

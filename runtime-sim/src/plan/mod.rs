@@ -4,7 +4,7 @@
 //!   karst-plan 2
 //!   # a comment
 //!   root = 1234                      seed of all that is drawn while the world runs
-//!   clients = 3                      a number; what is not named has its default
+//!   clients = 3         # a comment  a number; what is not named has its default
 //!   at 166637 kill down=18297        a disturbance: microseconds, kind, named arguments
 //!   only client-2 3,7,9-12           of these occurrences no others happen: see [`crate::gate`]
 //! ```

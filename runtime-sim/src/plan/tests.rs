@@ -2,7 +2,7 @@ use super::*;
 
 static WORDS: Vocabulary = Vocabulary {
     numbers: &[
-        Number::knob("clients", 3).bounds(1, 1_000).simplest(1).role(Role::Count),
+        Number::knob("clients", 3).means(" Who asks.").bounds(1, 1_000).simplest(1).role(Role::Count),
         Number::knob("store.timeout", 0).fault(),
         Number::knob("store.page", 5).bounds(1, 1_000),
     ],
@@ -45,6 +45,12 @@ fn a_plan_survives_its_text() {
     let plan = WORDS.from_text(FULL).expect("this is a plan");
     assert_eq!((plan.root, plan.schedule.len(), plan.only.len()), (1234, 2, 3));
     assert_eq!(WORDS.to_text(&plan, "why it is kept"), FULL);
+    let annotated = WORDS.to_annotated_text(&plan, "why it is kept");
+    assert!(
+        annotated.contains("\nclients = 7                              # Who asks.\nstore.timeout = 12\n"),
+        "{annotated}"
+    );
+    assert_eq!(WORDS.from_text(&annotated), Ok(plan));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Plans as text.
 
-use super::{Disturbance, Plan, Vocabulary};
+use super::{Disturbance, Number, Plan, Vocabulary};
 use core::fmt::{self, Write};
 use core::str::FromStr;
 use core::time::Duration;
@@ -34,15 +34,32 @@ impl Vocabulary {
     /// A plan as text. Each line of `comment` comes first, for people.
     #[must_use]
     pub fn to_text(&self, plan: &Plan, comment: &str) -> String {
+        self.write(plan, comment, |_| "")
+    }
+
+    /// The same, and behind each number what it means.
+    #[must_use]
+    pub fn to_annotated_text(&self, plan: &Plan, comment: &str) -> String {
+        const UNITS: &str = "times in microseconds, sizes in bytes, chances in parts per million";
+        let comment = if comment.is_empty() { UNITS.to_owned() } else { format!("{}\n{UNITS}", comment.trim_end()) };
+        self.write(plan, &comment, |number| number.means)
+    }
+
+    fn write(&self, plan: &Plan, comment: &str, means: impl Fn(&Number) -> &'static str) -> String {
+        /// Where meanings begin.
+        const COLUMN: usize = 40;
         let mut text = format!("{SECOND}\n");
         for line in comment.lines() {
             let _ = writeln!(text, "# {line}");
         }
         let _ = writeln!(text, "root = {}", plan.root);
         for number in self.numbers {
-            if let Some(value) = plan.numbers.get(number.name) {
-                let _ = writeln!(text, "{} = {value}", number.name);
-            }
+            let Some(value) = plan.numbers.get(number.name) else { continue };
+            let line = format!("{} = {value}", number.name);
+            let _ = match means(number) {
+                "" => writeln!(text, "{line}"),
+                means => writeln!(text, "{line:<COLUMN$} # {means}"),
+            };
         }
         for one in &plan.schedule {
             let _ = write!(text, "at {} {}", one.at.as_micros(), one.kind);
@@ -72,7 +89,8 @@ impl Vocabulary {
         let mut plan = Plan::default();
         let mut named = Vec::new();
         for (text, line) in lines {
-            self.read_line(&mut plan, &mut named, version, text.trim_end()).map_err(|what| PlanError { line, what })?;
+            let said = text.split_once(" #").map_or(text, |(said, _)| said).trim_end();
+            self.read_line(&mut plan, &mut named, version, said).map_err(|what| PlanError { line, what })?;
         }
         plan.schedule.sort_by_key(|one| one.at);
         Ok(plan)

@@ -20,6 +20,8 @@ pub struct Vocabulary {
 pub struct Number {
     /// Its name, such as `store.timeout`.
     pub name: &'static str,
+    /// What it means, in a sentence; empty if nobody says.
+    pub means: &'static str,
     /// Its value in a plan that does not name it.
     pub default: u64,
     /// Its smallest value.
@@ -53,6 +55,9 @@ pub enum Role {
     EventLimit,
     /// What decides the order in which ready owners run; all values are equally simple.
     Schedule,
+    /// How long the system may take to come right. Part of what is asked of it, so it is never changed; but a shrinker may
+    /// look at less of it first.
+    Patience,
     /// Part of what is asked of the system: never touched.
     Fixed,
 }
@@ -94,7 +99,13 @@ impl Number {
     /// A setting, which has any value and is simplest at its default.
     #[must_use]
     pub const fn knob(name: &'static str, default: u64) -> Self {
-        Self { name, default, least: 0, most: 1 << 40, simplest: default, role: Role::Knob, fires: None }
+        Self { name, means: "", default, least: 0, most: 1 << 40, simplest: default, role: Role::Knob, fires: None }
+    }
+
+    /// With what it means, in a sentence.
+    #[must_use]
+    pub const fn means(self, means: &'static str) -> Self {
+        Self { means: means.trim_ascii(), ..self }
     }
 
     /// With a role.

@@ -47,7 +47,8 @@ pub(super) fn address(search: &mut Search<'_>) {
 /// The best plan, with places for the faults of this kind that happen in it; `None` where that is another run.
 fn addressed(search: &mut Search<'_>, number: &'static Number, kind: &str, fired: &[u64]) -> Option<Plan> {
     let best = search.best.plan.clone();
-    let recorded = search.look(&best, &Look { record: Record::Everything, ..Look::OUTCOME });
+    // Faults come before the waiting.
+    let recorded = search.look(&search.impatient(), &Look { record: Record::Everything, ..Look::OUTCOME });
     let events = recorded.recording.map(|recording| events_of(&recording, kind, fired))?;
     let mut places: Vec<u64> = Vec::new();
     let with = |search: &Search<'_>, places: &[u64]| {

@@ -41,6 +41,7 @@ const ROUNDS: [(Grain, usize); 9] = [
 
 /// All passes, again and again, until nothing helps in any round. Where one helped, the one before it may help again.
 pub(super) fn all(search: &mut Search<'_>) {
+    search.find_patience();
     let mut round = 0;
     while round < ROUNDS.len() && !search.is_over() {
         (search.grain, search.effort) = ROUNDS[round];
@@ -204,7 +205,7 @@ fn defaults(search: &mut Search<'_>) {
 }
 
 fn may_change(role: Role) -> bool {
-    !matches!(role, Role::Horizon | Role::EventLimit | Role::Fixed)
+    !matches!(role, Role::Horizon | Role::EventLimit | Role::Patience | Role::Fixed)
 }
 
 /// In large steps: to their simplest values, many at once.

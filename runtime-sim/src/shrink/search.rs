@@ -5,7 +5,7 @@ use super::size::cost;
 use super::{Options, Progress, Size};
 use crate::experiment::{Experiment, Look, Outcome};
 use crate::failure::Fingerprint;
-use crate::plan::{Number, Plan, Role};
+use crate::plan::{Number, Plan, Role, Vocabulary};
 use crate::trace::TraceHasher;
 use core::hash::{Hash, Hasher};
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -18,6 +18,9 @@ const LOT: usize = 16;
 
 /// How often a candidate is tried with other orders of owners and other roots, by effort.
 const VARIANTS: [u64; 5] = [0, 2, 6, 14, 60];
+
+/// Parts of the patience with which candidates may be looked at first.
+const PARTS: [u64; 2] = [32, 8];
 
 /// How small the steps are that are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,9 @@ pub(super) struct Search<'a> {
     pub(super) effort: usize,
     pub(super) grain: Grain,
     fingerprint: Fingerprint,
+    /// With how little patience a candidate is looked at first. One that does not fail even so can't fail with more of it;
+    /// one that does has all of it then.
+    patience: Option<u64>,
     /// Hashes of plans that are of no use.
     tried: BTreeSet<u64>,
 }
@@ -61,11 +67,41 @@ impl<'a> Search<'a> {
         let cost = cost(experiment.vocabulary(), &plan, &outcome);
         let best = Best { plan, outcome, cost };
         let (pass, effort, grain) = ("the plan itself", 0, Grain::Coarse);
-        let (runs, tried) = (1, BTreeSet::new());
-        Self { experiment, options, progress, best, runs, pass, effort, grain, fingerprint, tried }
+        let (runs, patience, tried) = (1, None, BTreeSet::new());
+        Self { experiment, options, progress, best, runs, pass, effort, grain, fingerprint, patience, tried }
     }
 
-    pub(super) fn vocabulary(&self) -> &'a crate::plan::Vocabulary {
+    /// A system that never comes right is waited for to the end, which may be most of a run: looks for less patience with
+    /// which the best plan fails for the same reason, and sooner.
+    pub(super) fn find_patience(&mut self) {
+        let vocabulary = self.vocabulary();
+        let value = |role: Role| {
+            let number = vocabulary.numbers.iter().find(|number| number.role == role)?;
+            Some((number, vocabulary.value(&self.best.plan, number)))
+        };
+        let (Some((number, whole)), Some((_, horizon))) = (value(Role::Patience), value(Role::Horizon)) else { return };
+        let failed = self.best.outcome.failure.as_ref().map_or(0, |failure| failure.at.0 / 1_000);
+        if failed <= horizon {
+            return;
+        }
+        for part in PARTS {
+            let little = (whole / part).max(number.least);
+            let outcome = self.look(&with(vocabulary, &self.best.plan, number, Some(little)), &Look::OUTCOME);
+            let is_same = outcome.failure.as_ref().is_some_and(|failure| failure.fingerprint() == self.fingerprint);
+            if is_same && outcome.events <= self.best.outcome.events / 2 {
+                self.patience = Some(little);
+                return;
+            }
+        }
+    }
+
+    /// The best plan with the patience with which candidates are looked at first.
+    pub(super) fn impatient(&self) -> Plan {
+        let (plan, number) = (&self.best.plan, number_of(self.experiment, Role::Patience));
+        number.map_or_else(|| plan.clone(), |number| with(self.vocabulary(), plan, number, self.patience))
+    }
+
+    pub(super) fn vocabulary(&self) -> &'a Vocabulary {
         self.experiment.vocabulary()
     }
 
@@ -131,6 +167,7 @@ impl<'a> Search<'a> {
         let (experiment, fingerprint, most, budget) =
             (this.experiment, this.fingerprint, this.best.cost, this.event_limit());
         let is_over = this.options.is_over;
+        let impatient = this.patience.zip(number_of(experiment, Role::Patience));
         let work = || {
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
@@ -139,12 +176,19 @@ impl<'a> Search<'a> {
                 }
                 runs.fetch_add(1, Ordering::Relaxed);
                 let plan = &lot[at].1;
-                let outcome = experiment.run(&bounded(experiment, plan, budget), &Look::OUTCOME);
-                let is_same = outcome.failure.as_ref().is_some_and(|failure| failure.fingerprint() == fingerprint);
-                let cost = cost(experiment.vocabulary(), plan, &outcome);
-                if !is_same || cost >= most {
-                    continue;
+                let run = |run: &Plan| {
+                    let outcome = experiment.run(&bounded(experiment, run, budget), &Look::OUTCOME);
+                    let is_same = outcome.failure.as_ref().is_some_and(|failure| failure.fingerprint() == fingerprint);
+                    let cost = cost(experiment.vocabulary(), plan, &outcome);
+                    (is_same && cost < most).then_some((outcome, cost))
+                };
+                if let Some((little, number)) = impatient {
+                    let quickly = run(&with(experiment.vocabulary(), plan, number, Some(little)));
+                    if quickly.is_none() || is_over() {
+                        continue;
+                    }
                 }
+                let Some((outcome, cost)) = run(plan) else { continue };
                 limit.fetch_min(at, Ordering::Relaxed);
                 let mut found = found.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 if found.as_ref().is_none_or(|(other, _)| at < *other) {
@@ -187,15 +231,23 @@ impl<'a> Search<'a> {
 }
 
 fn limit_of(experiment: &dyn Experiment) -> Option<&'static Number> {
-    experiment.vocabulary().numbers.iter().find(|number| number.role == Role::EventLimit)
+    number_of(experiment, Role::EventLimit)
+}
+
+fn number_of(experiment: &dyn Experiment, role: Role) -> Option<&'static Number> {
+    experiment.vocabulary().numbers.iter().find(|number| number.role == role)
+}
+
+/// A plan with a number set to a value, if there is one.
+fn with(vocabulary: &Vocabulary, plan: &Plan, number: &Number, value: Option<u64>) -> Plan {
+    let mut plan = plan.clone();
+    value.into_iter().for_each(|value| vocabulary.set(&mut plan, number, value));
+    plan
 }
 
 fn bounded(experiment: &dyn Experiment, plan: &Plan, limit: Option<u64>) -> Plan {
-    let mut bounded = plan.clone();
-    if let (Some(limit), Some(number)) = (limit, limit_of(experiment)) {
-        experiment.vocabulary().set(&mut bounded, number, limit);
-    }
-    bounded
+    let number = limit_of(experiment);
+    number.map_or_else(|| plan.clone(), |number| with(experiment.vocabulary(), plan, number, limit))
 }
 
 fn hash(plan: &Plan) -> u64 {

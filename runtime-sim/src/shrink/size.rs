@@ -52,6 +52,9 @@ impl fmt::Display for Size {
     }
 }
 
+/// So many events somebody might look at.
+const READ: u64 = 20_000;
+
 /// Which occurrences of a name happened in a run.
 pub(super) fn happened(plan: &Plan, outcome: &Outcome, name: &str) -> Vec<u64> {
     let count = outcome.occurrences.get(name).copied().unwrap_or(0);
@@ -73,7 +76,9 @@ pub(super) fn cost(vocabulary: &Vocabulary, plan: &Plan, outcome: &Outcome) -> u
     let named = busy.filter_map(|name| name.strip_prefix(vocabulary.actors)?.parse::<u64>().ok());
     // Their numbers: the first clients are found more easily than others.
     let names: u64 = named.map(|number| 200 * number.min(1_000)).sum();
-    things + names + numbers + arguments + moments + only + 4 * octaves(outcome.at.0) + size.events / 4
+    // Waiting for what never comes is many events, and nobody reads them.
+    let events = size.events.min(READ) / 4 + 4 * octaves(size.events);
+    things + names + numbers + arguments + moments + only + 4 * octaves(outcome.at.0) + events
 }
 
 fn number_cost(vocabulary: &Vocabulary, plan: &Plan, number: &crate::plan::Number) -> u64 {
@@ -98,7 +103,7 @@ fn number_cost(vocabulary: &Vocabulary, plan: &Plan, number: &crate::plan::Numbe
                 }
             }
             // A plan may have any of these.
-            Role::EventLimit | Role::Schedule | Role::Fixed => 0,
+            Role::EventLimit | Role::Schedule | Role::Patience | Role::Fixed => 0,
         }
 }
 

@@ -15,6 +15,7 @@ static WORDS: Vocabulary = Vocabulary {
     numbers: &[
         Number::knob("horizon", 5_000_000).bounds(1, 100_000_000).role(Role::Horizon),
         Number::knob("events", 100_000).bounds(1, 10_000_000).role(Role::EventLimit),
+        Number::knob("patience", 1_000_000).bounds(1, 1 << 30).role(Role::Patience),
         Number::knob("schedule", 0).role(Role::Schedule),
         Number::knob("clients", 3).bounds(1, 100).simplest(1).role(Role::Count),
         Number::knob("size", 600).bounds(8, 1 << 20).simplest(8).role(Role::Size),
@@ -47,16 +48,22 @@ struct Toy {
     defect: fn(&Story) -> Option<&'static str>,
     /// Without a kill it turns in circles.
     circles: bool,
+    /// How long it takes to come right, in events.
+    recovers: fn(&Story) -> u64,
     longest: AtomicU64,
+    /// Events of all runs.
+    worked: AtomicU64,
 }
 
 impl Toy {
     fn new(defect: fn(&Story) -> Option<&'static str>) -> Self {
-        Self { defect, circles: false, longest: AtomicU64::new(0) }
+        let (longest, worked) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { defect, circles: false, recovers: |_| 0, longest, worked }
     }
 
     fn outcome(&self, at: SimTime, events: u64, gate: &Gate, failed: Option<&str>) -> Outcome {
         self.longest.fetch_max(events, Ordering::Relaxed);
+        self.worked.fetch_add(events, Ordering::Relaxed);
         let failure = failed.map(|invariant| Failure {
             invariant: invariant.into(),
             process: String::new(),
@@ -110,7 +117,9 @@ impl Experiment for Toy {
                 return self.outcome(at, events, &gate, Some(invariant));
             }
         }
-        self.outcome(SimTime(value("horizon") * 1_000), events, &gate, None)
+        let (needed, patience) = ((self.recovers)(&story), value("patience"));
+        let at = SimTime((value("horizon") + needed.min(patience)) * 1_000);
+        self.outcome(at, events + needed.min(patience), &gate, (needed > patience).then_some("liveness"))
     }
 }
 
@@ -144,6 +153,19 @@ fn known_causes_are_all_that_remains() {
         "{words}"
     );
     assert!(words.contains("1 fault (1 toy.stall)."), "{words}");
+}
+
+#[test]
+fn faults_are_told_in_words_where_there_are_some() {
+    let plan = WORDS.from_text("karst-plan 2\nonly toy.timeout none\n").expect("this is a plan");
+    let toy = Toy::new(|_| None);
+    let mut outcome = toy.run(&plan, &Look::OUTCOME);
+    outcome.occurrences =
+        [("store.timeout", 2), ("toy.stall", 5), ("toy.timeout", 3)].map(|(kind, n)| (kind.into(), n)).into();
+    let words = super::words::describe(&WORDS, &plan, &outcome, &[]);
+    let expected =
+        "7 faults (5 toy.stall, 2 store.timeout).\n  store.timeout: the store does not answer in time a request";
+    assert!(words.contains(expected), "{words}");
 }
 
 #[test]
@@ -185,6 +207,24 @@ fn a_candidate_that_turns_in_circles_is_stopped_soon() {
     let found = run(&toy, 1);
     assert_eq!(found.outcome.failure.as_ref().map(|failure| failure.invariant.as_str()), Some("A"));
     assert!(toy.longest.load(Ordering::Relaxed) < 6_000, "{}", toy.longest.load(Ordering::Relaxed));
+}
+
+#[test]
+fn what_never_comes_right_is_not_waited_for_each_time() {
+    let never = |story: &Story| match story.done.contains(&(2, 7)) && story.killed {
+        true => u64::MAX,
+        // Slow, and no failure: little patience takes it for one.
+        false if story.done.contains(&(1, 3)) => 200_000,
+        false => 0,
+    };
+    let toy = Toy { recovers: never, ..Toy::new(|_| None) };
+    let plan = || Plan { numbers: [("events", 10_000_000)].into(), ..toy.draw(Seed(1)) };
+    let found = shrink(&toy, &plan(), &Options { jobs: 2, is_over: &|| false }, &mut |_| {}).expect("it fails");
+    assert_eq!((found.after.operations, found.after.disturbances), (1, 1), "{}", WORDS.to_text(&found.plan, ""));
+    assert_eq!(found.plan.only["client-2"].to_string(), "7", "what is slow only is no failure");
+    assert!(!found.plan.numbers.contains_key("patience") && found.outcome.events > 1_000_000);
+    let each = toy.worked.load(Ordering::Relaxed) / found.runs;
+    assert!(each < 300_000, "{each} events a run, {} runs", found.runs);
 }
 
 #[test]

@@ -31,6 +31,11 @@ pub(super) fn describe(vocabulary: &Vocabulary, plan: &Plan, outcome: &Outcome, 
         0 => writeln!(out, "No fault besides."),
         count => writeln!(out, "{}{}.", counted(count, "fault"), in_brackets(&faults, "")),
     };
+    for kind in faults.keys() {
+        if let (Some((model, _)), Some(words)) = (kind.split_once('.'), crate::fault::words::of(kind)) {
+            let _ = writeln!(out, "  {kind}: the {model} {words}.");
+        }
+    }
     if let Some(failure) = &outcome.failure {
         let at = seconds(Duration::from_nanos(failure.at.0));
         let _ =
@@ -71,7 +76,9 @@ fn disturbance(vocabulary: &Vocabulary, one: &Disturbance) -> String {
 }
 
 fn in_brackets(counts: &BTreeMap<String, u64>, before: &str) -> String {
-    let parts: Vec<String> = counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    let mut most_first: Vec<(&String, &u64)> = counts.iter().collect();
+    most_first.sort_by_key(|(_, count)| core::cmp::Reverse(**count));
+    let parts: Vec<String> = most_first.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     match (parts.is_empty(), before.is_empty()) {
         (true, _) => String::new(),
         (_, true) => format!(" ({})", parts.join(", ")),

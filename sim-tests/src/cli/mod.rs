@@ -40,31 +40,37 @@ USAGE
       --json        saves the summary; --json-lines a line per seed as it ends; --junit a report for GitHub or Jenkins
   karst-sim corpus [FILE | DIR ...]
       Runs the plans that ever failed: those of sim-tests/corpus, or the ones named.
-  karst-sim plants [NAME...] [--campaigns 3] [--seeds 1000] [--shrink[=60s]] [--markdown FILE] [--folder DIR] [--check]
+  karst-sim plants [NAME...] [--campaigns 3] [--seeds 1000] [--within 5m] [--shrink[=60s]] [--markdown FILE] [--resume]
+                [--folder DIR] [--check]
       Plants each bug of sim-tests/plants in a copy of the sources, builds it, and runs campaigns until the first
       failure: each must be found, by an invariant that its header names. --check only sees whether all still apply.
-      --folder is where copy and builds are kept (target/plants); --markdown puts the table into a document.
+      --within      how long all campaigns of one plant may take
+      --markdown    puts the rows into the table of a document, as each is known; other rows stay
+      --resume      goes on with a table that was interrupted: plants that were measured with these sources, and in
+                    this way, are not measured again
+      --folder      where copy, builds and what was measured are kept (target/plants)
   karst-sim replay SEED | PLAN-FILE [--profile P] [--until EVENT] [--log[=LINES]] [--break EVENT]
-                [--follow KEY=VALUE[,KEY=VALUE] | --state NAME | --step]
-      The same run again: the same trace hash, and its story.
+                [--follow KEY=VALUE[,KEY=VALUE] | --state NAME[:PATH] | --step]
+      The same run again: the same trace hash, and what came of it.
       --follow      the story of one thing only: a record (partition=orders-3,offset=17), a batch, an object
                     (object=12), a connection or request (process=broker-1,connection=3,request=5): from its birth
                     at a client through every hop to where it ended
       --state       the state of a machine after the event of --until, or at the end: broker-1/wal, broker-*/shard,
-                    client-0/client; --state list names them
+                    client-0/client; --state list names them. Of a large one the deepest parts are folded:
+                    broker-1/shard:image.topics shows that part, broker-1/shard:all everything
       --step        event by event, by commands from standard input (h lists them); with --until from there on
       --break       calls karst_runtime_sim::exec::breakpoint right before that event is handled, always at the same
                     moment: gdb -ex 'break stage.rs:breakpoint' -ex run --args karst-sim replay SEED --break EVENT
                     From there 'finish' leads to the call of the machine's handle. A debug build shows more
   karst-sim shrink SEED | PLAN-FILE [--profile P] [--for 60s] [--jobs J] [--out FILE]
-      Looks for the simplest plan that fails for the same reason, saves it, and says in words what remains. Ends with 0
-      if the plan failed, and with 1 if it did not.
+      Looks for the simplest plan that fails for the same reason, saves it, and says in words what remains; Ctrl-C ends
+      it with the best so far. Ends with 0 if the plan failed, and with 1 if it did not.
   karst-sim explain SEED | PLAN-FILE [--profile P] [--html FILE]
       Tells in a few sentences how a run came to its failure (or what was done to it, if it passed).
       --html        draws the run as a page that any browser opens from disk: lanes, messages, faults, curves; of a run
                     with more than 200000 entries, its end
   karst-sim plan SEED [--profile P]
-      Prints the plan of a seed, as a file that can be edited and replayed.
+      Prints the plan of a seed, each number with what it means, as a file that can be edited and replayed.
   karst-sim hashes --seeds N | A..B [--profile P] [--jobs J] [--log]
       Prints the trace hash of each seed, to compare machines and builds. --log prints every line of the runs with the
       hash so far instead: the first line that differs is where two builds part.
@@ -96,7 +102,7 @@ pub fn main(words: Vec<String>) -> ExitCode {
     // Nothing of the command is looked at after it panicked, and the panic was printed.
     let done = catch_unwind(AssertUnwindSafe(|| run(Args::new(words))));
     done.unwrap_or_else(|_| Ok(Verdict::Crash.code())).unwrap_or_else(|error| {
-        eprintln!("karst-sim: {}\n\n{HELP}", error.0);
+        eprintln!("karst-sim: {}\n'karst-sim help' tells what may be asked for", error.0);
         ExitCode::from(2)
     })
 }

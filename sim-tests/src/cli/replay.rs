@@ -56,7 +56,7 @@ pub(super) fn print_plan(mut args: Args) -> Result<ExitCode, UsageError> {
     let profile = args.profile()?;
     let plan = plan(&mut args, profile)?;
     args.end()?;
-    print!("{}", plan.to_text());
+    print!("{}", plan.to_annotated_text());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,6 +1,7 @@
 //! `karst-sim shrink`: a failing run, made so small that a person can follow it.
 
 use super::args::{Args, Period, UsageError};
+use super::campaign::stop_by_signal;
 use super::exit::Verdict;
 use super::replay::plan;
 use crate::experiment::Karst;
@@ -10,6 +11,7 @@ use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Exit code when the plan does not fail.
@@ -29,7 +31,9 @@ pub(super) fn main(mut args: Args) -> Result<ExitCode, UsageError> {
     let out = out.unwrap_or_else(|| next_to(&what));
 
     let (karst, began) = (Karst { profile }, Instant::now());
-    let is_over = || began.elapsed() >= time;
+    // Whoever has seen enough gets the best plan so far.
+    let stop = stop_by_signal();
+    let is_over = || began.elapsed() >= time || stop.load(Ordering::Relaxed);
     let mut shown = Shown::new(began);
     let found = shrink(&karst, &given, &Options { jobs, is_over: &is_over }, &mut |progress| shown.show(progress));
     shown.end();
@@ -37,12 +41,13 @@ pub(super) fn main(mut args: Args) -> Result<ExitCode, UsageError> {
         println!("{what} does not fail: there is nothing to shrink");
         return Ok(ExitCode::from(PASSED));
     };
-    let text = karst.vocabulary().to_text(&found.plan, &comment(&what, &found, &karst));
+    let words = found.in_words(&karst);
+    let text = karst.vocabulary().to_annotated_text(&found.plan, &comment(&what, &found, &words));
     if let Err(error) = fs::write(&out, &text) {
         eprintln!("karst-sim: {}: {error}\n{text}", out.display());
         return Ok(Verdict::Unsaved.code());
     }
-    println!("{}", found.in_words(&karst));
+    println!("{words}");
     println!("before  {}\nafter   {}", found.before, found.after);
     println!("{} runs in {:.1} s", found.runs, began.elapsed().as_secs_f64());
     println!("{}, fingerprint {}{}", out.display(), found.fingerprint, verdict(&karst, &text, &found));
@@ -57,8 +62,8 @@ fn next_to(what: &str) -> PathBuf {
     Path::new(what).with_extension("shrunk.plan")
 }
 
-fn comment(what: &str, found: &Shrunk, karst: &Karst) -> String {
-    format!("{what}, shrunk by {} runs; fingerprint {}\n{}", found.runs, found.fingerprint, found.in_words(karst))
+fn comment(what: &str, found: &Shrunk, words: &str) -> String {
+    format!("{what}, shrunk by {} runs; fingerprint {}\n{words}", found.runs, found.fingerprint)
 }
 
 /// What is written is run once more, as whoever reads it will.

@@ -2,30 +2,43 @@
 //!
 //! ```text
 //!   > to 4711                  every command that moves shows the event at which it stops:
-//!       4711 0.0312s broker-1/wal < Disk(OpId(9), Ok(Written))  [op=9]
-//!       4711 0.0312s broker-1/wal > Mail(Shard(Appended(…  [orders-3 offset=15..20]
+//!       4711   0.031245s broker-1/wal         < hears "done, and durable" to its wish to write a block of 512 bytes ...
+//!       4711   0.031245s broker-1/wal         > sends the shard 1 durable batch: orders-3 offsets 15 to 19
+//!   > d                        the same with all fields, as the code has them
 //!   > s broker-1/wal           the machine as this event left it; what it wants done is not done yet
+//!   > s broker-1/wal:phase.log a part of it, in more detail
 //! ```
 
 use super::follow;
 use crate::plan::Plan;
 use crate::world::{self, Options, Report};
+use karst_runtime_sim::debug_text::Tree;
 use karst_runtime_sim::exec::{Point, World};
 use karst_runtime_sim::follow::line;
-use karst_runtime_sim::recording::{Record, Recording};
+use karst_runtime_sim::recording::{Entry, Record, Recording};
 use std::io::{self, BufRead, BufReader, Write};
 
 const COMMANDS: &str = "\
+move on, and see where:
   n [N]        handle the next event, or N of them (so does an empty line)
-  to EVENT     go on to that event
-  lane TEXT    go on to the next event of an owner whose name holds TEXT, such as broker-1/wal
-  find TEXT    go on to the next event whose input or effects hold TEXT
+  to EVENT     go on to that event, such as 'to 4711'
+  lane TEXT    go on to the next event of an owner whose name holds TEXT, such as 'lane broker-1/wal'
+  find TEXT    go on to the next event that says TEXT, in words or in code: 'find t1-1-0', 'find Appended'
   c            go on to the end, or to the failure
-  s NAME       the state of a machine, such as broker-1/wal or broker-*/shard; s list: their names
+look around:
   l [N]        the last N events, 10 if not said
-  f KEY=VALUE[,KEY=VALUE]   follow a thing through what happened so far
+  d [EVENT]    an event in detail: every field, as the code has it; the last one if not said
+  s NAME[:PATH]  the state of a machine, such as 's broker-1/wal' or 's broker-*/shard'; 's list' has their names.
+               Of a large one the deepest parts are folded: 's broker-1/shard:image.topics' unfolds that one, and
+               's broker-1/shard:all' shows everything
+  f KEY=VALUE[,KEY=VALUE]   follow a thing through what happened so far: 'f partition=t1-1-0,offset=3'
   q            stop the run here
 ";
+
+/// So many lines of a state are shown unless all are asked for.
+const LINES: usize = 60;
+/// The path that stands for the whole of a state.
+const ALL: &str = "all";
 
 /// Runs a plan under commands from standard input.
 pub(super) fn run(plan: Plan, options: Options) -> Report {
@@ -103,11 +116,13 @@ impl<R: BufRead, W: Write> Stepper<R, W> {
                 *left == 0
             }
             Goal::Event(goal) => event >= *goal,
-            Goal::Lane(text) => any_of_event(world, |recording, at| {
-                let lane = &recording.lanes[recording.entries[at].lane.0 as usize];
+            Goal::Lane(text) => any_of_event(world, |recording, entry| {
+                let lane = &recording.lanes[entry.lane.0 as usize];
                 format!("{}/{}", lane.process, lane.owner).contains(text.as_str())
             }),
-            Goal::Text(text) => any_of_event(world, |recording, at| recording.entries[at].text.contains(text.as_str())),
+            Goal::Text(text) => any_of_event(world, |_, entry| {
+                entry.text.contains(text.as_str()) || entry.words.as_ref().is_some_and(|words| words.contains(&**text))
+            }),
             Goal::End | Goal::Never => false,
         }
     }
@@ -152,7 +167,10 @@ impl<R: BufRead, W: Write> Stepper<R, W> {
             "s" => {
                 let _ = print_states(world, rest, &mut self.out);
             }
-            "l" => self.show_last(world, rest.parse().unwrap_or(10)),
+            "l" if rest.is_empty() => self.show_last(world, 10),
+            "l" if rest.parse::<u64>().is_ok() => self.show_last(world, rest.parse().unwrap_or(10)),
+            "d" if rest.is_empty() => self.show_fields(world, world.events()),
+            "d" if rest.parse::<u64>().is_ok() => self.show_fields(world, rest.parse().unwrap_or(0)),
             "f" => match rest.parse() {
                 Ok(query) => {
                     let told = world.with_recording(|recording| follow::tell(recording, &query, &mut self.out));
@@ -167,11 +185,27 @@ impl<R: BufRead, W: Write> Stepper<R, W> {
     /// Shows the last events.
     fn show_last(&mut self, world: &World, events: u64) {
         let first = world.events().saturating_sub(events.saturating_sub(1));
-        let lines = world.with_entries(|recording| {
-            let from = recording.entries.partition_point(|entry| entry.event < first);
-            recording.entries[from..].iter().map(|entry| line(recording, entry, &entry.tags)).collect::<Vec<_>>()
+        let lines = world.with_entries_since(first, |recording| {
+            recording.entries.iter().map(|entry| line(recording, entry, &entry.tags)).collect::<Vec<_>>()
         });
         lines.into_iter().flatten().for_each(|line| self.say(&line));
+    }
+
+    /// Shows an event with all its fields.
+    fn show_fields(&mut self, world: &World, event: u64) {
+        let told = world.with_entries_since(event, |recording| {
+            let entries = recording.entries.iter().take_while(|entry| entry.event == event);
+            let told = |entry: &Entry| {
+                let tags: Vec<String> = entry.tags.iter().map(ToString::to_string).collect();
+                let about = if tags.is_empty() { String::new() } else { format!("\nabout {}", tags.join(" ")) };
+                format!("{}\n{}{about}", line(recording, entry, &[]), Tree::parse(&entry.text).whole())
+            };
+            entries.map(told).collect::<Vec<_>>()
+        });
+        match told.unwrap_or_default() {
+            told if told.is_empty() => self.say(&format!("there was no event {event} yet")),
+            told => told.iter().for_each(|told| self.say(told)),
+        }
     }
 
     fn say(&mut self, what: &str) {
@@ -186,25 +220,33 @@ impl<R: BufRead, W: Write> Stepper<R, W> {
 }
 
 /// Whether one of the entries of the last event is such.
-fn any_of_event(world: &World, is_such: impl Fn(&Recording, usize) -> bool) -> bool {
-    let event = world.events();
-    let found = world.with_entries(|recording| {
-        let from = recording.entries.partition_point(|entry| entry.event < event);
-        (from..recording.entries.len()).any(|at| is_such(recording, at))
+fn any_of_event(world: &World, is_such: impl Fn(&Recording, &Entry) -> bool) -> bool {
+    let found = world.with_entries_since(world.events(), |recording| {
+        recording.entries.iter().any(|entry| is_such(recording, entry))
     });
     found == Some(true)
 }
 
-fn print_states(world: &World, pattern: &str, out: &mut impl Write) -> io::Result<()> {
+fn print_states(world: &World, asked: &str, out: &mut impl Write) -> io::Result<()> {
+    let (pattern, path) = asked.split_once(':').unwrap_or((asked, ""));
     let names = world.states();
     let mut found: Vec<&String> = names.iter().filter(|name| pattern == "list" || matches(pattern, name)).collect();
     found.dedup();
     match (&found[..], pattern) {
-        ([], _) => writeln!(out, "no machine is called '{pattern}': --state list names them"),
+        ([], _) => writeln!(out, "no machine is called '{pattern}': 'list' in its place names them"),
         (_, "list") => found.iter().try_for_each(|name| writeln!(out, "{name}")),
-        _ => found.iter().try_for_each(|name| {
-            writeln!(out, "{name}: {}", world.state(name).unwrap_or_else(|| "is gone".into()).trim_end())
-        }),
+        _ => found.iter().try_for_each(|name| writeln!(out, "{name}: {}", state(world, name, path))),
+    }
+}
+
+/// A machine's state, or the part of it at a path.
+fn state(world: &World, name: &str, path: &str) -> String {
+    let Some(text) = world.state(name) else { return "is gone".into() };
+    let tree = Tree::parse(&text);
+    match (path, tree.at(path)) {
+        (ALL, None) => tree.whole(),
+        (_, Some(part)) => part.overview(LINES),
+        (_, None) => format!("has no {path}; there are {}", tree.keys().join(", ")),
     }
 }
 

@@ -174,7 +174,8 @@ fn beginning_of_records(batch: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-fn codec_of(batch: &[u8]) -> Option<Codec> {
+/// The codec that a batch says it has.
+pub(crate) fn codec_of(batch: &[u8]) -> Option<Codec> {
     let codecs = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
     codecs.get(usize::from(batch.get(22)? & 0b111)).copied()
 }

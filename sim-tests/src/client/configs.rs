@@ -16,16 +16,20 @@ use std::collections::BTreeMap;
 
 /// What is drawn for each config. Times are days apart, since clocks are hours off: whether a record is old is never in
 /// doubt.
-const VALUES: [(&str, &[&str]); 9] = [
+const VALUES: [(&str, &[&str]); 12] = [
     ("cleanup.policy", &["compact", "compact,delete", "delete"]),
-    ("compression.type", &["producer"]),
+    // Not gzip: what its library makes depends on the processor, and a run must not.
+    ("compression.type", &["producer", "uncompressed", "snappy", "lz4", "zstd"]),
     ("max.message.bytes", &["200", "2000", "8192"]),
     ("message.timestamp.after.max.ms", &["9223372036854775807"]),
     ("message.timestamp.before.max.ms", &["432000000", "9223372036854775807"]),
     ("message.timestamp.type", &["LogAppendTime", "LogAppendTime", "CreateTime"]),
+    ("min.cleanable.dirty.ratio", &["0.1", "0.75"]),
     ("min.insync.replicas", &["2"]),
+    ("preallocate", &["false", "true"]),
     ("retention.bytes", &["-1", "0", "500", "3000", "20000"]),
     ("retention.ms", &["-1", "172800000", "1728000000"]),
+    ("segment.bytes", &["1048576", "52428800"]),
 ];
 
 /// Kafka's number of topics among resources.
@@ -63,7 +67,7 @@ impl Client {
             // Clocks may be more than an hour off.
             let chance = if name == "message.timestamp.after.max.ms" { 80 } else { 25 };
             if rng.chance(chance, 100) {
-                wishes.insert(name.into(), rng.pick(values).map(|value| (*value).to_owned()));
+                wishes.insert(name.into(), rng.pick(values).map(|value| self.raised(name, value)));
             }
         }
         wishes
@@ -107,8 +111,8 @@ impl Client {
         let mut wishes = Wishes::new();
         for _ in 0..self.rng.between(1, 2) {
             let (name, values) = *self.rng.pick(&VALUES).expect("not empty");
-            let value =
-                if self.rng.chance(1, 4) { None } else { self.rng.pick(values).map(|value| (*value).to_owned()) };
+            let value = if self.rng.chance(1, 4) { None } else { self.rng.pick(values).copied() };
+            let value = value.map(|value| self.raised(name, value));
             wishes.insert(name.into(), value);
         }
         let rehearsal = self.rng.chance(1, 10);
@@ -122,7 +126,8 @@ impl Client {
         let mut wishes: Wishes = VALUES.iter().map(|(name, _)| ((*name).to_owned(), None)).collect();
         for _ in 0..self.rng.between(0, 4) {
             let (name, values) = *self.rng.pick(&VALUES).expect("not empty");
-            wishes.insert(name.into(), self.rng.pick(values).map(|value| (*value).to_owned()));
+            let value = self.rng.pick(values).map(|value| self.raised(name, value));
+            wishes.insert(name.into(), value);
         }
         let rehearsal = self.rng.chance(1, 10);
         let change = self.begin_change(topic, wishes.clone(), rehearsal, out);
@@ -143,15 +148,18 @@ impl Client {
     /// change would show.
     fn ask_the_impossible(&mut self, now: Now, topic: String, out: &mut Effects<Effect>) {
         let wrong = [
-            ("segment.bytes", 0, Some("1048576")),
+            ("segment.size", 0, Some("1048576")),
+            ("segment.bytes", 0, Some("13")),
+            ("preallocate", 0, Some("perhaps")),
             ("retention.ms", 0, Some("-2")),
             ("retention.ms", 2, Some("1")),
-            ("compression.type", 0, Some("zstd")),
+            ("compression.type", 0, Some("brotli")),
             ("max.message.bytes", 0, Some("2147483647")),
             ("cleanup.policy", 0, None),
         ];
         let (name, operation, value) = *self.rng.pick(&wrong).expect("not empty");
-        let wrong = line(name, operation, value);
+        let value = value.map(|value| if name == "max.message.bytes" { self.beyond(value) } else { value.to_owned() });
+        let wrong = line(name, operation, value.as_deref());
         let lines = vec![line("min.insync.replicas", 0, Some("77")), wrong];
         let change = Change { topic, id: None, refused: true };
         let request = changing(&change.topic, lines);

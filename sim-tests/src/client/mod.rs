@@ -15,6 +15,7 @@ pub mod batch;
 mod configs;
 mod delete_records;
 mod describe;
+mod large;
 pub mod pack;
 mod sequenced;
 mod slots;
@@ -29,6 +30,7 @@ use bytes::BytesMut;
 use configs::{Change, Wishes};
 use karst_core::machine::{Deadline, Effects, Instant, Machine, Now, Payload, Rng, Rope};
 use karst_runtime_sim::gate::Gate;
+pub use large::BatchLimits;
 use sequenced::{Attempt, Producer, Wanted};
 pub(crate) use slots::Slots;
 use std::collections::{BTreeMap, VecDeque};
@@ -81,8 +83,8 @@ pub struct Habits {
     pub records: u32,
     /// Bytes of a value, at most; at least 8.
     pub value: u32,
-    /// The largest batch that the broker takes: now and then one is larger.
-    pub largest: u32,
+    /// The largest batches that the broker takes: now and then one is larger.
+    pub limits: BatchLimits,
     /// Shares of operations.
     pub shares: Shares,
     /// Topics that it creates, at most.

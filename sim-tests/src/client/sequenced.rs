@@ -165,6 +165,10 @@ impl Client {
             Some(codec) => pack::encode(write, shape, codec, &mut self.rng),
             None => batch::encode(write, shape, &mut self.rng),
         };
+        let (plain, records) = match self.draw_large(write, shape) {
+            Some(large) if large.len() <= self.habits.limits.largest as usize => (large, 1),
+            _ => (plain, records),
+        };
         let line = self.producer.lines.entry(place.clone()).or_default();
         let batch = batch::sequenced(&plain, identity.id, identity.epoch, line.next);
         out.push(Effect::Observe(Observation::Sent(place.clone(), write, Payload(batch.clone()))));

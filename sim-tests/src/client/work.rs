@@ -20,6 +20,8 @@ use karst_core::machine::{Effects, Now, Payload};
 
 /// From this version on, produce and fetch name topics by id.
 const BY_ID: i16 = 13;
+/// Kafka's MESSAGE_TOO_LARGE.
+const TOO_LARGE: i16 = 10;
 
 impl Client {
     /// Does the next operation if it is time.
@@ -125,9 +127,14 @@ impl Client {
             shape.timestamp -= configs::age(&mut rng);
             shape.key = if rng.chance(1, 2) { 1 } else { 0 };
         }
+        if let Some(large) = self.draw_large(write, shape) {
+            let is_allowed = large.len() <= self.habits.limits.largest as usize;
+            return (large, if is_allowed { Quality::Good } else { Quality::Lies(TOO_LARGE) });
+        }
         match self.rng.below(60) {
             0 => {
-                shape.value = self.habits.largest;
+                shape.value = self.habits.limits.largest;
+                shape.records = if self.habits.limits.may_be_raised() { 1 } else { shape.records };
                 (batch::encode(write, shape, &mut self.rng), Quality::Bad)
             }
             1 => {
@@ -138,7 +145,7 @@ impl Client {
             }
             2 => {
                 let codec = pack::any_codec(version, &mut self.rng);
-                let (lying, error) = pack::lie(write, shape, codec, self.habits.largest, &mut self.rng);
+                let (lying, error) = pack::lie(write, shape, codec, self.habits.limits.largest, &mut self.rng);
                 (lying, Quality::Lies(error))
             }
             3..30 => {

@@ -1,8 +1,12 @@
 //! The model of one topic's configs: each is a register that many clients write and read, and that decides what becomes
 //! of batches.
 
+use super::stored::{Storing, most_stored};
 use super::{Violation, WriteId};
+use crate::client::BatchLimits;
+use crate::client::batch::codec_of;
 use bytes::Bytes;
+use karst_core::kafka::Codec;
 use karst_runtime_sim::clock::BEGINNING;
 use std::collections::BTreeMap;
 
@@ -37,6 +41,8 @@ pub(super) struct Allowance {
     age: Option<i64>,
     /// Records beyond so many bytes.
     pub(super) bytes: Option<u64>,
+    /// Whether batches may be stored in other codecs than their producers'.
+    pub(super) recompresses: bool,
 }
 
 /// Clocks are off by hours, ages by days.
@@ -47,12 +53,10 @@ const TOO_LARGE: i16 = 10;
 const UNTIMELY: i16 = 32;
 const INVALID: i16 = 87;
 
-/// Batches below this are small enough for every broker of this world.
-const SMALL: usize = 7_000;
-
 #[derive(Debug)]
 pub(super) struct ConfigModel {
     name: String,
+    limits: BatchLimits,
     /// Counts what happens.
     moment: u64,
     writes: BTreeMap<String, Vec<ConfigWrite>>,
@@ -70,9 +74,9 @@ struct ConfigWrite {
 }
 
 impl ConfigModel {
-    pub(super) fn new(topic: &str) -> Self {
+    pub(super) fn new(topic: &str, limits: BatchLimits) -> Self {
         let (asked, sent) = (BTreeMap::new(), BTreeMap::new());
-        Self { name: topic.to_owned(), moment: 0, writes: BTreeMap::new(), asked, sent }
+        Self { name: topic.to_owned(), limits, moment: 0, writes: BTreeMap::new(), asked, sent }
     }
 
     pub(super) fn configuring(&mut self, id: ConfigId, wishes: BTreeMap<String, Option<String>>) {
@@ -123,17 +127,54 @@ impl ConfigModel {
         self.sent.insert(write, self.moment);
     }
 
-    /// A sound batch was answered: its topic's configs must allow that answer.
-    pub(super) fn judged(&mut self, write: WriteId, batch: &Bytes, judged: Judged) -> Result<(), Violation> {
-        let Some(sent) = self.sent.remove(&write) else { return Ok(()) };
+    /// A sound batch was answered: its topic's configs must allow that answer. Returns how it may be stored, if it is.
+    pub(super) fn judged(
+        &mut self,
+        write: WriteId,
+        batch: &Bytes,
+        judged: Judged,
+    ) -> Result<Option<Storing>, Violation> {
+        let Some(sent) = self.sent.remove(&write) else { return Ok(None) };
+        let storing = self.storing(sent, batch);
+        self.check_answer(write, sent, (batch, &storing), judged)?;
+        Ok((judged.code == 0).then_some(storing))
+    }
+
+    /// How a batch may be stored that was sent at that moment.
+    fn storing(&self, sent: u64, batch: &Bytes) -> Storing {
+        let own = codec_of(batch).expect("a sound batch has a codec");
+        let types = self.possible("compression.type", sent);
+        let codecs = types.iter().map(|kind| codec_named(kind.unwrap_or("producer")).unwrap_or(own)).collect();
+        let limits = self.possible("max.message.bytes", sent);
+        let largest = limits.iter().map(|limit| self.most(*limit)).max().expect("a config has a value");
+        Storing { codecs, largest }
+    }
+
+    /// The largest batch under that limit, or where none is set.
+    fn most(&self, limit: Option<&str>) -> usize {
+        let BatchLimits { usual, largest } = self.limits;
+        limit.and_then(|limit| limit.parse().ok()).unwrap_or(usual).min(largest) as usize
+    }
+
+    fn check_answer(
+        &self,
+        write: WriteId,
+        sent: u64,
+        (batch, storing): (&Bytes, &Storing),
+        judged: Judged,
+    ) -> Result<(), Violation> {
         let violation = |name: &str, possible: &[Option<&str>]| {
             let Judged { code, appended_at } = judged;
             let what = format!("{}: write {} got code {code}, append time {appended_at}", self.name, write.0);
             Err(Violation::new("config-not-honoured", format!("{what}, while {name} was one of {possible:?}")))
         };
         let limits = self.possible("max.message.bytes", sent);
-        let is_above =
-            |limit: &Option<&str>| limit.and_then(|limit| limit.parse().ok()).is_some_and(|most| batch.len() > most);
+        // It may be too large in another codec only.
+        let own = codec_of(batch);
+        let stays = storing.codecs.iter().all(|codec| Some(*codec) == own);
+        let most = if stays { batch.len() } else { most_stored(batch) };
+        let is_above = |limit: &Option<&str>| batch.len() > self.most(*limit);
+        let may_be_above = |limit: &Option<&str>| most > self.most(*limit);
         let policies = self.possible("cleanup.policy", sent);
         let is_compact = |policy: &Option<&str>| policy.is_some_and(|policy| policy.contains("compact"));
         let keyless = crate::client::batch::has_no_key(batch);
@@ -154,7 +195,7 @@ impl ConfigModel {
             0 if judged.appended_at < 0 && before.iter().all(is_too_old) => {
                 violation("message.timestamp.before.max.ms", &before)
             }
-            TOO_LARGE if batch.len() < SMALL && !limits.iter().any(is_above) => violation("max.message.bytes", &limits),
+            TOO_LARGE if !limits.iter().any(may_be_above) => violation("max.message.bytes", &limits),
             INVALID if !(keyless && policies.iter().any(is_compact)) => violation("cleanup.policy", &policies),
             UNTIMELY if types.iter().all(is_stamped) => violation("message.timestamp.type", &types),
             UNTIMELY
@@ -182,7 +223,9 @@ impl ConfigModel {
             }
         };
         let bytes = least("retention.bytes", -1).and_then(|bytes| u64::try_from(bytes).ok());
-        Allowance { age: least("retention.ms", 7 * DAY), bytes }
+        let types = self.writes.get("compression.type").into_iter().flatten();
+        let recompresses = types.filter_map(|write| write.value.as_deref()).any(|kind| kind != "producer");
+        Allowance { age: least("retention.ms", 7 * DAY), bytes, recompresses }
     }
 
     fn is_created_with(&self, name: &str) -> bool {
@@ -202,6 +245,18 @@ impl ConfigModel {
         };
         writes.iter().filter(|write| !is_overwritten(write)).map(|write| write.value.as_deref()).collect()
     }
+}
+
+/// The codec that `compression.type` asks for, if it asks for one.
+fn codec_named(kind: &str) -> Option<Codec> {
+    Some(match kind {
+        "uncompressed" => Codec::None,
+        "gzip" => Codec::Gzip,
+        "snappy" => Codec::Snappy,
+        "lz4" => Codec::Lz4,
+        "zstd" => Codec::Zstd,
+        _ => return None,
+    })
 }
 
 /// What every config is before anybody sets it.
@@ -249,7 +304,7 @@ mod tests {
 
     #[test]
     fn what_is_acknowledged_is_told_from_then_on() {
-        let mut model = ConfigModel::new("t");
+        let mut model = ConfigModel::new("t", BatchLimits::default());
         assert!(told(&mut model, 1, None) && !told(&mut model, 2, Some("5")));
         model.configuring(ConfigId(1), wish("5"));
         assert!(told(&mut model, 3, None) && told(&mut model, 4, Some("5")), "it may be done already");
@@ -268,9 +323,28 @@ mod tests {
     }
 
     #[test]
+    fn batches_are_taken_up_to_their_topics_limit_and_never_above_the_brokers() {
+        let limits = BatchLimits { usual: 100, largest: 200 };
+        let mut model = ConfigModel::new("t", limits);
+        let verdict = |model: &mut ConfigModel, len: usize, code| {
+            model.sent(WriteId(1));
+            model.judged(WriteId(1), &Bytes::from(vec![0; len]), Judged { code, appended_at: -1 }).is_ok()
+        };
+        assert!(verdict(&mut model, 100, 0) && !verdict(&mut model, 101, 0));
+        assert!(!verdict(&mut model, 100, TOO_LARGE) && verdict(&mut model, 101, TOO_LARGE));
+        for (value, most) in [("150", 150), ("200", 200), ("300", 200)] {
+            let wishes = [("max.message.bytes".to_owned(), Some(value.to_owned()))];
+            model.configuring(ConfigId(most as u64), wishes.into());
+            model.configured(ConfigId(most as u64), ConfigEnd::Done);
+            assert!(verdict(&mut model, most, 0) && !verdict(&mut model, most + 1, 0), "{value}");
+            assert!(!verdict(&mut model, most, TOO_LARGE) && verdict(&mut model, most + 1, TOO_LARGE), "{value}");
+        }
+    }
+
+    #[test]
     fn retention_may_take_what_anybody_allowed() {
-        let mut model = ConfigModel::new("t");
-        assert_eq!(model.allowance(), Allowance { age: Some(7 * DAY), bytes: None });
+        let mut model = ConfigModel::new("t", BatchLimits::default());
+        assert_eq!(model.allowance(), Allowance { age: Some(7 * DAY), bytes: None, recompresses: false });
         model.configuring(ConfigId(1), wish("-1"));
         model.configured(ConfigId(1), ConfigEnd::Done);
         assert_eq!(model.allowance().age, None, "created with it");

@@ -8,6 +8,7 @@ mod configs;
 mod groups;
 mod partition;
 mod producers;
+mod stored;
 mod times;
 mod topic;
 mod trims;
@@ -19,7 +20,7 @@ pub use times::{Question, Told};
 pub use topic::{Growth, GrowthId};
 pub use trims::{Trim, TrimId, Upto};
 
-use bytes::Bytes;
+use crate::client::BatchLimits;
 use configs::{Allowance, ConfigModel};
 use groups::{GroupModel, Kept};
 use partition::PartitionModel;
@@ -117,6 +118,7 @@ pub enum Observation {
 /// Judges a run.
 #[derive(Debug, Default)]
 pub struct Oracle {
+    limits: BatchLimits,
     places: BTreeMap<Place, PartitionModel>,
     topics: BTreeMap<String, TopicModel>,
     configs: BTreeMap<String, ConfigModel>,
@@ -142,6 +144,12 @@ pub struct Oracle {
 }
 
 impl Oracle {
+    /// Of a run in which batches may be so large.
+    #[must_use]
+    pub fn new(limits: BatchLimits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
     /// Takes in what a client saw.
     ///
     /// # Errors
@@ -287,7 +295,7 @@ impl Oracle {
     }
 
     fn configs(&mut self, topic: &str) -> &mut ConfigModel {
-        self.configs.entry(topic.to_owned()).or_insert_with(|| ConfigModel::new(topic))
+        self.configs.entry(topic.to_owned()).or_insert_with(|| ConfigModel::new(topic, self.limits))
     }
 
     /// What retention may have taken from a partition.
@@ -297,7 +305,10 @@ impl Oracle {
 
     fn judge(&mut self, place: &Place, write: WriteId, judged: Judged) -> Result<(), Violation> {
         let batch = self.place(place).judged(write, judged)?;
-        self.configs(&place.topic).judged(write, &batch, judged)
+        match self.configs(&place.topic).judged(write, &batch, judged)? {
+            Some(storing) => self.place(place).may_be_stored(write, storing),
+            None => Ok(()),
+        }
     }
 
     fn topic(&mut self, name: &str) -> Result<&mut TopicModel, Violation> {
@@ -347,11 +358,4 @@ impl Oracle {
 /// A topic that is being deleted may answer anything about writes.
 fn forgive(violation: Violation, gone: bool) -> Result<(), Violation> {
     if gone { Ok(()) } else { Err(violation) }
-}
-
-/// The parts of a batch that a broker never changes: all but base offset and leader epoch. The CRC is among them, since
-/// consumers look at it.
-fn unstamped(batch: &Bytes) -> (Bytes, Bytes) {
-    let end = batch.len();
-    (batch.slice(8.min(end)..12.min(end)), batch.slice(16.min(end)..))
 }

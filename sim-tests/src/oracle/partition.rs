@@ -1,10 +1,11 @@
 //! The model of one partition.
 
-use super::configs::{Allowance, Judged, stamp_of, stamped, timestamp};
+use super::configs::{Allowance, Judged, stamp_of, timestamp};
 use super::producers::{P1, Sequences};
+use super::stored::{Stored, Storing, most_stored};
 use super::times::{self, Claim, Question, Told};
 use super::trims::{Trim, TrimId, Trims, Upto};
-use super::{Place, WriteId, unstamped};
+use super::{Place, WriteId};
 use crate::client::batch;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,6 +51,10 @@ struct Write {
     epoch: Option<i32>,
     /// When the broker stamped it, or -1, once somebody knows.
     stamp: Option<i64>,
+    /// How it is stored, once somebody has read it.
+    stored: Option<Stored>,
+    /// How it may be, once it is acknowledged.
+    storing: Option<Storing>,
 }
 
 #[derive(Debug)]
@@ -106,7 +111,17 @@ impl PartitionModel {
         let records = i64::from(u32::from_be_bytes(batch[57..61].try_into().expect("a batch has a header")));
         self.sent += records;
         let times = batch::times_of(&batch).unwrap_or_default();
-        let write = Write { batch, records, outcome: None, at: None, times, epoch: None, stamp: None };
+        let write = Write {
+            batch,
+            records,
+            outcome: None,
+            at: None,
+            times,
+            epoch: None,
+            stamp: None,
+            stored: None,
+            storing: None,
+        };
         let known = self.writes.insert(id, write);
         assert!(known.is_none(), "a write is sent once");
     }
@@ -215,16 +230,21 @@ impl PartitionModel {
             !allowance.takes(stamped.unwrap_or_else(|| timestamp(&write.batch)))
         });
         let from = young.map_or(0, |(base, id)| (base + self.writes[id].records).min(start));
-        from <= known || allowance.bytes.is_some_and(|kept| self.bytes_from(from) >= kept)
+        from <= known || allowance.bytes.is_some_and(|kept| self.bytes_from(from, allowance) >= kept)
     }
 
     /// What the log may hold from there on, in bytes, at most.
-    fn bytes_from(&self, from: i64) -> u64 {
+    fn bytes_from(&self, from: i64, allowance: Allowance) -> u64 {
         let is_there = |write: &&Write| {
             let is_below = write.at.is_some_and(|at| at + write.records <= from);
             !is_below && write.outcome != Some(Outcome::Failed)
         };
-        self.writes.values().filter(is_there).map(|write| write.batch.len() as u64).sum()
+        let stored = |write: &Write| match write.stored {
+            Some(stored) => stored.len(),
+            None if allowance.recompresses => most_stored(&write.batch) as u64,
+            None => write.batch.len() as u64,
+        };
+        self.writes.values().filter(is_there).map(stored).sum()
     }
 
     /// A sound batch was answered. Returns it.
@@ -233,6 +253,26 @@ impl PartitionModel {
             self.note_stamp(id, judged.appended_at)?;
         }
         Ok(self.writes[&id].batch.clone())
+    }
+
+    /// A batch was acknowledged that may be stored so.
+    pub(super) fn may_be_stored(&mut self, id: WriteId, storing: Storing) -> Result<(), Violation> {
+        self.writes.get_mut(&id).expect("only known writes are stored").storing = Some(storing);
+        self.check_stored(id)
+    }
+
+    fn note_stored(&mut self, id: WriteId, stored: Stored) -> Result<(), Violation> {
+        self.writes.get_mut(&id).expect("only known writes are stored").stored = Some(stored);
+        self.check_stored(id)
+    }
+
+    fn check_stored(&self, id: WriteId) -> Result<(), Violation> {
+        match &self.writes[&id] {
+            Write { stored: Some(stored), storing: Some(storing), .. } => {
+                stored.check(&format!("{}: write {}", self.name, id.0), storing)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The broker stamps a batch once.
@@ -281,10 +321,8 @@ impl PartitionModel {
             let id = batch::write_of(&batch).ok_or_else(|| self.broken(base, "is not a batch that a client wrote"))?;
             let write = self.writes.get(&id).ok_or_else(|| self.broken(base, "was never written"))?;
             let stamp = stamp_of(&batch);
-            let expected = if stamp < 0 { write.batch.clone() } else { stamped(&write.batch, stamp) };
-            if unstamped(&batch) != unstamped(&expected) {
-                return Err(self.broken(base, "is not what was written"));
-            }
+            let stored = Stored::of(&batch, &write.batch);
+            let stored = stored.ok_or_else(|| self.broken(base, "is not what was written"))?;
             let end = base + write.records;
             match next {
                 Some(expected) if base != expected => {
@@ -302,6 +340,7 @@ impl PartitionModel {
             self.lies_at(id, base)?;
             self.note_epoch(id, &batch)?;
             self.note_stamp(id, stamp)?;
+            self.note_stored(id, stored)?;
             self.read.insert(base);
             next = Some(end);
             count += 1;

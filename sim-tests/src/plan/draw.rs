@@ -51,6 +51,7 @@ impl Plan {
         let disturbances = disturbances(&mut numbers, profile, &mut rng.child("disturbances"));
         groups(&mut numbers, profile, &mut rng.child("groups"));
         producers(&mut numbers, &mut rng.child("producers"));
+        large(&mut numbers, &mut rng.child("large"));
         Self { numbers, disturbances, only: BTreeMap::new() }
     }
 }
@@ -140,6 +141,14 @@ fn limits(n: &mut Numbers, rng: &mut Rng) {
     n.store_unique_etags = rng.below(2);
     n.disk_high = log_uniform(rng, 100, 5_000);
     n.copied_records = log_uniform(rng, 64, 16_384);
+}
+
+/// Where topics have configs, every other seed has topics that allow more than is usual: in half of them as much as the
+/// ring can hold.
+fn large(n: &mut Numbers, rng: &mut Rng) {
+    if n.configured > 0 && rng.chance(1, 2) {
+        n.largest_batch = if rng.chance(1, 2) { 1 << 18 } else { log_uniform(rng, 2 * n.batch, 8 * n.batch) };
+    }
 }
 
 fn producers(n: &mut Numbers, rng: &mut Rng) {

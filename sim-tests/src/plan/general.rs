@@ -62,6 +62,12 @@ impl Plan {
         VOCABULARY.to_text(&self.to_general(), "")
     }
 
+    /// As text, and behind each number what it means.
+    #[must_use]
+    pub fn to_annotated_text(&self) -> String {
+        VOCABULARY.to_annotated_text(&self.to_general(), "")
+    }
+
     /// From text.
     ///
     /// # Errors
@@ -109,6 +115,7 @@ impl Disturbance {
 mod tests {
     use super::super::Profile;
     use super::*;
+    use crate::world::{self, Options};
     use karst_runtime_sim::seed::Seed;
 
     #[test]
@@ -119,13 +126,49 @@ mod tests {
         }
     }
 
+    const FIRST: &str = include_str!("../../../fixtures/plans/version-1.plan");
+    const SECOND: &str = include_str!("../../../fixtures/plans/version-2.plan");
+
     #[test]
     fn a_plan_of_the_first_version_loads_for_ever() {
-        let text = include_str!("../../corpus/connect-given-up.plan");
-        assert!(text.starts_with("karst-plan 1\n"), "it must stay what it was");
-        let plan = Plan::from_text(text).expect("it loads");
+        assert!(FIRST.starts_with("karst-plan 1\n"), "it must stay what it was");
+        let plan = Plan::from_text(FIRST).expect("it loads");
         assert_eq!((plan.numbers.root, plan.numbers.clients), (14_002_371_756_970_584_464, 5));
         assert!(plan.only.is_empty() && !plan.disturbances.is_empty());
+    }
+
+    #[test]
+    fn a_plan_of_the_second_version_loads_for_ever_with_all_that_it_says() {
+        assert!(SECOND.starts_with("karst-plan 2\n"), "it must stay what it was");
+        let plan = Plan::from_text(SECOND).expect("it loads");
+        assert_eq!(plan.disturbances.len(), KINDS.len(), "it has one of each kind");
+        let again = plan.to_text();
+        let defaults = |name: &str| {
+            VOCABULARY.number(name).is_some_and(|number| SECOND.contains(&format!("{name} = {}\n", number.default)))
+        };
+        for line in SECOND.lines().filter(|line| !line.starts_with('#')) {
+            let name = line.split(" = ").next().unwrap_or(line);
+            let is_gone = RETIRED.iter().any(|retired| retired.name == name) || defaults(name);
+            assert!(is_gone || again.lines().any(|other| other == line), "'{line}' is lost");
+        }
+    }
+
+    #[test]
+    fn plans_of_all_versions_run() {
+        for text in [FIRST, SECOND] {
+            let report = world::run(Plan::from_text(text).expect("it loads"), Options::default());
+            assert_eq!(report.failure, None, "{}", report.story());
+            assert!(report.events > 1_000, "it does something: {} events", report.events);
+        }
+    }
+
+    #[test]
+    fn every_number_says_what_it_means() {
+        for number in NUMBERS {
+            assert!(number.means.ends_with('.'), "{}: '{}'", number.name, number.means);
+        }
+        let plan = Plan::from_seed(Seed(7), Profile::Storm);
+        assert_eq!(Plan::from_text(&plan.to_annotated_text()), Ok(plan));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What the numbers of a plan mean for machines and models.
 
 use super::Numbers;
-use crate::client::{Habits, Shares, pack};
+use crate::client::{BatchLimits, Habits, Shares, pack};
 use karst_core::limits::Limits;
+use karst_core::wal::Wal;
 use karst_runtime_sim::clock::ClockKnobs;
 use karst_runtime_sim::disk::DiskKnobs;
 use karst_runtime_sim::fault::{Chance, Latency};
@@ -11,19 +12,27 @@ use karst_runtime_sim::store::{Etags, StoreKnobs};
 use std::time::Duration;
 
 impl Numbers {
-    /// The broker's limits.
+    /// The broker's limits, as they hold on its device.
     #[must_use]
     pub fn limits(&self) -> Limits {
+        let limits = self.asked_limits();
+        // A ring that holds nothing is refused when the broker starts.
+        let fitted = Wal::fit(self.ring, limits.clone()).unwrap_or(limits);
+        Limits { inflated: pack::most_inflated(fitted.largest_batch), ..fitted }
+    }
+
+    fn asked_limits(&self) -> Limits {
         Limits {
             request: 1 << 20,
             batch: u32_of(self.batch),
-            inflated: pack::most_inflated(u32_of(self.batch)),
+            largest_batch: u32_of(self.largest_batch.max(self.batch)),
             compute_inline: u32_of(self.compute_inline),
             control_request: u32_of(self.control_credit),
             connections: 64,
             produce_credit: self.produce_credit,
             large_request: u32_of(self.produce_credit / 8),
             large_produce_credit: self.produce_credit / 2,
+            recompression: self.produce_credit / 8,
             control_credit: self.control_credit,
             answer_credit: self.answer_credit,
             control_answer_credit: self.control_credit,
@@ -71,7 +80,7 @@ impl Numbers {
             timeout: micros(self.timeout),
             records: u32_of(self.records),
             value: u32_of(self.value),
-            largest: u32_of(self.batch),
+            limits: self.batch_limits(),
             shares: Shares {
                 produce: self.produce,
                 fetch: self.fetch,
@@ -89,6 +98,13 @@ impl Numbers {
             grown: u32_of(self.grown),
             configured: self.configured.min(100),
         }
+    }
+
+    /// How large batches may be.
+    #[must_use]
+    pub fn batch_limits(&self) -> BatchLimits {
+        let limits = self.limits();
+        BatchLimits { usual: limits.batch, largest: limits.largest_batch }
     }
 
     /// How bad the disk is.

@@ -19,13 +19,13 @@ use std::time::Duration;
 
 /// A line is `field = "name", default;`, and may end in `=> ` and what else is known of it. See [`Number`].
 macro_rules! numbers {
-    ($($(#[$doc:meta])* $field:ident = $name:literal, $default:literal $(=> $(.$known:ident($($value:expr),*))+)?;)*) => {
+    ($($(#[doc = $doc:literal])* $field:ident = $name:literal, $default:literal $(=> $(.$known:ident($($value:expr),*))+)?;)*) => {
         /// All numbers of a plan. Probabilities are in parts per million, times in microseconds, sizes in bytes.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Numbers {
             /// Seed of everything that is drawn while the world runs.
             pub root: u64,
-            $($(#[$doc])* pub $field: u64,)*
+            $($(#[doc = $doc])* pub $field: u64,)*
         }
 
         impl Default for Numbers {
@@ -47,7 +47,7 @@ macro_rules! numbers {
             }
         }
 
-        static NUMBERS: &[Number] = &[$(Number::knob($name, $default)$($(.$known($($value),*))+)?,)*];
+        static NUMBERS: &[Number] = &[$(Number::knob($name, $default).means(concat!($($doc),*))$($(.$known($($value),*))+)?,)*];
     };
 }
 
@@ -57,7 +57,7 @@ numbers! {
     /// Events after which a run that does not end is a failure.
     events = "phases.events", 3_000_000 => .bounds(1, 100_000_000_000).role(Role::EventLimit);
     /// How long everything may take once faults have ended.
-    liveness = "phases.liveness", 400_000_000 => .bounds(1, 100_000_000_000).role(Role::Fixed);
+    liveness = "phases.liveness", 400_000_000 => .bounds(1, 100_000_000_000).role(Role::Patience);
     /// Seed of the order in which ready owners run; at 0 the root decides.
     schedule = "schedule", 0 => .bounds(0, u64::MAX).role(Role::Schedule);
 
@@ -111,8 +111,10 @@ numbers! {
     depth = "wal.depth", 4 => .bounds(1, 1_000);
     /// Bytes accepted and not durable.
     window = "wal.window", 65_536;
-    /// Largest record batch.
+    /// Largest record batch of a topic that is not configured.
     batch = "limits.batch", 8_192;
+    /// Largest record batch of any topic; less where the ring can't hold it twice.
+    largest_batch = "limits.largest-batch", 8_192;
     /// Compressed batches of a request that together are so long are looked into at once, others by a job.
     compute_inline = "limits.compute-inline", 1_024;
     /// Credit for requests with records.

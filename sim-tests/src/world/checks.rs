@@ -63,7 +63,7 @@ pub(super) fn pending(broker: &Broker, store: &Store, ledger: &Ledger) -> Option
 fn overdue(image: &Image) -> Option<String> {
     const DAY: i64 = 24 * 3_600_000;
     for (id, stream) in &image.streams {
-        let configs = image.topics.get(&stream.topic)?.configs;
+        let configs = &image.topics.get(&stream.topic)?.configs;
         let deletes = configs.cleanup_policy.is_none_or(|policy| policy.delete.is_on());
         let Some(first) = stream.ranges.values().next().filter(|_| deletes) else { continue };
         let left: u64 = stream.ranges.values().skip(1).map(|range| range.bytes).sum();

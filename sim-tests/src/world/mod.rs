@@ -86,7 +86,7 @@ fn run_prepared(plan: Plan, options: Options, prepare: impl FnOnce(&World) + Sen
     let Options { log, record, break_at, .. } = options;
     let schedule = Some(plan.numbers.schedule).filter(|schedule| *schedule != 0).map_or(tree.schedule(), Seed);
     let exec = exec::Options { limits, log, record, break_at, ..exec::Options::new(schedule) };
-    let text = plan.to_text();
+    let text = plan.to_annotated_text();
     let scenario = |world: World| {
         prepare(&world);
         async move { Run::new(&world, plan, &tree).play().await }
@@ -129,7 +129,7 @@ struct Ended {
 impl Run {
     fn new(world: &World, plan: Plan, tree: &SeedTree) -> Self {
         world.gate().restrict(plan.only.clone());
-        let judge = Judge::default();
+        let judge = Judge(Rc::new(RefCell::new(Oracle::new(plan.numbers.batch_limits()))));
         let host = Host::new(world, &plan.numbers, tree);
         let clients = Clients::new(world, &plan.numbers, tree, host.net(), judge.clone());
         let members = Members::new(world, &plan.numbers, tree, &host.net(), &judge);

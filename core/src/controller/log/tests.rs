@@ -8,7 +8,7 @@ use crate::id::{
 use crate::machine::{Rng, WallTime};
 use crate::metadata::{
     CleanupPolicy, Command, Commit, CommitObject, CommitRange, CommitState, ConfigName, ConfigNames, ConfigPatch,
-    Entry, Image, NewTopic, RegisteredWal, StateKind, TimestampType, TopicConfigs, TopicName,
+    Entry, Image, InertName, NewTopic, RegisteredWal, StateKind, TimestampType, TopicConfigs, TopicName,
 };
 use alloc::boxed::Box;
 use alloc::format;
@@ -50,18 +50,20 @@ fn entries() -> Vec<Entry> {
         (ConfigName::TimestampType, "CreateTime"),
         (ConfigName::TimestampBeforeMax, "3000"),
         (ConfigName::TimestampAfterMax, "4000"),
-        (ConfigName::CompressionType, "producer"),
+        (ConfigName::CompressionType, "zstd"),
         (ConfigName::CleanupPolicy, "compact"),
         (ConfigName::MinInsyncReplicas, "2"),
+        (ConfigName::Inert(InertName::SegmentBytes), "52428800"),
+        (ConfigName::Inert(InertName::DirtyRatio), "0.25"),
     ] {
         configs.set(name, value).expect("legal");
     }
     let topic = |id, name, partitions| {
         let name = TopicName::parse(name).expect("legal");
-        Command::CreateTopic(NewTopic { id: TopicId([id; 16]), name, partitions, configs })
+        Command::CreateTopic(NewTopic { id: TopicId([id; 16]), name, partitions, configs: configs.clone() })
     };
     let patch = ConfigPatch {
-        clear: ConfigNames::NONE.with(ConfigName::RetentionTime),
+        clear: ConfigNames::NONE.with(ConfigName::RetentionTime).with(ConfigName::Inert(InertName::DirtyRatio)),
         set: TopicConfigs { timestamp_type: Some(TimestampType::LogAppendTime), ..TopicConfigs::default() },
         append: CleanupPolicy::DELETE,
         subtract: CleanupPolicy::NONE,

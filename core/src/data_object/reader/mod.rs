@@ -20,7 +20,7 @@ use crate::envelope::DecodeError;
 use crate::id::{ClusterId, ObjectId, Offset, StreamId};
 use crate::limits::Limits;
 use crate::machine::{Deadline, Instant, Now, OpId, OpIds, Payload, Rng, WallTime};
-use crate::store::{Span, StoreCall, StoreDone, StoreError, StoreOp, StoreResult};
+use crate::store::{Span, StoreCall, StoreDone, StoreError, StoreOp, StoreResult, attempt};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::fmt;
@@ -45,6 +45,8 @@ pub struct Read {
     pub offset: Offset,
     /// How much.
     pub extent: Extent,
+    /// What is read may take so many bytes of memory.
+    pub room: u64,
 }
 
 /// How much to read.
@@ -85,6 +87,8 @@ pub enum ReadError {
     Gone,
     /// The object does not hold the offset: the metadata that said so is not about this object.
     NotHeld,
+    /// There is so much to be read at once, for a batch that is so large, and less room was given.
+    TooLong(u64),
     /// The object stays unreadable, however often it is read.
     Corrupt(DecodeError),
     /// The store did not answer for long, or denies access.
@@ -96,6 +100,7 @@ impl fmt::Display for ReadError {
         match self {
             Self::Gone => f.write_str("the object is not in the bucket"),
             Self::NotHeld => f.write_str("the object does not hold the offset"),
+            Self::TooLong(len) => write!(f, "{len} bytes are to be read at once"),
             Self::Corrupt(error) => write!(f, "a part of the object {error}"),
             Self::Unavailable(error) => error.fmt(f),
         }
@@ -238,17 +243,21 @@ impl ObjectReader {
         }
     }
 
-    /// Forgets a read that nobody waits for any more; one that is finished or unknown is left alone.
-    pub fn cancel(&mut self, id: ReadId) {
+    /// Forgets a read that nobody waits for any more; one that is finished or unknown is left alone. Returns the call for
+    /// its data if that is not completed: until then what it brings takes memory.
+    pub fn cancel(&mut self, id: ReadId) -> Option<OpId> {
         for load in self.loads.values_mut() {
             load.waiting.retain(|read| read.id != id);
         }
         if self.fetches.remove(&id).is_some() {
             self.retries.retain(|(_, target)| *target != Target::Data(id));
-            for target in self.in_flight.values_mut().filter(|target| **target == Target::Data(id)) {
+            let mut calls = self.in_flight.iter_mut().filter(|(_, target)| **target == Target::Data(id));
+            if let Some((op, target)) = calls.next() {
                 *target = Target::Nobody;
+                return Some(*op);
             }
         }
+        None
     }
 
     /// Panics with what is broken, if anything is.
@@ -309,13 +318,14 @@ impl ObjectReader {
     fn fetch(&mut self, now: Now, read: Read, planned: Planned, ops: &mut OpIds, out: &mut Outcome) {
         let result = match planned {
             Planned::Blocks(plan, older) => {
-                let tries = Tries::new(now, self.attempt);
+                let tries = Tries::new(now, attempt(self.attempt, plan.len));
                 let earlier = self.fetches.insert(read.id, Fetch { read, plan, older, tries });
                 assert!(earlier.is_none(), "{:?} is not finished", read.id);
                 return self.ask(Target::Data(read.id), ops, out);
             }
             Planned::Nothing(older) => Ok(ReadBatches { batches: Vec::new(), buffer: 0, older }),
             Planned::NotHeld => Err(ReadError::NotHeld),
+            Planned::TooLong(len) => Err(ReadError::TooLong(len)),
         };
         out.finished.push(Finished { id: read.id, result });
     }
@@ -348,17 +358,17 @@ impl ObjectReader {
 
     /// Calls for the next thing that a load or a fetch needs.
     fn ask(&mut self, target: Target, ops: &mut OpIds, out: &mut Outcome) {
-        let (object, span) = match target {
-            Target::Index(object) => (object, self.loads[&object].step.span(self.tail)),
+        let (object, span, within) = match target {
+            Target::Index(object) => (object, self.loads[&object].step.span(self.tail), self.attempt),
             Target::Data(id) => {
-                let fetch = &self.fetches[&id];
-                (fetch.read.object, Span::Range { at: fetch.plan.at, len: fetch.plan.len })
+                let Fetch { read, plan, .. } = &self.fetches[&id];
+                (read.object, Span::Range { at: plan.at, len: plan.len }, attempt(self.attempt, plan.len))
             }
             Target::Nobody => unreachable!("nothing is asked for nobody"),
         };
         let op = ops.issue();
         self.in_flight.insert(op, target);
-        let call = StoreCall { op: StoreOp::Get { key: key(object), span }, within: self.attempt };
+        let call = StoreCall { op: StoreOp::Get { key: key(object), span }, within };
         out.calls.push((op, call));
     }
 }
@@ -370,22 +380,26 @@ enum Planned {
     /// No block is late enough.
     Nothing(Option<WallTime>),
     NotHeld,
+    TooLong(u64),
 }
 
 impl Planned {
     fn of(index: &Index, read: &Read) -> Self {
         let held = |entry: &BlockEntry| entry.start <= read.offset;
+        let fitting = |plan: Plan, older| {
+            if plan.len > read.room { Self::TooLong(plan.len) } else { Self::Blocks(plan, older) }
+        };
         match read.extent {
             Extent::Bytes(max_bytes) => {
-                let plan = index.plan(read.stream, read.offset, max_bytes);
-                plan.filter(|plan| held(&plan.blocks[0])).map_or(Self::NotHeld, |plan| Self::Blocks(plan, None))
+                let plan = index.plan(read.stream, read.offset, (max_bytes, read.room));
+                plan.filter(|plan| held(&plan.blocks[0])).map_or(Self::NotHeld, |plan| fitting(plan, None))
             }
             Extent::Since(time) => {
                 if !index.from(read.stream, read.offset).first().is_some_and(held) {
                     return Self::NotHeld;
                 }
                 let (plan, older) = index.seek(read.stream, read.offset, time);
-                plan.map_or(Self::Nothing(older), |plan| Self::Blocks(plan, older))
+                plan.map_or(Self::Nothing(older), |plan| fitting(plan, older))
             }
         }
     }

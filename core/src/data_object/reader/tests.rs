@@ -1,7 +1,7 @@
 //! The reader against a store that fails.
 
 use super::*;
-use crate::data_object::sample::{CLUSTER, range};
+use crate::data_object::sample::{self, CLUSTER, range};
 use crate::data_object::{build, parse_key};
 use crate::store::{Cause, ETag, Fatal};
 use crate::upload::CutRange;
@@ -110,7 +110,15 @@ impl World {
 
 fn read(id: u64, object: ObjectId, stream: u64, offset: u64, max_bytes: u64) -> Read {
     let extent = Extent::Bytes(max_bytes);
-    Read { id: ReadId(id), cluster: CLUSTER, object, stream: StreamId(stream), offset: Offset(offset), extent }
+    Read {
+        id: ReadId(id),
+        cluster: CLUSTER,
+        object,
+        stream: StreamId(stream),
+        offset: Offset(offset),
+        extent,
+        room: u64::MAX,
+    }
 }
 
 /// The batches, if they are what the range has from the offset on, within the limit unless it is one only.
@@ -181,6 +189,31 @@ fn one_load_serves_all_who_wait_and_all_who_come_later() {
     world.read(read(10, object, 1, 3, 1000));
     assert_eq!(world.run().len(), 1);
     assert_eq!((tails(&world), world.store.gets.len()), (1, 12), "the index is remembered");
+}
+
+#[test]
+fn no_read_takes_more_than_its_room_and_one_that_must_says_how_much() {
+    let object = ObjectId(9);
+    let mut rng = Rng::new(4);
+    let lens = [40, 3_000, 50, 60, 2_000];
+    let batches = (0..).zip(lens).map(|(base, len)| sample::batch(1, 3, base, 1, len, &mut rng)).collect();
+    let range = sample::range_of(batches);
+    let mut world = World::new(1, TAIL, 0);
+    world.put(object, core::slice::from_ref(&range), 1);
+    let mut told = |offset, extent, room| {
+        world.read(Read { extent, room, ..read(0, object, 1, offset, 0) });
+        let done = world.run().remove(0).result;
+        done.map(|got| (got.batches.len(), got.buffer))
+    };
+    for extent in [Extent::Bytes(1), Extent::Bytes(1 << 20), Extent::Since(WallTime(0))] {
+        let one = |got: Result<(usize, u64), ReadError>| got.map(|(count, buffer)| (count, buffer < 400));
+        assert_eq!(one(told(0, extent, 400)), Ok((1, true)), "{extent:?}: what follows has no room");
+        let Err(ReadError::TooLong(len)) = told(1, extent, 400) else { panic!("{extent:?}: there is no room") };
+        assert!((3_000..3_200).contains(&len), "{len}");
+        assert_eq!(told(1, extent, len - 1), Err(ReadError::TooLong(len)));
+        assert_eq!(told(1, extent, len), Ok((1, len)));
+    }
+    assert_eq!(told(2, Extent::Bytes(1 << 20), 500).map(|(count, _)| count), Ok(2), "as many as there is room for");
 }
 
 #[test]

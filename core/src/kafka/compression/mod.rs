@@ -1,4 +1,4 @@
-//! What Kafka compresses records by, decoded piece by piece.
+//! What Kafka compresses records by, decoded piece by piece, and encoded ([`encode`]) where a topic asks for a codec.
 //!
 //! ```text
 //!  compressed bytes -> gzip | snappy | lz4 | zstd -> pieces of at most a few KiB (of a block) -> whoever takes them
@@ -15,10 +15,13 @@
 //!
 //! Nothing may follow the end of what is compressed: some consumers would ignore it, others stop at it.
 
+mod encode;
 mod gzip;
 mod lz4;
 mod snappy;
 mod zstd;
+
+pub(crate) use encode::{Encoder, bound};
 
 use super::batch::Codec;
 

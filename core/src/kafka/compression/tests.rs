@@ -1,5 +1,6 @@
 //! Each codec as clients write it, what is wrong with it in every way, and bombs.
 
+use super::encode::TooLong;
 use super::*;
 use crate::kafka::batch::{Batches, HEADER};
 use crate::machine::Rng;
@@ -275,6 +276,35 @@ pub(crate) fn damage(rng: &mut Rng, code: &mut Vec<u8>) {
             }
             2 => code[at] = *rng.pick(&[0, 1, 0x7f, 0x80, 0xff]).expect("not empty"),
             _ => code[at] ^= 1 << rng.below(8),
+        }
+    }
+}
+
+fn encoded(codec: Codec, pieces: &[&[u8]], most: usize) -> Result<Vec<u8>, TooLong> {
+    let len = pieces.iter().map(|piece| piece.len() as u64).sum();
+    let mut encoder = Encoder::new(codec, len, b"front".to_vec(), most);
+    pieces.iter().try_for_each(|piece| encoder.push(piece))?;
+    encoder.finish()
+}
+
+#[test]
+fn what_is_encoded_comes_out_as_it_was_however_it_was_cut() {
+    let mut rng = Rng::new(3);
+    for len in [0, 1, 100, 5_000, 32 << 10, 64 << 10, 70_000, 300_000] {
+        for content in [content(len), vec![7; len], (0..len).map(|_| rng.next_u64() as u8).collect()] {
+            for codec in [Codec::None].into_iter().chain(CODECS) {
+                let whole = encoded(codec, &[&content], usize::MAX).expect("there is room");
+                let code = whole.strip_prefix(b"front").expect("what was there stays");
+                assert_eq!(inflated(codec, code, len as u64).as_ref(), Ok(&content), "{codec:?} {len}");
+                assert!(code.len() as u64 <= bound(len as u64), "{codec:?} {len}");
+                let (first, second) = content.split_at(rng.between(0, len as u64) as usize);
+                let (second, third) = second.split_at(second.len() / 3);
+                let pieces = encoded(codec, &[first, second, &[], third], usize::MAX).expect("there is room");
+                assert_eq!(inflated(codec, &pieces[5..], len as u64).as_ref(), Ok(&content), "{codec:?} {len}");
+                if len > 0 {
+                    assert_eq!(encoded(codec, &[&content], whole.len() - 1), Err(TooLong), "{codec:?} {len}");
+                }
+            }
         }
     }
 }

@@ -24,7 +24,8 @@ impl Image {
         self.may_open(by)?;
         let partitions = self.new_streams(by, topic.id, 0, topic.partitions);
         self.names.insert(topic.name.clone(), topic.id);
-        self.topics.insert(topic.id, TopicImage { name: topic.name.clone(), partitions, configs: topic.configs });
+        self.topics
+            .insert(topic.id, TopicImage { name: topic.name.clone(), partitions, configs: topic.configs.clone() });
         Ok(Answer::Done)
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Field, record};
 use crate::envelope::{DecodeError, Fields};
-use crate::metadata::{CleanupPolicy, CompressionType, ConfigPatch, TimestampType, Toggle, TopicConfigs};
+use crate::metadata::{CleanupPolicy, CompressionType, ConfigPatch, InertName, TimestampType, Toggle, TopicConfigs};
 use alloc::vec::Vec;
 
 record!(TopicConfigs {
@@ -15,6 +15,7 @@ record!(TopicConfigs {
     compression_type,
     cleanup_policy,
     min_insync_replicas,
+    inert,
 });
 record!(ConfigPatch { clear, set, append, subtract });
 
@@ -38,20 +39,44 @@ impl Field for TimestampType {
     }
 }
 
-/// A tag: 0 as the producer did.
+/// Its number.
+impl Field for InertName {
+    const LEAST: usize = 1;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.push(*self as u8);
+    }
+
+    fn take(from: &mut Fields) -> Result<Self, DecodeError> {
+        Self::of_number(from.u8()?).ok_or(DecodeError::Unsupported)
+    }
+}
+
+/// A tag: 0 as the producer did, 1 uncompressed, 2 gzip, 3 Snappy, 4 LZ4, 5 Zstandard.
 impl Field for CompressionType {
     const LEAST: usize = 1;
 
     fn put(&self, out: &mut Vec<u8>) {
-        let Self::Producer = self;
-        out.push(0);
+        out.push(match self {
+            Self::Producer => 0,
+            Self::Uncompressed => 1,
+            Self::Gzip => 2,
+            Self::Snappy => 3,
+            Self::Lz4 => 4,
+            Self::Zstd => 5,
+        });
     }
 
     fn take(from: &mut Fields) -> Result<Self, DecodeError> {
-        match from.u8()? {
-            0 => Ok(Self::Producer),
-            _ => Err(DecodeError::Unsupported),
-        }
+        Ok(match from.u8()? {
+            0 => Self::Producer,
+            1 => Self::Uncompressed,
+            2 => Self::Gzip,
+            3 => Self::Snappy,
+            4 => Self::Lz4,
+            5 => Self::Zstd,
+            _ => return Err(DecodeError::Unsupported),
+        })
     }
 }
 

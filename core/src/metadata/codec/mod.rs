@@ -172,7 +172,7 @@ numbers!(
     Millis(i64, 8),
     ByteLimit(i64, 8),
     Replicas(u32, 4),
-    ConfigNames(u32, 4),
+    ConfigNames(u64, 8),
 );
 
 macro_rules! identities {

@@ -121,23 +121,24 @@ fn entry() -> Entry {
 #[test]
 fn an_entry_is_what_the_page_draws() {
     let mut drawn = vec![];
-    drawn.extend([0, 0, 0, 119, 1]); // entry
+    drawn.extend([0, 0, 0, 123, 1]); // entry
     drawn.extend(5u64.to_be_bytes());
     drawn.extend(6i64.to_be_bytes());
-    drawn.extend([0, 0, 0, 98, 1]); // node command
+    drawn.extend([0, 0, 0, 102, 1]); // node command
     drawn.extend(1u32.to_be_bytes());
     drawn.extend([2; 16]);
     drawn.extend(3u64.to_be_bytes());
     drawn.extend(4u64.to_be_bytes());
     drawn.extend(2u64.to_be_bytes());
-    drawn.extend([0, 0, 0, 49, 1, 6]); // command: create topic
-    drawn.extend([0, 0, 0, 43, 1]); // new topic
+    drawn.extend([0, 0, 0, 53, 1, 6]); // command: create topic
+    drawn.extend([0, 0, 0, 47, 1]); // new topic
     drawn.extend([9; 16]);
     drawn.extend([0, 6]);
     drawn.extend(b"orders");
     drawn.extend(3u32.to_be_bytes());
-    drawn.extend([0, 0, 0, 10, 1]); // configs: none is set
+    drawn.extend([0, 0, 0, 14, 1]); // configs: none is set
     drawn.extend([0; 9]);
+    drawn.extend(0u32.to_be_bytes()); // nor any that has no effect
     assert_eq!(bytes_of(&entry()), drawn);
 }
 

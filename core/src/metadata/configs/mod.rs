@@ -1,15 +1,23 @@
-//! What topics may be configured to: Kafka's topic configs, as far as they are honoured.
+//! What topics may be configured to: Kafka's topic configs. Some are honoured, the others kept and told ([`InertName`]).
 //!
 //! A topic keeps only what somebody set ([`TopicConfigs`]); everything else is a default, and follows that if it ever
 //! changes. What clients write and read stands in [`text`](self) form; the log has it typed, so that everybody who
 //! folds it understands the same. Changes come as [`ConfigPatch`]es: what a request says is applied to what the topic
 //! has at that entry, so two that meet lose nothing of each other.
 
+mod inert;
+mod parse;
 #[cfg(test)]
 mod tests;
 mod text;
 
+pub use inert::InertName;
 pub use text::{ConfigKind, ConfigName};
+
+use crate::kafka::Codec;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
 
 /// A span of time in milliseconds; -1 where Kafka says that it never ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +47,31 @@ pub enum CompressionType {
     /// As the producer did.
     #[default]
     Producer,
+    /// Not at all.
+    Uncompressed,
+    /// By gzip.
+    Gzip,
+    /// By Snappy.
+    Snappy,
+    /// By LZ4.
+    Lz4,
+    /// By Zstandard.
+    Zstd,
+}
+
+impl CompressionType {
+    /// The codec of batches as they are stored; `None` if that is the producer's choice.
+    #[must_use]
+    pub const fn codec(self) -> Option<Codec> {
+        Some(match self {
+            Self::Producer => return None,
+            Self::Uncompressed => Codec::None,
+            Self::Gzip => Codec::Gzip,
+            Self::Snappy => Codec::Snappy,
+            Self::Lz4 => Codec::Lz4,
+            Self::Zstd => Codec::Zstd,
+        })
+    }
 }
 
 /// What happens to old records. With neither, nothing.
@@ -90,7 +123,7 @@ impl CleanupPolicy {
 }
 
 /// What somebody set for a topic; `None` is Kafka's default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TopicConfigs {
     /// `retention.ms`: records older than this may go.
     pub retention_time: Option<Millis>,
@@ -110,11 +143,13 @@ pub struct TopicConfigs {
     pub cleanup_policy: Option<CleanupPolicy>,
     /// `min.insync.replicas`. Nothing depends on it: durability comes from the WAL's device and the object store.
     pub min_insync_replicas: Option<Replicas>,
+    /// What has no effect, as it is told.
+    pub inert: BTreeMap<InertName, String>,
 }
 
 /// A change of a topic's configs, in this order: some go back to their defaults, some are set, and what is a list gets
 /// and loses elements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ConfigPatch {
     /// Back to the default.
     pub clear: ConfigNames,
@@ -128,24 +163,24 @@ pub struct ConfigPatch {
 
 /// Some of the configs: one bit each, of [`ConfigName`]'s number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct ConfigNames(pub u32);
+pub struct ConfigNames(pub u64);
 
 impl ConfigNames {
     /// None of them.
     pub const NONE: Self = Self(0);
     /// All, also those that later versions add.
-    pub const ALL: Self = Self(u32::MAX);
+    pub const ALL: Self = Self(u64::MAX);
 
     /// With that one.
     #[must_use]
     pub const fn with(self, name: ConfigName) -> Self {
-        Self(self.0 | 1 << name as u32)
+        Self(self.0 | 1 << name.number())
     }
 
     /// Whether that one is among them.
     #[must_use]
     pub const fn has(self, name: ConfigName) -> bool {
-        self.0 & 1 << name as u32 != 0
+        self.0 & 1 << name.number() != 0
     }
 }
 
@@ -163,16 +198,35 @@ impl Default for ConfigPatch {
 impl TopicConfigs {
     /// With the change.
     #[must_use]
-    pub fn patched(self, patch: &ConfigPatch) -> Self {
-        let mut patched = self;
-        for name in ConfigName::ALL.into_iter().filter(|name| patch.clear.has(*name)) {
+    pub fn patched(&self, patch: &ConfigPatch) -> Self {
+        let mut patched = self.clone();
+        for name in ConfigName::HONOURED.into_iter().filter(|name| patch.clear.has(*name)) {
             patched.clear(name);
         }
+        patched.inert.retain(|name, _| !patch.clear.has(ConfigName::Inert(*name)));
         patched.overlay(&patch.set);
         if (patch.append, patch.subtract) != (CleanupPolicy::NONE, CleanupPolicy::NONE) {
             patched.cleanup_policy = Some(patched.cleanup_policy().join(patch.append).without(patch.subtract));
         }
         patched
+    }
+
+    /// Whether configs that are legal each go together.
+    ///
+    /// # Errors
+    /// Which don't, in Kafka's words.
+    pub fn check(&self) -> Result<(), String> {
+        let number = |text: &str| text.parse::<i64>().ok();
+        let lag = |name: InertName| {
+            let set = self.inert.get(&name).and_then(|value| number(value));
+            set.or(number(name.default_text())).unwrap_or(0)
+        };
+        let (least, most) = (InertName::MinCompactionLag, InertName::MaxCompactionLag);
+        if lag(least) > lag(most) {
+            let ((least, of), (most, than)) = ((least.name(), lag(least)), (most.name(), lag(most)));
+            return Err(format!("conflict topic config setting {least} ({of}) > {most} ({than})"));
+        }
+        Ok(())
     }
 
     /// `cleanup.policy`, set or not.
@@ -185,6 +239,12 @@ impl TopicConfigs {
     #[must_use]
     pub fn timestamp_type(&self) -> TimestampType {
         self.timestamp_type.unwrap_or_default()
+    }
+
+    /// `compression.type`, set or not.
+    #[must_use]
+    pub fn compression_type(&self) -> CompressionType {
+        self.compression_type.unwrap_or_default()
     }
 
     /// Records older than this may go; `None` if age is no reason.
@@ -223,5 +283,6 @@ impl TopicConfigs {
         self.compression_type = set.compression_type.or(self.compression_type);
         self.cleanup_policy = set.cleanup_policy.or(self.cleanup_policy);
         self.min_insync_replicas = set.min_insync_replicas.or(self.min_insync_replicas);
+        self.inert.extend(set.inert.iter().map(|(name, value)| (*name, value.clone())));
     }
 }

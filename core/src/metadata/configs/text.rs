@@ -1,31 +1,36 @@
 //! Configs as clients write and read them.
 
+use super::inert::InertName;
+use super::parse::{int, invalid, long};
 use super::{ByteLimit, CleanupPolicy, CompressionType, Millis, Replicas, TimestampType, Toggle, TopicConfigs};
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
-/// The configs that there are, in Kafka's order of names. Their numbers are those of [`super::ConfigNames`].
+/// The configs that there are. Their numbers are those of [`super::ConfigNames`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
 pub enum ConfigName {
     /// `cleanup.policy`.
-    CleanupPolicy = 0,
+    CleanupPolicy,
     /// `compression.type`.
-    CompressionType = 1,
+    CompressionType,
     /// `max.message.bytes`.
-    MaxMessageBytes = 2,
+    MaxMessageBytes,
     /// `message.timestamp.after.max.ms`.
-    TimestampAfterMax = 3,
+    TimestampAfterMax,
     /// `message.timestamp.before.max.ms`.
-    TimestampBeforeMax = 4,
+    TimestampBeforeMax,
     /// `message.timestamp.type`.
-    TimestampType = 5,
+    TimestampType,
     /// `min.insync.replicas`.
-    MinInsyncReplicas = 6,
+    MinInsyncReplicas,
     /// `retention.bytes`.
-    RetentionBytes = 7,
+    RetentionBytes,
     /// `retention.ms`.
-    RetentionTime = 8,
+    RetentionTime,
+    /// Known to Kafka, and without effect.
+    Inert(InertName),
 }
 
 /// A config's type, by Kafka's own numbers in DescribeConfigs (KIP-569).
@@ -40,21 +45,29 @@ pub enum ConfigKind {
     Int = 3,
     /// 64 bits, signed.
     Long = 5,
+    /// A number with a fraction.
+    Double = 6,
     /// Words with commas between them.
     List = 7,
 }
 
 const LOG_APPEND_TIME: &str = "LogAppendTime";
 const CREATE_TIME: &str = "CreateTime";
-const PRODUCER: &str = "producer";
 const DELETE: &str = "delete";
 const COMPACT: &str = "compact";
-/// What Kafka knows besides, and Karst does not do.
-const RECOMPRESSING: [&str; 5] = ["uncompressed", "zstd", "lz4", "snappy", "gzip"];
+/// In the order in which Kafka names them.
+const COMPRESSION_TYPES: [(CompressionType, &str); 6] = [
+    (CompressionType::Uncompressed, "uncompressed"),
+    (CompressionType::Zstd, "zstd"),
+    (CompressionType::Lz4, "lz4"),
+    (CompressionType::Snappy, "snappy"),
+    (CompressionType::Gzip, "gzip"),
+    (CompressionType::Producer, "producer"),
+];
 
 impl ConfigName {
-    /// All of them, in Kafka's order.
-    pub const ALL: [Self; 9] = [
+    /// Those that are honoured, in the order of their names.
+    pub const HONOURED: [Self; 9] = [
         Self::CleanupPolicy,
         Self::CompressionType,
         Self::MaxMessageBytes,
@@ -66,10 +79,39 @@ impl ConfigName {
         Self::RetentionTime,
     ];
 
-    /// The config of that name, if it is honoured.
+    /// How many there are.
+    pub const COUNT: usize = Self::HONOURED.len() + InertName::ALL.len();
+
+    /// All of them, in the order of their names, as Kafka tells them.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let inert = InertName::ALL.iter().copied().map(Self::Inert);
+        let mut all: Vec<Self> = Self::HONOURED.into_iter().chain(inert).collect();
+        all.sort_by_key(|name| name.name());
+        all
+    }
+
+    /// The config of that name, if Kafka knows it.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.name() == name)
+        let honoured = Self::HONOURED.into_iter().find(|one| one.name() == name);
+        honoured.or_else(|| InertName::parse(name).map(Self::Inert))
+    }
+
+    /// Its bit in [`super::ConfigNames`].
+    pub(super) const fn number(self) -> u32 {
+        match self {
+            Self::CleanupPolicy => 0,
+            Self::CompressionType => 1,
+            Self::MaxMessageBytes => 2,
+            Self::TimestampAfterMax => 3,
+            Self::TimestampBeforeMax => 4,
+            Self::TimestampType => 5,
+            Self::MinInsyncReplicas => 6,
+            Self::RetentionBytes => 7,
+            Self::RetentionTime => 8,
+            Self::Inert(inert) => 16 + inert as u32,
+        }
     }
 
     /// Its name on a topic.
@@ -85,13 +127,14 @@ impl ConfigName {
             Self::MinInsyncReplicas => "min.insync.replicas",
             Self::RetentionBytes => "retention.bytes",
             Self::RetentionTime => "retention.ms",
+            Self::Inert(inert) => inert.name(),
         }
     }
 
-    /// The name of the broker's config that is its default.
+    /// The name of the broker's config that is its default; some have none.
     #[must_use]
-    pub const fn broker_name(self) -> &'static str {
-        match self {
+    pub const fn broker_name(self) -> Option<&'static str> {
+        Some(match self {
             Self::CleanupPolicy => "log.cleanup.policy",
             Self::CompressionType => "compression.type",
             Self::MaxMessageBytes => "message.max.bytes",
@@ -101,7 +144,8 @@ impl ConfigName {
             Self::MinInsyncReplicas => "min.insync.replicas",
             Self::RetentionBytes => "log.retention.bytes",
             Self::RetentionTime => "log.retention.ms",
-        }
+            Self::Inert(inert) => return inert.broker_name(),
+        })
     }
 
     /// Its type.
@@ -114,6 +158,7 @@ impl ConfigName {
             Self::TimestampAfterMax | Self::TimestampBeforeMax | Self::RetentionBytes | Self::RetentionTime => {
                 ConfigKind::Long
             }
+            Self::Inert(inert) => inert.kind(),
         }
     }
 
@@ -125,7 +170,10 @@ impl ConfigName {
                 "What happens to old records: 'delete' removes them by age and size; 'compact' demands a key of every \
                  record (Karst keeps all records of a key)."
             }
-            Self::CompressionType => "How records are kept. Karst keeps them as producers compress them: 'producer'.",
+            Self::CompressionType => {
+                "How records are stored: 'producer' as producers compress them, else 'uncompressed' or by 'gzip', 'snappy', \
+                 'lz4' or 'zstd', whatever the producer did."
+            }
             Self::MaxMessageBytes => "The largest record batch that is accepted, in bytes, after compression.",
             Self::TimestampAfterMax => {
                 "How far ahead of the broker's clock the time of a record may be, in milliseconds."
@@ -136,15 +184,14 @@ impl ConfigName {
             Self::TimestampType => {
                 "Whether a record's time is the producer's (CreateTime) or that of its append (LogAppendTime)."
             }
-            Self::MinInsyncReplicas => {
-                "Accepted for the sake of tools. A record is acknowledged when the WAL's device has it."
-            }
+            Self::MinInsyncReplicas => "No effect in Karst: a record is acknowledged when the WAL's device has it.",
             Self::RetentionBytes => {
                 "Beyond this size of a partition its oldest records are deleted, by whole ranges of objects. -1: never."
             }
             Self::RetentionTime => {
                 "Records are deleted when all of their range of an object are older, in milliseconds. -1: never."
             }
+            Self::Inert(inert) => inert.documentation(),
         }
     }
 }
@@ -160,16 +207,19 @@ impl TopicConfigs {
             ConfigName::CleanupPolicy => self.cleanup_policy = Some(policy(name, value)?),
             ConfigName::CompressionType => self.compression_type = Some(compression(name, value)?),
             ConfigName::MaxMessageBytes => {
-                self.max_message_bytes = Some(ByteLimit(i64::from(int(name, value, 0)?)));
+                self.max_message_bytes = Some(ByteLimit(i64::from(int(name.name(), value, 0..=i32::MAX)?)));
             }
-            ConfigName::TimestampAfterMax => self.timestamp_after_max = Some(Millis(long(name, value, 0)?)),
-            ConfigName::TimestampBeforeMax => self.timestamp_before_max = Some(Millis(long(name, value, 0)?)),
+            ConfigName::TimestampAfterMax => self.timestamp_after_max = Some(Millis(long(name.name(), value, 0)?)),
+            ConfigName::TimestampBeforeMax => self.timestamp_before_max = Some(Millis(long(name.name(), value, 0)?)),
             ConfigName::TimestampType => self.timestamp_type = Some(timestamp_type(name, value)?),
             ConfigName::MinInsyncReplicas => {
-                self.min_insync_replicas = Some(Replicas(int(name, value, 1)?.unsigned_abs()));
+                self.min_insync_replicas = Some(Replicas(int(name.name(), value, 1..=i32::MAX)?.unsigned_abs()));
             }
-            ConfigName::RetentionBytes => self.retention_bytes = Some(ByteLimit(long(name, value, i64::MIN)?)),
-            ConfigName::RetentionTime => self.retention_time = Some(Millis(long(name, value, -1)?)),
+            ConfigName::RetentionBytes => self.retention_bytes = Some(ByteLimit(long(name.name(), value, i64::MIN)?)),
+            ConfigName::RetentionTime => self.retention_time = Some(Millis(long(name.name(), value, -1)?)),
+            ConfigName::Inert(inert) => {
+                self.inert.insert(inert, inert.check(value)?);
+            }
         }
         Ok(())
     }
@@ -186,6 +236,9 @@ impl TopicConfigs {
             ConfigName::MinInsyncReplicas => self.min_insync_replicas = None,
             ConfigName::RetentionBytes => self.retention_bytes = None,
             ConfigName::RetentionTime => self.retention_time = None,
+            ConfigName::Inert(inert) => {
+                self.inert.remove(&inert);
+            }
         }
     }
 
@@ -194,7 +247,7 @@ impl TopicConfigs {
     pub fn text(&self, name: ConfigName) -> Option<String> {
         match name {
             ConfigName::CleanupPolicy => self.cleanup_policy.map(policy_text),
-            ConfigName::CompressionType => self.compression_type.map(|CompressionType::Producer| PRODUCER.into()),
+            ConfigName::CompressionType => self.compression_type.map(compression_text),
             ConfigName::MaxMessageBytes => self.max_message_bytes.map(|bytes| bytes.0.to_string()),
             ConfigName::TimestampAfterMax => self.timestamp_after_max.map(|time| time.0.to_string()),
             ConfigName::TimestampBeforeMax => self.timestamp_before_max.map(|time| time.0.to_string()),
@@ -202,23 +255,25 @@ impl TopicConfigs {
             ConfigName::MinInsyncReplicas => self.min_insync_replicas.map(|replicas| replicas.0.to_string()),
             ConfigName::RetentionBytes => self.retention_bytes.map(|bytes| bytes.0.to_string()),
             ConfigName::RetentionTime => self.retention_time.map(|time| time.0.to_string()),
+            ConfigName::Inert(inert) => self.inert.get(&inert).cloned(),
         }
     }
 
-    /// What a config is by default, on a broker that takes batches of so many bytes.
+    /// What a config is by default, on a broker whose topics usually take batches of so many bytes.
     #[must_use]
-    pub fn default_text(name: ConfigName, largest_batch: u32) -> String {
+    pub fn default_text(name: ConfigName, usual_batch: u32) -> Cow<'static, str> {
         let none = Self::default();
         match name {
-            ConfigName::CleanupPolicy => policy_text(none.cleanup_policy()),
-            ConfigName::CompressionType => PRODUCER.into(),
-            ConfigName::MaxMessageBytes => largest_batch.to_string(),
-            ConfigName::TimestampAfterMax => none.timestamp_after_max().0.to_string(),
-            ConfigName::TimestampBeforeMax => none.timestamp_before_max().0.to_string(),
-            ConfigName::TimestampType => timestamp_type_text(none.timestamp_type()),
+            ConfigName::CleanupPolicy => policy_text(none.cleanup_policy()).into(),
+            ConfigName::CompressionType => compression_text(none.compression_type()).into(),
+            ConfigName::MaxMessageBytes => usual_batch.to_string().into(),
+            ConfigName::TimestampAfterMax => none.timestamp_after_max().0.to_string().into(),
+            ConfigName::TimestampBeforeMax => none.timestamp_before_max().0.to_string().into(),
+            ConfigName::TimestampType => timestamp_type_text(none.timestamp_type()).into(),
             ConfigName::MinInsyncReplicas => "1".into(),
             ConfigName::RetentionBytes => "-1".into(),
-            ConfigName::RetentionTime => none.retention_time().map_or(-1, |time| time.0).to_string(),
+            ConfigName::RetentionTime => none.retention_time().map_or(-1, |time| time.0).to_string().into(),
+            ConfigName::Inert(inert) => inert.default_text().into(),
         }
     }
 }
@@ -233,7 +288,7 @@ pub(super) fn policy(name: ConfigName, value: &str) -> Result<CleanupPolicy, Str
         match element {
             DELETE => policy.delete = Toggle::On,
             COMPACT => policy.compact = Toggle::On,
-            other => return Err(invalid(name, other, "String must be one of: compact, delete")),
+            other => return Err(invalid(name.name(), other, "String must be one of: compact, delete")),
         }
     }
     Ok(policy)
@@ -249,22 +304,21 @@ fn policy_text(policy: CleanupPolicy) -> String {
 }
 
 fn compression(name: ConfigName, value: &str) -> Result<CompressionType, String> {
-    if value == PRODUCER {
-        return Ok(CompressionType::Producer);
-    }
-    let why = if RECOMPRESSING.contains(&value) {
-        "this broker does not compress again; String must be one of: producer"
-    } else {
-        "String must be one of: producer"
-    };
-    Err(invalid(name, value, why))
+    const NONE: &str = "String must be one of: uncompressed, zstd, lz4, snappy, gzip, producer";
+    let known = COMPRESSION_TYPES.into_iter().find(|(_, text)| *text == value);
+    known.map(|(of, _)| of).ok_or_else(|| invalid(name.name(), value, NONE))
+}
+
+fn compression_text(of: CompressionType) -> String {
+    let (_, text) = COMPRESSION_TYPES.into_iter().find(|(one, _)| *one == of).expect("each has a name");
+    text.into()
 }
 
 fn timestamp_type(name: ConfigName, value: &str) -> Result<TimestampType, String> {
     match value {
         CREATE_TIME => Ok(TimestampType::CreateTime),
         LOG_APPEND_TIME => Ok(TimestampType::LogAppendTime),
-        other => Err(invalid(name, other, "String must be one of: CreateTime, LogAppendTime")),
+        other => Err(invalid(name.name(), other, "String must be one of: CreateTime, LogAppendTime")),
     }
 }
 
@@ -273,28 +327,4 @@ fn timestamp_type_text(of: TimestampType) -> String {
         TimestampType::CreateTime => CREATE_TIME.into(),
         TimestampType::LogAppendTime => LOG_APPEND_TIME.into(),
     }
-}
-
-fn int(name: ConfigName, value: &str, least: i32) -> Result<i32, String> {
-    let number: i32 = value.parse().map_err(|_| invalid(name, value, "Not a number of type INT"))?;
-    at_least(name, number, least)
-}
-
-fn long(name: ConfigName, value: &str, least: i64) -> Result<i64, String> {
-    let number: i64 = value.parse().map_err(|_| invalid(name, value, "Not a number of type LONG"))?;
-    at_least(name, number, least)
-}
-
-fn at_least<N: PartialOrd + ToString>(name: ConfigName, number: N, least: N) -> Result<N, String> {
-    if number >= least {
-        return Ok(number);
-    }
-    Err(invalid(name, &number.to_string(), &format!("Value must be at least {}", least.to_string())))
-}
-
-/// What Kafka says of a value that can't be. Of a long one its beginning is enough.
-fn invalid(name: ConfigName, value: &str, why: &str) -> String {
-    const ENOUGH: usize = 100;
-    let value: String = value.chars().take(ENOUGH).collect();
-    format!("Invalid value {value} for configuration {}: {why}", name.name())
 }

@@ -92,7 +92,7 @@ fn a_short_batch_that_holds_much_is_not_cheap() {
 
 #[test]
 fn a_batch_above_the_limit_is_not_looked_into() {
-    let mut world = World::with_idle_credit(&Limits { compute_inline: 0, batch: 70, ..limits() });
+    let mut world = World::with_idle_credit(&Limits { compute_inline: 0, largest_batch: 70, ..limits() });
     world.hold_jobs = true;
     world.receive(&produce_all(1, vec![sound(Codec::Gzip, 60)]));
     assert_eq!((world.jobs(), got(&world, 0)), (0, vec![Err(ErrorCode::MessageTooLarge)]));

@@ -23,7 +23,7 @@ impl Shard {
         mut request: CreatePartitionsRequest,
         out: &mut Effects<Effect>,
     ) {
-        let repeated = repeated(request.topics.iter().map(|topic| &topic.name.0));
+        let repeated = repeated(request.topics.iter().map(|topic| topic.name.0.clone()));
         // A topic that is named more than once is answered once.
         let mut seen = BTreeSet::new();
         request.topics.retain(|topic| seen.insert(topic.name.clone()));

@@ -1,9 +1,8 @@
 //! CreateTopics: answered when the partitions are open.
 
-use super::alter_configs::{set, shown};
-use super::describe_configs::effective;
+use super::configs::{effective, set, shown};
 use super::metadata::DEFAULT_PARTITIONS;
-use super::{kafka_id, millis, repeated, str_bytes};
+use super::{kafka_id, millis, repeated, str_bytes, text};
 use crate::id::TopicId;
 use crate::kafka::ErrorCode;
 use crate::limits::Limits;
@@ -31,7 +30,7 @@ impl Shard {
         request: CreateTopicsRequest,
         out: &mut Effects<Effect>,
     ) {
-        let repeated = repeated(request.topics.iter().map(|topic| &topic.name.0));
+        let repeated = repeated(request.topics.iter().map(|topic| topic.name.0.clone()));
         let steps = request.topics.iter().map(|topic| match self.check_new_topic(topic, &repeated) {
             Err(outcome) => TopicStep::Known(outcome),
             Ok(new) if request.validate_only => TopicStep::Known(TopicOutcome::Created(Box::new(new))),
@@ -54,9 +53,14 @@ impl Shard {
             let result = CreatableTopicResult::default().with_name(topic.name.clone());
             match outcome {
                 TopicOutcome::Created(new) => {
-                    let configs = (asked.version >= 5 && told < TOLD).then(|| describe(&new.configs, &self.limits));
+                    let result = created(result, topic, &new, request.validate_only);
                     told += 1;
-                    created(result, topic, &new, request.validate_only).with_configs(configs)
+                    // The fields came with version 5 (KIP-525).
+                    match asked.version {
+                        ..5 => result.with_configs(None),
+                        _ if told <= TOLD => result.with_configs(Some(describe(&new.configs, &self.limits))),
+                        _ => result.with_configs(None).with_topic_config_error_code(NOT_TOLD.code()),
+                    }
                 }
                 TopicOutcome::Done | TopicOutcome::Trimmed(..) => {
                     unreachable!("a created topic is known by what was created")
@@ -78,8 +82,9 @@ impl Shard {
             let name = config.name.as_str();
             let null = || refuse(format!("Null value not supported for topic configs: {}", shown(name)));
             let value = config.value.as_ref().ok_or_else(null)?;
-            set(&mut configs, name, value.as_str(), self.limits.batch).map_err(refuse)?;
+            set(&mut configs, name, value.as_str(), self.limits.largest_batch).map_err(refuse)?;
         }
+        configs.check().map_err(refuse)?;
         Ok(configs)
     }
 
@@ -119,8 +124,11 @@ impl Shard {
     }
 }
 
-/// Topics of an answer that tell their configs at most: some hundred bytes each.
-const TOLD: usize = 1_000;
+/// What is said of a topic whose configs are not told.
+const NOT_TOLD: ErrorCode = ErrorCode::PolicyViolation;
+
+/// Topics of an answer that tell their configs at most: some thousand bytes each. Of the others it says that it does not.
+const TOLD: usize = 250;
 
 /// All configs of a new topic, set or not.
 fn describe(configs: &TopicConfigs, limits: &Limits) -> Vec<CreatableTopicConfigs> {
@@ -128,10 +136,10 @@ fn describe(configs: &TopicConfigs, limits: &Limits) -> Vec<CreatableTopicConfig
         let (value, source) = effective(configs, name, limits);
         CreatableTopicConfigs::default()
             .with_name(StrBytes::from_static_str(name.name()))
-            .with_value(Some(StrBytes::from_string(value)))
+            .with_value(Some(text(value)))
             .with_config_source(source)
     };
-    ConfigName::ALL.into_iter().map(one).collect()
+    ConfigName::all().into_iter().map(one).collect()
 }
 
 /// Whether a topic exists that metrics could not tell from one of that name: they have `_` for `.`.

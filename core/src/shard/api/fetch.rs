@@ -2,9 +2,10 @@
 
 use super::millis;
 use crate::data_object::{Extent, Outcome, Read, ReadError, ReadId, key};
-use crate::id::{Offset, StreamId, TopicId};
+use crate::id::{ConnId, Offset, StreamId, TopicId};
 use crate::kafka::{ErrorCode, FetchAnswer, FetchedPartition, FetchedTopic};
 use crate::machine::{Effects, Mark, Now, OpId, Rope, sometimes};
+use crate::metadata::CompressionType;
 use crate::session::{Answer, Fee};
 use crate::shard::fetches::{Ended, Fetch, Got, Step, WantedPartition, WantedTopic};
 use crate::shard::found::Found;
@@ -19,6 +20,9 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 
 /// From this version on, topics are named by id.
 const BY_ID: i16 = 13;
+
+/// From this version on every client knows Zstandard.
+const ZSTD: i16 = 10;
 
 /// How often a fetch begins again because an object is gone, before the client is told to.
 const RESTARTS: u32 = 3;
@@ -50,6 +54,7 @@ impl Shard {
             held: 0,
             missing: None,
             restarts: 0,
+            first: 0,
         };
         self.try_fetch(now, fetch, out);
     }
@@ -94,6 +99,17 @@ impl Shard {
         let mut outcome = Outcome::default();
         self.reader.handle(now, op, result, &mut self.ops, &mut outcome);
         self.take_outcome(now, outcome, out);
+        if let Some(conn) = self.lookups.take_orphan(op) {
+            self.orphan_came_back(now, conn, out);
+        }
+    }
+
+    /// What was out for a connection that is gone has come back. With the last of it its credit is free.
+    pub(in crate::shard) fn orphan_came_back(&mut self, now: Now, conn: ConnId, out: &mut Effects<Effect>) {
+        if !self.lookups.has_orphan_of(conn) {
+            let grants = self.credit.close(now.mono, conn);
+            self.take_grants(now, grants, out);
+        }
     }
 
     pub(in crate::shard) fn tick_reader(&mut self, now: Now, out: &mut Effects<Effect>) {
@@ -142,11 +158,10 @@ impl Shard {
         for wanted in fetch.partitions() {
             // The first partition that has records gives at least one batch, however large, so that every consumer
             // gets on; later ones only what fits.
-            let step = self.plan_partition(wanted, left, must_fit);
+            let step = self.plan_partition(fetch, wanted, (left, must_fit));
             left = left.saturating_sub(match &step {
                 Step::Known(got) => got.bytes(),
-                // A read returns at least one batch, however little is asked for.
-                Step::Reading { max_bytes, .. } => (*max_bytes).max(u64::from(self.limits.batch)),
+                Step::Reading { read, .. } => read.room,
             });
             must_fit |= !matches!(&step, Step::Known(got) if got.bytes() == 0);
             steps.push(step);
@@ -157,7 +172,7 @@ impl Shard {
     /// Reads what the steps want, once there is credit for all that they may bring.
     fn read_for(&mut self, now: Now, fetch: Fetch, steps: Vec<Step>, out: &mut Effects<Effect>) {
         if fetch.held == 0 {
-            let bytes = fetch.allowed + u64::from(self.limits.batch) + fetch.overhead();
+            let bytes = fetch.allowed + self.least_room(&fetch) + fetch.overhead();
             let conn = fetch.asked.conn;
             return self.want_answer_credit(now, conn, answer_fee(bytes), Unpaid::Fetch(fetch), out);
         }
@@ -173,13 +188,19 @@ impl Shard {
         self.take_outcome(now, outcome, out);
     }
 
+    /// A read returns at least one batch, however little is asked for. Most are no longer than usual; of one that is, the
+    /// read tells its length, and begins again when there is credit for that.
+    fn least_room(&self, fetch: &Fetch) -> u64 {
+        fetch.first.max(u64::from(self.limits.batch) + u64::from(self.limits.data_block))
+    }
+
     pub(in crate::shard) fn begin_read(&mut self, now: Now, read: Read, out: &mut Effects<Effect>) {
         let mut outcome = Outcome::default();
         self.reader.read(now, read, &mut self.ops, &mut outcome);
         self.take_outcome(now, outcome, out);
     }
 
-    fn plan_partition(&mut self, wanted: &WantedPartition, left: u64, must_fit: bool) -> Step {
+    fn plan_partition(&mut self, fetch: &Fetch, wanted: &WantedPartition, (left, must_fit): (u64, bool)) -> Step {
         let fail = |code| Step::Known(Got::Failed(code));
         let stream = match wanted.stream {
             Ok(stream) => stream,
@@ -219,8 +240,9 @@ impl Shard {
         let image = self.image.as_ref().expect("partitions are led by the image");
         let (_, range) = image.streams[&stream].range_at(offset).expect("records are in the log cache or in objects");
         let (id, cluster) = (self.fetches.next_read(), image.cluster);
-        let read = Read { id, cluster, object: range.object, stream, offset, extent: Extent::Bytes(max_bytes) };
-        Step::Reading { read, max_bytes, high_watermark, start }
+        let (extent, room) = (Extent::Bytes(max_bytes), max_bytes.max(self.least_room(fetch)));
+        let read = Read { id, cluster, object: range.object, stream, offset, extent, room };
+        Step::Reading { read, must_fit, high_watermark, start }
     }
 
     /// What a client that tells the epoch of what it has fetched last is answered, if the log does not have that (KIP-595).
@@ -259,6 +281,12 @@ impl Shard {
             match self.fetches.finish(finished.id, finished.result) {
                 Some(Ended::Complete(fetch, got)) => self.answer_fetched(now, fetch, got, out),
                 Some(Ended::Again(fetch)) if fetch.restarts <= RESTARTS => self.try_fetch(now, fetch, out),
+                Some(Ended::TooLong(mut fetch)) => {
+                    let held = core::mem::take(&mut fetch.held);
+                    let conn = fetch.asked.conn;
+                    self.give_back_answer_credit(now, conn, held, out);
+                    self.try_fetch(now, fetch, out);
+                }
                 Some(Ended::Again(fetch)) => {
                     let got = fetch.partitions().map(|_| Got::Failed(ErrorCode::KafkaStorageError)).collect();
                     self.answer_fetched(now, fetch, got, out);
@@ -272,6 +300,9 @@ impl Shard {
     /// replaced, and worth a line once a fetch has looked at the metadata often enough.
     fn report_failed_read(&self, id: ReadId, error: ReadError) {
         let Some((fetch, read)) = self.fetches.wanted_by(id) else { return };
+        if matches!(error, ReadError::TooLong(_)) {
+            return;
+        }
         if matches!(error, ReadError::Gone | ReadError::NotHeld) && fetch.restarts < RESTARTS {
             return;
         }
@@ -312,6 +343,15 @@ impl Shard {
         self.send_answer(fetch.asked, answer, out);
     }
 
+    /// Who asks in an old version may not know Zstandard (KIP-110).
+    fn check_readable(&self, version: i16, stream: StreamId) -> Result<StreamId, ErrorCode> {
+        let needs = self.configs_of(stream).compression_type();
+        if version < ZSTD && needs == CompressionType::Zstd {
+            return Err(ErrorCode::UnsupportedCompressionType);
+        }
+        Ok(stream)
+    }
+
     fn wanted_topic(&self, version: i16, topic: &FetchTopic) -> WantedTopic {
         let id = TopicId(*topic.topic_id.as_bytes());
         let wanted = |partition: &FetchPartition| WantedPartition {
@@ -319,7 +359,8 @@ impl Shard {
             stream: if version >= BY_ID {
                 self.stream_of(id, partition.partition)
             } else {
-                self.stream_named(topic.topic.as_str(), partition.partition)
+                let stream = self.stream_named(topic.topic.as_str(), partition.partition);
+                stream.and_then(|stream| self.check_readable(version, stream))
             },
             believed_epoch: partition.current_leader_epoch,
             last_epoch: partition.last_fetched_epoch,

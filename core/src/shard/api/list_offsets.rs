@@ -1,16 +1,15 @@
 //! ListOffsets: where a partition begins and ends, and where a record lies that is found by its time.
 
-use super::millis;
+use super::{millis, repeated};
 use crate::data_object::{Extent, Read, ReadBatches, ReadError};
 use crate::id::{Offset, StreamId};
-use crate::kafka::batch::{Flaw, times};
+use crate::kafka::batch::{Flaw, Times, times};
 use crate::kafka::{BatchHeader, Codec, ErrorCode};
-use crate::machine::{Effects, INLINE_RATIO, Job, Mark, Now, OpId, Outcome as JobOutcome, WallTime, sometimes};
+use crate::machine::{Effects, INLINE_RATIO, Job, Mark, Now, OpId, WallTime, sometimes};
 use crate::session::Fee;
 use crate::shard::joins::Asked;
 use crate::shard::lookups::{Candidate, Computed, Listed, Listing, Search, Sought};
 use crate::shard::{Effect, Pool, Shard, Unpaid};
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
@@ -31,6 +30,9 @@ const TIMEOUT: i16 = 10;
 
 /// How often a search goes on from the metadata because an object is gone, before the client is told to.
 const RESTARTS: u32 = 3;
+
+/// What a search takes besides what it reads: heads and checksums.
+const OVERHEAD: u64 = 1 << 10;
 
 /// What a partition's line comes to.
 enum Step {
@@ -63,12 +65,13 @@ impl Shard {
         };
         let listing = Listing {
             asked,
-            repeated: self.repeated(&request),
+            repeated: repeated(self.named(&request)),
             request,
             next: (0, 0),
             known: Vec::new(),
             search: None,
             held: 0,
+            large: 0,
             due: now.mono.after(patience),
         };
         self.go_on_listing(now, listing, out);
@@ -89,7 +92,8 @@ impl Shard {
                 }
                 Step::Search(search) => search,
             };
-            let need = self.search(&mut search);
+            let room = self.search_room().max(listing.large);
+            let need = self.search(&mut search, room);
             let outcome = match need {
                 Need::Done(outcome) => outcome,
                 _ if listing.due <= now.mono => Err(ErrorCode::RequestTimedOut),
@@ -104,10 +108,19 @@ impl Shard {
 
     /// What a search needs is read or computed, once there is credit for it.
     fn wait_for(&mut self, now: Now, mut listing: Listing, need: Need, out: &mut Effects<Effect>) {
-        if listing.held == 0 {
+        if let Need::Compute(candidate) = &need {
+            listing.large = listing.large.max(candidate.batch.len() as u64);
+        }
+        let cost = self.search_room().max(listing.large) + OVERHEAD;
+        if listing.held < cost {
             // A batch that was found is let go of, and found again.
-            let conn = listing.asked.conn;
-            let fee = Fee { pool: Pool::Answers, bytes: self.search_cost() };
+            drop(need);
+            sometimes!(Mark::SearchOfLargeBatch, listing.held > 0);
+            let (conn, held) = (listing.asked.conn, core::mem::take(&mut listing.held));
+            let search = listing.search.as_mut().expect("who needs something searches");
+            search.let_go();
+            self.give_back_answer_credit(now, conn, held, out);
+            let fee = Fee { pool: Pool::Answers, bytes: cost };
             return self.want_answer_credit(now, conn, fee, Unpaid::Listing(listing), out);
         }
         match need {
@@ -147,6 +160,10 @@ impl Shard {
                 search.restarts += 1;
                 listing.search = Some(search);
             }
+            Err(ReadError::TooLong(len)) => {
+                listing.large = len;
+                listing.search = Some(search);
+            }
             Err(error) => {
                 self.report_failed_search(search.stream, error);
                 listing.end_line(Err(ErrorCode::KafkaStorageError));
@@ -155,16 +172,16 @@ impl Shard {
         self.go_on_listing(now, listing, out);
     }
 
-    pub(in crate::shard) fn computed(&mut self, now: Now, op: OpId, outcome: JobOutcome, out: &mut Effects<Effect>) {
-        let JobOutcome::FoundTime(found) = outcome else {
-            unreachable!("a shard only looks for times, not {outcome:?}")
-        };
+    pub(in crate::shard) fn time_computed(
+        &mut self,
+        now: Now,
+        op: OpId,
+        found: Result<Times, Flaw>,
+        out: &mut Effects<Effect>,
+    ) {
         let (mut listing, candidate) = match self.lookups.finish_job(op) {
             Computed::For(listing) => *listing,
-            Computed::Orphan(conn) => {
-                let grants = self.credit.close(now.mono, conn);
-                return self.take_grants(now, grants, out);
-            }
+            Computed::Orphan(conn) => return self.orphan_came_back(now, conn, out),
         };
         let search = listing.search.as_mut().expect("a job is for a search");
         match found.map(|times| search.looked_into(&candidate, times)) {
@@ -232,17 +249,14 @@ impl Shard {
         }
     }
 
-    /// Partitions that a request names more than once.
-    fn repeated(&self, request: &ListOffsetsRequest) -> BTreeSet<StreamId> {
-        let mut seen = BTreeSet::new();
+    /// The partitions that a request names, as far as they exist.
+    fn named(&self, request: &ListOffsetsRequest) -> impl Iterator<Item = StreamId> {
         let lines = request.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |line| (topic, line)));
-        let streams =
-            lines.filter_map(|(topic, line)| self.stream_named(topic.name.as_str(), line.partition_index).ok());
-        streams.filter(|stream| !seen.insert(*stream)).collect()
+        lines.filter_map(|(topic, line)| self.stream_named(topic.name.as_str(), line.partition_index).ok())
     }
 
     /// Searches as far as that goes at once.
-    fn search(&mut self, search: &mut Search) -> Need {
+    fn search(&mut self, search: &mut Search, room: u64) -> Need {
         loop {
             let stream = search.stream;
             // Whoever asks believes no epoch by now: it was checked when the search began, and a broker leads a stream
@@ -272,7 +286,7 @@ impl Shard {
                 let (object, end, cluster) = (range.object, range.end, image.cluster);
                 let offset = search.since(image_of.start).from;
                 let (id, extent) = (self.fetches.next_read(), Extent::Since(since.time));
-                return Need::Read(Read { id, cluster, object, stream, offset, extent }, end);
+                return Need::Read(Read { id, cluster, object, stream, offset, extent, room }, end);
             }
             let (found, older) = self.cache.seek(stream, since.from, since.time);
             search.pass(since.from, older);
@@ -310,12 +324,11 @@ impl Shard {
         cheap.then_some(inline.saturating_mul(ratio))
     }
 
-    /// A data block, or a block of the WAL that a cached batch is part of.
-    fn search_cost(&self) -> u64 {
-        /// Heads and checksums.
-        const OVERHEAD: u64 = 1 << 10;
+    /// What a search takes, unless it finds a batch that is larger than usual: a data block, or a block of the WAL that a
+    /// cached batch is part of.
+    fn search_room(&self) -> u64 {
         let block = u64::from(self.limits.data_block) + u64::from(self.limits.batch);
-        block.max(self.limits.wal_block.into()) + OVERHEAD
+        block.max(self.limits.wal_block.into())
     }
 
     fn report_failed_search(&self, stream: StreamId, error: ReadError) {

@@ -1,12 +1,11 @@
 //! One handler for each API that the shard answers.
 
-mod alter_configs;
+mod configs;
 mod create_partitions;
 mod create_topics;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
-mod describe_configs;
 mod describe_topic_partitions;
 mod fetch;
 mod find_coordinator;
@@ -23,6 +22,7 @@ pub(super) use metadata::unasked_topic;
 pub(super) use produce::{ProduceOutcome, Produced};
 
 use crate::id::{NodeId, TopicId};
+use alloc::borrow::Cow;
 use alloc::collections::BTreeSet;
 use alloc::string::ToString;
 use core::time::Duration;
@@ -41,13 +41,20 @@ pub(super) fn str_bytes(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_string())
 }
 
+fn text(text: Cow<'static, str>) -> StrBytes {
+    match text {
+        Cow::Borrowed(text) => StrBytes::from_static_str(text),
+        Cow::Owned(text) => StrBytes::from_string(text),
+    }
+}
+
 /// A duration as clients send it; negative ones count as zero.
 fn millis(ms: i32) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }
 
-/// Names that a request has more than once.
-fn repeated<'a>(names: impl Iterator<Item = &'a StrBytes>) -> BTreeSet<StrBytes> {
+/// What a request names more than once.
+fn repeated<T: Ord + Clone>(named: impl Iterator<Item = T>) -> BTreeSet<T> {
     let mut seen = BTreeSet::new();
-    names.filter(|name| !seen.insert(*name)).cloned().collect()
+    named.filter(|one| !seen.insert(one.clone())).collect()
 }

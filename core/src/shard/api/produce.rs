@@ -10,6 +10,7 @@ use crate::session::Answer;
 use crate::shard::appends::{Times, Waiting};
 use crate::shard::groups::Appender;
 use crate::shard::joins::{Asked, Begun, Complete, Part};
+use crate::shard::recompressions::AtOnce;
 use crate::shard::{Effect, Shard};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -98,8 +99,10 @@ impl Shard {
             Begun::Complete(complete) => self.answer_produce(complete, out),
             Begun::Open(join) => {
                 self.produces_due.extend(due.map(|due| ((due, asked), join)));
+                let mut at_once = AtOnce::new(&self.limits);
                 for (index, stream, batch) in accepted {
-                    self.appends.push(Waiting {
+                    let recoding = self.recoding(stream, &batch);
+                    let waiting = Waiting {
                         conn: Some(conn),
                         stream,
                         records: batch.header.record_count(),
@@ -107,7 +110,9 @@ impl Shard {
                         times: Times::of(&batch, self.configs_of(stream).timestamp_type()),
                         batch: batch.bytes,
                         part: self.produces.part(join, index),
-                    });
+                        unpaid: 0,
+                    };
+                    self.enqueue(waiting, recoding, &mut at_once, out);
                 }
                 self.append_granted(now, out);
             }
@@ -121,13 +126,16 @@ impl Shard {
         {
             sometimes!(Mark::ProduceLate);
             self.produces_due.pop_first();
-            for waiting in self.appends.forget_request(join) {
+            let mut gone = self.appends.forget_request(join);
+            gone.extend(self.forget_recompressions(|waiting| waiting.part.join() == join));
+            for waiting in gone {
                 let outcome = ProduceOutcome::Failed(ErrorCode::RequestTimedOut.into());
                 self.finish_part(waiting.part, outcome, out);
             }
             if let Some(complete) = self.produces.give_up(join, |_| ProduceOutcome::Late) {
                 self.answer_produce(complete, out);
             }
+            self.append_granted(now, out);
         }
     }
 
@@ -201,9 +209,14 @@ impl Shard {
             return Err(ErrorCode::NotLeaderOrFollower.into());
         }
         let batch = partition.records?;
-        if batch.bytes.len() > self.largest_batch(self.configs_of(stream)) {
+        let (len, usual) = (batch.bytes.len(), self.limits.batch as usize);
+        if len > self.largest_batch(self.configs_of(stream)) {
+            let is_beyond_all = len > self.limits.largest_batch as usize;
+            sometimes!(Mark::BatchBeyondTopic, !is_beyond_all);
+            sometimes!(Mark::BatchBeyondBroker, is_beyond_all);
             return Err(ErrorCode::MessageTooLarge.into());
         }
+        sometimes!(Mark::LargeBatchTaken, len > usual);
         self.check_issued(&batch)?;
         Ok((stream, batch))
     }

@@ -1,5 +1,6 @@
 //! What a topic's configs demand of records, judged by what is known of them, as Kafka does before it appends.
 
+use super::text;
 use crate::id::StreamId;
 use crate::kafka::batch::{BatchHeader, RecordFacts, RecordTime};
 use crate::kafka::{CheckedBatch, ErrorCode};
@@ -33,10 +34,7 @@ impl Rejection {
         let records = self.records.into_iter().map(|(record, why)| {
             BatchIndexAndErrorMessage::default()
                 .with_batch_index(i32::try_from(record).unwrap_or(i32::MAX))
-                .with_batch_index_error_message(Some(match why {
-                    Cow::Borrowed(why) => StrBytes::from_static_str(why),
-                    Cow::Owned(why) => StrBytes::from_string(why),
-                }))
+                .with_batch_index_error_message(Some(text(why)))
         });
         response.with_error_message(Some(StrBytes::from_string(self.why))).with_record_errors(records.collect())
     }

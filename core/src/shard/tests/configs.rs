@@ -7,7 +7,7 @@ use crate::kafka::{
 };
 use crate::limits::Limits;
 use crate::machine::Payload;
-use crate::metadata::{Command, ConfigName};
+use crate::metadata::{ByteLimit, Command, ConfigName, ConfigPatch, TopicConfigs};
 use crate::session::RequestNumber;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -88,7 +88,8 @@ fn describe_some(
         return Err((result.error_code, result.error_message.as_ref().map(ToString::to_string).unwrap_or_default()));
     }
     let line = |config: &kafka_protocol::messages::describe_configs_response::DescribeConfigsResourceResult| {
-        assert_eq!(config.synonyms.first().map(|first| first.source), Some(config.config_source));
+        let first = config.synonyms.first().map(|first| first.source);
+        assert!(first == Some(config.config_source) || (first.is_none() && config.config_source == 5));
         assert_eq!(config.documentation.as_ref().is_some_and(|text| !text.is_empty()), version >= 3);
         assert_eq!(config.config_type != 0, version >= 3);
         assert_eq!(config.read_only, kind == BROKER);
@@ -104,7 +105,7 @@ fn describe_some(
 /// What is set for a topic.
 fn set_of(world: &mut World, topic: &str) -> Vec<(String, String)> {
     let all = describe(world, (TOPIC, topic)).expect("it is there");
-    assert_eq!(all.len(), 9);
+    assert_eq!(all.len(), ConfigName::COUNT);
     all.into_iter().filter(|(_, _, source)| *source == 1).map(|(name, value, _)| (name, value)).collect()
 }
 
@@ -171,7 +172,7 @@ fn a_topic_is_created_with_configs_and_tells_them() {
         assert_eq!(topic.error_code, 0);
         let told = topic.configs.iter().flatten().filter(|config| config.config_source == 1).count();
         let all = topic.configs.iter().flatten().count();
-        assert_eq!((told, all), if version >= 5 { (2, 9) } else { (0, 0) });
+        assert_eq!((told, all), if version >= 5 { (2, ConfigName::COUNT) } else { (0, 0) });
         let expected = owned(&[("cleanup.policy", "compact"), ("retention.ms", "7")]);
         assert_eq!(set_of(&mut world, "made"), expected);
     }
@@ -180,10 +181,11 @@ fn a_topic_is_created_with_configs_and_tells_them() {
 #[test]
 fn a_topic_with_configs_that_can_not_be_is_not_created() {
     for (name, value, why) in [
-        ("segment.bytes", Some("1"), "Unknown topic config name: segment.bytes"),
+        ("segment.size", Some("1"), "Unknown topic config name: segment.size"),
+        ("segment.bytes", Some("1"), "Value must be at least 14"),
         ("retention.ms", None, "Null value not supported for topic configs: retention.ms"),
         ("retention.ms", Some("-2"), "Value must be at least -1"),
-        ("max.message.bytes", Some("1048589"), "no more than 1048588"),
+        ("max.message.bytes", Some("134217729"), "no more than 134217728"),
     ] {
         let mut world = world();
         for validate_only in [false, true] {
@@ -237,7 +239,14 @@ fn changes_that_can_not_be_are_refused_in_kafkas_words() {
     let mut world = world();
     let topic = (TOPIC, "orders");
     for (resource, lines, code, why) in [
-        (topic, &[("segment.ms", SET, Some("1"))][..], 40, "Unknown topic config name: segment.ms"),
+        (topic, &[("segment.size", SET, Some("1"))][..], 40, "Unknown topic config name: segment.size"),
+        (topic, &[("segment.ms", SET, Some("0"))], 40, "Value must be at least 1"),
+        (
+            topic,
+            &[("max.compaction.lag.ms", SET, Some("5")), ("min.compaction.lag.ms", SET, Some("6"))],
+            40,
+            "conflict topic config setting min.compaction.lag.ms (6) > max",
+        ),
         (
             topic,
             &[("retention.ms", APPEND, Some("1"))],
@@ -249,7 +258,8 @@ fn changes_that_can_not_be_are_refused_in_kafkas_words() {
         (topic, &[("retention.ms", SET, None)], 42, "Null value not supported for : retention.ms"),
         (topic, &[("retention.ms", SET, Some("1")), ("retention.ms", DELETE, None)], 42, "duplicate config keys"),
         (topic, &[("retention.ms", 9, Some("1"))], 42, "Unknown operations type 9"),
-        (topic, &[("compression.type", SET, Some("zstd"))], 40, "String must be one of: producer"),
+        (topic, &[("compression.type", SET, Some("brotli"))], 40, "String must be one of: uncompressed, zstd"),
+        (topic, &[("max.message.bytes", SET, Some("134217729"))], 40, "no more than 134217728, the largest batch"),
         ((TOPIC, "missing"), &[("retention.ms", SET, Some("1"))], 3, "The topic 'missing' does not exist."),
         ((TOPIC, "no name!"), &[("retention.ms", SET, Some("1"))], 17, "not legal"),
         ((BROKER, "1"), &[("log.retention.ms", SET, Some("1"))], 42, "Cannot update these configs dynamically"),
@@ -276,16 +286,27 @@ fn resources_are_described_in_every_version() {
     for version in 1..=4 {
         let all = describe_some(&mut world, version, (TOPIC, "orders"), None).expect("it is there");
         let names: Vec<&str> = all.iter().map(|(name, ..)| name.as_str()).collect();
-        assert_eq!(names, ConfigName::ALL.map(ConfigName::name));
+        assert_eq!(names, ConfigName::all().into_iter().map(ConfigName::name).collect::<Vec<_>>());
         let broker = describe_some(&mut world, version, (BROKER, "1"), None).expect("it is this one");
-        assert!(broker.len() == 20 && broker.is_sorted());
-        for (name, value) in [("message.max.bytes", "1048588"), ("log.retention.check.interval.ms", "300000")] {
+        assert!(broker.len() == 32 && broker.is_sorted(), "{}", broker.len());
+        for (name, value) in [
+            ("message.max.bytes", "1048588"),
+            ("log.retention.check.interval.ms", "300000"),
+            ("log.retention.ms", "604800000"),
+            ("offsets.retention.minutes", "10080"),
+            ("producer.id.expiration.ms", "86400000"),
+            ("group.initial.rebalance.delay.ms", "3000"),
+            ("compression.type", "producer"),
+        ] {
             assert!(broker.contains(&(name.into(), value.into(), 5)), "{name}");
         }
-        let two = ["retention.ms", "segment.ms", "cleanup.policy"];
+        let two = ["retention.ms", "segment.size", "cleanup.policy"];
         let some = describe_some(&mut world, version, (TOPIC, "orders"), Some(&two)).expect("it is there");
         assert_eq!(some.len(), 2);
-        assert_eq!(describe_some(&mut world, version, (TOPIC, "orders"), Some(&[])).map(|all| all.len()), Ok(9));
+        assert_eq!(
+            describe_some(&mut world, version, (TOPIC, "orders"), Some(&[])).map(|all| all.len()),
+            Ok(ConfigName::COUNT)
+        );
     }
     assert_eq!(describe(&mut world, (BROKER, "")), Ok(vec![]));
     for (resource, code) in
@@ -325,6 +346,32 @@ fn a_batch_may_be_as_large_as_its_topic_allows() {
     let less = (bytes.len() - 1).to_string();
     configure(&mut world, &[("max.message.bytes", SET, Some(&less))]);
     assert_eq!(produce(&mut world, 9, bytes).0.error_code, 10);
+}
+
+#[test]
+fn a_topic_may_allow_more_than_is_usual_but_not_more_than_the_broker_takes() {
+    let bytes = batch(3, &records(3));
+    let len = bytes.len() as u32;
+    let taken = |usual: u32, largest: u32, topic: Option<u32>| {
+        let limits = |largest_batch| Limits { batch: usual, largest_batch, ..Limits::default() };
+        let mut world = World::new(&limits(largest));
+        world.topic("orders", 1);
+        if let Some(most) = topic {
+            // It was configured by a broker that takes any size.
+            let configs = TopicConfigs { max_message_bytes: Some(ByteLimit(most.into())), ..TopicConfigs::default() };
+            let patch = ConfigPatch { set: configs, ..ConfigPatch::default() };
+            let id = world.id_of("orders");
+            world.command(Command::ConfigureTopic { id, patch });
+        }
+        match produce(&mut world, 9, bytes.clone()).0.error_code {
+            0 => true,
+            10 => false,
+            other => panic!("error {other}"),
+        }
+    };
+    assert!(taken(len, len, None) && !taken(len - 1, 2 * len, None), "what is usual holds where nothing is said");
+    assert!(taken(len - 1, 2 * len, Some(len)) && !taken(len, 2 * len, Some(len - 1)), "else what the topic says");
+    assert!(taken(1, len, Some(2 * len)) && !taken(1, len - 1, Some(2 * len)), "but no more than the broker takes");
 }
 
 #[test]
@@ -401,4 +448,34 @@ fn old_records_go_when_it_is_time_to_look() {
     assert_eq!(world.commands(), 1, "five minutes have passed by both clocks");
     world.decide();
     assert!(world.shard.is_quiescent());
+}
+
+/// What Kafka Streams asks for, for the topics that it makes for itself; and Connect, for its own.
+const MADE_BY_TOOLS: [&[(&str, &str)]; 5] = [
+    // To repartition.
+    &[
+        ("cleanup.policy", "delete"),
+        ("message.timestamp.type", "CreateTime"),
+        ("retention.ms", "-1"),
+        ("segment.bytes", "52428800"),
+    ],
+    // Changelogs: of a store, of a windowed one, and of a versioned one.
+    &[("cleanup.policy", "compact"), ("message.timestamp.type", "CreateTime")],
+    &[("cleanup.policy", "compact,delete"), ("message.timestamp.type", "CreateTime"), ("retention.ms", "172800000")],
+    &[("cleanup.policy", "compact"), ("message.timestamp.type", "CreateTime"), ("min.compaction.lag.ms", "86500000")],
+    // Connect's offsets and configs; MirrorMaker's.
+    &[("cleanup.policy", "compact"), ("min.insync.replicas", "2"), ("unclean.leader.election.enable", "false")],
+];
+
+#[test]
+fn tools_get_the_topics_that_they_ask_for() {
+    for wanted in MADE_BY_TOOLS {
+        let mut world = world();
+        let configs: Vec<_> = wanted.iter().map(|(name, value)| (*name, Some(*value))).collect();
+        let number = create(&mut world, 7, &configs, false);
+        world.decide();
+        let response: CreateTopicsResponse = world.answer(number, 7);
+        assert_eq!(response.topics[0].error_code, 0, "{:?}", response.topics[0].error_message);
+        assert_eq!(set_of(&mut world, "made"), owned(wanted));
+    }
 }

@@ -24,9 +24,9 @@ use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse, TopicNam
 use kafka_protocol::protocol::StrBytes;
 
 /// A partition, its bucket, and every record that it ever had.
-struct Partition {
-    world: World,
-    stream: StreamId,
+pub(super) struct Partition {
+    pub(super) world: World,
+    pub(super) stream: StreamId,
     objects: BTreeMap<ObjectId, Bytes>,
     cuts: u64,
     /// Offset to time.
@@ -35,7 +35,7 @@ struct Partition {
 }
 
 impl Partition {
-    fn new(limits: &Limits) -> Self {
+    pub(super) fn new(limits: &Limits) -> Self {
         let mut world = World::new(limits);
         world.topic("orders", 1);
         let stream = world.stream("orders", PartitionIndex(0));
@@ -77,7 +77,7 @@ impl Partition {
     }
 
     /// Everything since the last cut goes into an object.
-    fn cut(&mut self, data_block: u32) {
+    pub(super) fn cut(&mut self, data_block: u32) {
         self.cuts += 1;
         let lsn = Lsn(self.cuts * 100);
         self.world.mail(Mail::Cut(CutMarker { lsn, reason: CutReason::Size }));
@@ -115,7 +115,7 @@ impl Partition {
     }
 
     /// Does one of the things that the shard waits for; `false` if there is none.
-    fn step(&mut self, rng: &mut Rng) -> bool {
+    pub(super) fn step(&mut self, rng: &mut Rng) -> bool {
         let jobs = self.world.jobs.len() as u64;
         let all = jobs + self.world.calls.len() as u64;
         if all == 0 {
@@ -154,7 +154,7 @@ impl Partition {
     }
 }
 
-fn name() -> TopicName {
+pub(super) fn name() -> TopicName {
     TopicName(StrBytes::from_static_str("orders"))
 }
 
@@ -162,6 +162,10 @@ fn limits(rng: &mut Rng) -> Limits {
     Limits {
         compute_inline: rng.below(200) as u32,
         log_cache: *rng.pick(&[0, 300, 1 << 20]).expect("some"),
+        // Where blocks and batches are usually small, some turn out to be large.
+        batch: *rng.pick(&[200, 1 << 20]).expect("some"),
+        data_block: 30,
+        wal_block: 100,
         ..Limits::default()
     }
 }

@@ -175,7 +175,7 @@ fn an_ended_lease_means_another_id() {
 fn large_objects_get_more_time() {
     use core::time::Duration;
     let second = Duration::from_secs(1);
-    assert_eq!(crate::upload::attempt(second, 0), second);
-    assert_eq!(crate::upload::attempt(second, 64 << 20), 9 * second);
-    assert_eq!(crate::upload::attempt(Duration::MAX, u64::MAX), Duration::MAX);
+    assert_eq!(crate::store::attempt(second, 0), second);
+    assert_eq!(crate::store::attempt(second, 64 << 20), 9 * second);
+    assert_eq!(crate::store::attempt(Duration::MAX, u64::MAX), Duration::MAX);
 }

@@ -48,6 +48,12 @@ pub const fn cost(len: usize) -> u64 {
     payload_cost(record::RECORD_HEAD as u64 + len as u64)
 }
 
+/// The longest batch that costs at most `budget` bytes; 0 if none does.
+#[must_use]
+pub const fn longest(budget: u64) -> u64 {
+    (budget / SECTOR * SECTOR_PAYLOAD).saturating_sub(record::RECORD_HEAD as u64)
+}
+
 /// [`cost`] of so many bytes of a record, its head included where it is among them.
 #[must_use]
 pub const fn payload_cost(payload: u64) -> u64 {

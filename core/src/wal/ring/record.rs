@@ -42,6 +42,14 @@ pub fn stamp(batch: &mut [u8], append: &Append) {
     batch[12..STAMPED].copy_from_slice(&append.epoch.0.to_be_bytes());
 }
 
+/// The stamped batch of an append, in a buffer of its own.
+#[must_use]
+pub fn stamped(append: &Append) -> Bytes {
+    let mut batch = BytesMut::from(&append.batch[..]);
+    stamp(&mut batch, append);
+    batch.freeze()
+}
+
 /// The durable form of an append, given its stamped batch.
 #[must_use]
 pub fn appended(append: &Append, batch: Bytes) -> Appended {
@@ -56,8 +64,7 @@ pub fn appended(append: &Append, batch: Bytes) -> Appended {
 }
 
 /// Joins pieces of a batch of `len` bytes.
-#[must_use]
-pub fn join(pieces: &[Bytes], len: usize) -> Bytes {
+fn join(pieces: &[Bytes], len: usize) -> Bytes {
     let mut batch = BytesMut::with_capacity(len);
     for piece in pieces {
         batch.extend_from_slice(piece);

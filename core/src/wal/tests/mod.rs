@@ -6,6 +6,7 @@ mod damage;
 mod disk;
 mod fuzz;
 mod golden;
+mod large;
 mod life;
 mod space;
 
@@ -32,6 +33,7 @@ fn tiny_for(ring: u64, rng: &mut Rng) -> Limits {
     let most = (3 * u64::from(wal_block)).min(ring / PAGE / 2 * 4007 - 40);
     Limits {
         batch: most as u32,
+        largest_batch: most as u32,
         wal_block,
         wal_depth: rng.between(1, 5) as u32,
         wal_window: rng.between(1, ring),

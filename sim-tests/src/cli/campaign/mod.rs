@@ -200,13 +200,13 @@ impl Began {
 }
 
 /// Set by the first SIGINT or SIGTERM; the second one ends the process at once.
-fn stop_by_signal() -> Arc<AtomicBool> {
+pub(super) fn stop_by_signal() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         let by_force = signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone());
         let gently = by_force.and_then(|_| signal_hook::flag::register(signal, stop.clone()));
         if let Err(error) = gently {
-            eprintln!("karst-sim: signal {signal} will end this without a summary: {error}");
+            eprintln!("karst-sim: signal {signal} will end this without a result: {error}");
         }
     }
     stop

@@ -138,7 +138,7 @@ impl Outputs {
 /// The plan of a defect's quickest seed, with a line of why.
 fn save_plan(folder: &Path, campaign: &Campaign, defect: &Defect) -> io::Result<()> {
     let quickest = &defect.quickest;
-    let text = Plan::from_seed(Seed(quickest.seed), campaign.profile).to_text();
+    let text = Plan::from_seed(Seed(quickest.seed), campaign.profile).to_annotated_text();
     let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
     let why = quickest.message.replace(['\n', '\r'], " ");
     let text = format!("{first}\n# {why}\n# Seed {}, profile {}.\n{rest}", quickest.seed, campaign.profile_name);

@@ -47,7 +47,7 @@ pub(super) fn save(
     );
     fs::create_dir_all(folder)?;
     let path = folder.join(format!("{}.shrunk.plan", defect.file_name()));
-    fs::write(&path, karst.vocabulary().to_text(&found.plan, &comment))?;
+    fs::write(&path, karst.vocabulary().to_annotated_text(&found.plan, &comment))?;
     let (before, after, took) = (found.before, found.after, began.elapsed().as_secs_f64());
     println!("\n{}\n  before  {before}\n  after   {after}, {took:.1} s\n{words}", path.display());
     Ok(Some(Small { plan: Plan::from_general(&found.plan), path }))

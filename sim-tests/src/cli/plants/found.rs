@@ -1,10 +1,11 @@
 //! What campaigns make of one plant.
 
+use super::child::output;
 use super::patch::Plant;
 use std::fs;
 use std::ops::Range;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// A campaign's first failure.
@@ -18,15 +19,23 @@ pub(super) struct Find {
     pub(super) took: Duration,
 }
 
-/// Runs a campaign until its first failure; `None` if there is none. Several threads may each have a failing seed under
-/// way: the lowest counts, so that it does not matter how many there are.
-pub(super) fn search(program: &Path, seeds: Range<u64>, folder: &Path) -> Result<Option<Find>, String> {
+/// A seed that is under way when the time is up may go on so long.
+const LAST_SEED: Duration = Duration::from_secs(120);
+
+/// Runs a campaign until its first failure, for `lasts` at most; `None` if there is none. Several threads may each have a
+/// failing seed under way: the lowest counts, so that it does not matter how many there are.
+pub(super) fn search(
+    program: &Path,
+    seeds: Range<u64>,
+    lasts: Duration,
+    folder: &Path,
+) -> Result<Option<Find>, String> {
     let lines = folder.join("lines.json");
     let began = Instant::now();
     let mut karst = Command::new(program);
-    karst.args(["run", "--until-failure", "--seeds", &format!("{}..{}", seeds.start, seeds.end), "--json-lines"]);
-    let status = karst.arg(&lines).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    status.map_err(|error| format!("{} can't be started: {error}", program.display()))?;
+    karst.args(["run", "--until-failure", "--seeds", &format!("{}..{}", seeds.start, seeds.end)]);
+    karst.args(["--for", &format!("{}s", lasts.as_secs().max(1)), "--json-lines"]).arg(&lines);
+    output(&mut karst, lasts + LAST_SEED)?;
     let took = began.elapsed();
     let text = fs::read_to_string(&lines).map_err(|error| format!("{}: {error}", lines.display()))?;
     if text.is_empty() {

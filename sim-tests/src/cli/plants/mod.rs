@@ -1,11 +1,16 @@
 //! `karst-sim plants`: proves that the simulator finds bugs, by planting some.
 //!
 //! ```text
-//!   each patch ──► a copy of the repository ──► build ──► campaigns, until the first failure ──► a row of the table
+//!   each patch ──► a copy of the repository ──► build ──► campaigns, until the first failure ──► shrink ──► a row
+//!                            ▲                                                              │      of the table
+//!                            └─────────────── the next one is planted and built meanwhile ◄─┘
 //! ```
+//! Nothing is built while a campaign runs, since its seconds are told.
 
+mod child;
 mod copy;
 mod found;
+mod measured;
 mod patch;
 mod shrunk;
 mod table;
@@ -14,11 +19,14 @@ use super::args::{Args, Period, UsageError};
 use super::exit::Verdict;
 use super::repository;
 use copy::Copy;
-use found::{Outcome, search};
+use found::{Find, Outcome, search};
+use measured::Measured;
 use patch::{How, Plant};
 use shrunk::Shrunk;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread::ScopedJoinHandle;
+use std::time::{Duration, Instant};
 use table::Row;
 
 /// Where a campaign begins, counted from the one before.
@@ -34,14 +42,21 @@ struct Trial {
     seeds: u64,
     /// How long each first failure is shrunk.
     shrink: Option<Duration>,
+    /// How long all campaigns of a plant may take.
+    within: Duration,
 }
+
+/// How long all campaigns of a plant may take, unless that is said.
+const WITHIN: Period = Period(Duration::from_secs(300));
 
 pub(super) fn main(mut args: Args) -> Result<Verdict, UsageError> {
     let trial = Trial {
         campaigns: args.value("--campaigns")?.unwrap_or(3).clamp(1, 1_000),
         seeds: args.value("--seeds")?.unwrap_or(1000).clamp(1, APART),
         shrink: args.flag_or_equals("--shrink", SHRINK)?.map(|period| period.0),
+        within: args.value("--within")?.unwrap_or(WITHIN).0,
     };
+    let resume = args.flag("--resume");
     let check_only = args.flag("--check");
     let markdown: Option<PathBuf> = args.value("--markdown")?;
     let folder: Option<PathBuf> = args.value("--folder")?;
@@ -54,13 +69,14 @@ pub(super) fn main(mut args: Args) -> Result<Verdict, UsageError> {
     let folder = folder.unwrap_or_else(|| root.join("target/plants"));
     let copy = Copy::refresh(&root, &folder);
     let copy = copy.map_err(|error| UsageError(format!("{}: {error}", folder.display())))?;
-    let rows = try_all(plants, copy, trial, &folder);
+    let measured = Measured::load(folder.join("measured"), copy.digest(), trial);
+    let is_plant = |name: &str| root.join("sim-tests/plants").join(format!("{name}.patch")).is_file();
     let mut unsaved = false;
-    if let Some(path) = markdown {
-        unsaved = table::write_markdown(&path, &rows)
-            .inspect_err(|error| eprintln!("karst-sim: --markdown: {}: {error}", path.display()))
-            .is_err();
-    }
+    let mut saved = |rows: &[Row]| {
+        let written = markdown.as_ref().map_or(Ok(()), |path| table::write_markdown(path, rows, &is_plant));
+        unsaved = written.inspect_err(|error| eprintln!("karst-sim: --markdown: {error}")).is_err();
+    };
+    let rows = Series { measured, resume, trial, folder: &folder, saved: &mut saved }.run(&plants, copy);
     let missed = rows.iter().filter(|row| row.outcome.complaint(&row.plant).is_some()).count();
     println!("{} plants, {missed} not found as they should be", rows.len());
     Ok(match (missed, unsaved) {
@@ -109,34 +125,102 @@ fn check(root: &Path, plants: &[Plant]) -> Verdict {
     verdict
 }
 
-fn try_all(plants: Vec<Plant>, mut copy: Copy, trial: Trial, folder: &Path) -> Vec<Row> {
-    println!("{}", table::heading());
-    let mut rows = Vec::new();
-    for plant in plants {
-        let tried = try_one(&plant, &mut copy, trial, folder);
-        let (outcome, shrunk) = tried.unwrap_or_else(|why| (Outcome::Broken(why), None));
-        let row = Row { plant, outcome, shrunk };
-        println!("{}", row.line());
-        rows.push(row);
-    }
-    if let Err(error) = copy.restore() {
-        eprintln!("karst-sim: the last plant is still in {}: {error}", folder.display());
-    }
-    rows
+/// Plants, tried one after the other.
+struct Series<'a> {
+    measured: Measured,
+    /// Whether what was measured already counts.
+    resume: bool,
+    trial: Trial,
+    folder: &'a Path,
+    /// Called with all rows, whenever there is another one.
+    saved: &'a mut dyn FnMut(&[Row]),
 }
 
-/// What campaigns made of a plant, and how small its first failure becomes.
-type Tried = (Outcome, Option<Shrunk>);
+/// A plant and its program, or why it can't be built.
+type Built = (Copy, Result<PathBuf, String>);
 
-fn try_one(plant: &Plant, copy: &mut Copy, trial: Trial, folder: &Path) -> Result<Tried, String> {
-    copy.plant(plant)?;
-    let program = copy.build()?;
-    let campaigns = (0..trial.campaigns).map(|nth| nth * APART..nth * APART + trial.seeds);
-    let finds: Result<Vec<_>, String> = campaigns.map(|seeds| search(&program, seeds, folder)).collect();
-    let outcome = finds.map(Outcome::Tried)?;
-    let shrunk = match (trial.shrink, outcome.first()) {
-        (Some(lasts), Some(first)) => Some(Shrunk::of(&program, first.seed, lasts, folder)?),
-        _ => None,
-    };
-    Ok((outcome, shrunk))
+impl Series<'_> {
+    fn run(mut self, plants: &[Plant], copy: Copy) -> Vec<Row> {
+        println!("{}", table::heading());
+        let known = |plant: &Plant| self.measured.row(plant).filter(|_| self.resume);
+        let mut rows: Vec<Row> = plants.iter().filter_map(known).collect();
+        rows.iter().for_each(|row| println!("{}", row.line()));
+        let is_known = |plant: &&Plant| rows.iter().any(|row| row.plant.name == plant.name);
+        let left: Vec<&Plant> = plants.iter().filter(|plant| !is_known(plant)).collect();
+        let copy = std::thread::scope(|scope| {
+            let build = |mut copy: Copy, plant: Option<&&Plant>| -> Building<'_> {
+                match plant.map(|plant| (*plant).clone()) {
+                    Some(plant) => Building::Under(scope.spawn(move || {
+                        let program = copy.build_with(&plant);
+                        (copy, program)
+                    })),
+                    None => Building::Over(copy),
+                }
+            };
+            let mut building = build(copy, left.first());
+            for (nth, plant) in left.iter().enumerate() {
+                let (copy, program) = building.built();
+                let outcome = program.and_then(|program| Ok((self.search(&program)?, program)));
+                building = build(copy, left.get(nth + 1));
+                let tried = outcome.and_then(|(finds, program)| self.shrink(Outcome::Tried(finds), &program));
+                let (outcome, shrunk) = tried.unwrap_or_else(|why| (Outcome::Broken(why), None));
+                let row = Row { plant: (*plant).clone(), outcome, shrunk };
+                println!("{}", row.line());
+                if let Err(error) = self.measured.keep(&row) {
+                    eprintln!("karst-sim: what was measured can't be kept in {}: {error}", self.folder.display());
+                }
+                rows.push(row);
+                (self.saved)(&rows);
+            }
+            building.built().0
+        });
+        self.end(copy);
+        (self.saved)(&rows);
+        rows
+    }
+
+    /// What each campaign finds, within the time that all have.
+    fn search(&self, program: &Path) -> Result<Vec<Option<Find>>, String> {
+        let began = Instant::now();
+        let campaigns = (0..self.trial.campaigns).map(|nth| nth * APART..nth * APART + self.trial.seeds);
+        campaigns
+            .map(|seeds| match self.trial.within.checked_sub(began.elapsed()) {
+                Some(left) => search(program, seeds, left, self.folder),
+                None => Ok(None),
+            })
+            .collect()
+    }
+
+    /// How small the first failure becomes. The program is not needed any more.
+    fn shrink(&self, outcome: Outcome, program: &Path) -> Result<(Outcome, Option<Shrunk>), String> {
+        let shrunk = match (self.trial.shrink, outcome.first()) {
+            (Some(lasts), Some(first)) => Some(Shrunk::of(program, first.seed, lasts, self.folder)?),
+            _ => None,
+        };
+        fs::remove_file(program).map_err(|error| format!("{}: {error}", program.display()))?;
+        Ok((outcome, shrunk))
+    }
+
+    fn end(&self, mut copy: Copy) {
+        if let Err(error) = copy.restore() {
+            eprintln!("karst-sim: the last plant is still in {}: {error}", self.folder.display());
+        }
+    }
+}
+
+/// The copy, in the hands of a thread or not.
+enum Building<'a> {
+    Under(ScopedJoinHandle<'a, Built>),
+    /// There is no other plant.
+    Over(Copy),
+}
+
+impl Building<'_> {
+    /// Waits for the program.
+    fn built(self) -> Built {
+        match self {
+            Self::Under(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Self::Over(copy) => (copy, Err("there is no other plant".into())),
+        }
+    }
 }

@@ -1,9 +1,13 @@
 //! How small a plant's first failure becomes.
 
+use super::child::output;
 use std::fmt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
+
+/// What is under way when the time is up may go on so long.
+const LAST_RUNS: Duration = Duration::from_secs(120);
 
 /// What shrinking made of a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,14 +24,12 @@ impl Shrunk {
         let began = Instant::now();
         let mut karst = Command::new(program);
         karst.args(["shrink", &seed.to_string(), "--for", &format!("{}s", lasts.as_secs()), "--out"]);
-        let output = karst.arg(folder.join("shrunk.plan")).output();
-        let output = output.map_err(|error| format!("{} can't be started: {error}", program.display()))?;
-        let text = String::from_utf8_lossy(&output.stdout);
+        let text = output(karst.arg(folder.join("shrunk.plan")), lasts + LAST_RUNS)?;
         let sizes =
             |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(|size| size.trim().to_owned());
         match (sizes("before "), sizes("after ")) {
             (Some(before), Some(after)) => Ok(Self { before, after, took: began.elapsed() }),
-            _ => Err(format!("seed {seed} was not shrunk: {text}{}", String::from_utf8_lossy(&output.stderr))),
+            _ => Err(format!("seed {seed} was not shrunk: {text}")),
         }
     }
 }

@@ -41,6 +41,19 @@ impl Row {
         }
         line
     }
+
+    fn markdown(&self) -> String {
+        let Self { plant, outcome, shrunk } = self;
+        let found_by: Vec<String> = outcome.invariants().iter().map(|name| format!("`{name}`")).collect();
+        let found_by = if found_by.is_empty() { "–".into() } else { found_by.join(", ") };
+        let (median, worst) = outcome.seeds();
+        let (median, worst) = (or_dash(median), or_dash(worst));
+        let took = or_dash(outcome.took().map(|took| format!("{:.1}", took.as_secs_f64())));
+        let shrunk = shrunk.as_ref().map_or("– | – | –".into(), |Shrunk { before, after, took }| {
+            format!("{before} | {after} | {:.1}", took.as_secs_f64())
+        });
+        format!("| `{}` | {} | {found_by} | {median} | {worst} | {took} | {shrunk} |\n", plant.name, plant.breaks)
+    }
 }
 
 /// The heading of [`Row::line`]s.
@@ -48,44 +61,54 @@ pub(super) fn heading() -> String {
     format!("{:<11} {:<36} {:>6} {:>6} {:>7}  invariant", "", "plant", "median", "worst", "seconds")
 }
 
-/// Writes the table in Markdown: into its place in a document, or as a file of its own.
-pub(super) fn write_markdown(path: &Path, rows: &[Row]) -> io::Result<()> {
-    let table = markdown(rows);
+/// Writes the table in Markdown: into its place in a document, or as a file of its own. Rows of other plants stay as they
+/// are, as long as there is such a plant.
+pub(super) fn write_markdown(path: &Path, rows: &[Row], is_plant: &dyn Fn(&str) -> bool) -> io::Result<()> {
     let text = match fs::read_to_string(path) {
-        Ok(document) => into_place(&document, &table).unwrap_or(table),
-        Err(_) => table,
+        Ok(document) => match parts(&document) {
+            Some((before, table, after)) => {
+                format!("{before}{BEGIN}{}{END}{after}", markdown(rows, table, is_plant))
+            }
+            None => markdown(rows, "", is_plant),
+        },
+        Err(_) => markdown(rows, "", is_plant),
     };
     fs::write(path, text)
 }
 
-fn into_place(document: &str, table: &str) -> Option<String> {
+/// What is before the table, the table, and what is behind it.
+fn parts(document: &str) -> Option<(&str, &str, &str)> {
     let (before, rest) = document.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}{table}{END}{after}"))
+    let (table, after) = rest.split_once(END)?;
+    Some((before, table, after))
 }
 
-fn markdown(rows: &[Row]) -> String {
-    let is_shrunk = rows.iter().any(|row| row.shrunk.is_some());
-    let more = if is_shrunk { [" shrunk from | to | seconds |", "---|---|---|"] } else { [""; 2] };
-    let mut out = format!("| plant | what it breaks | found by | seeds | worst | seconds |{}\n", more[0]);
-    let _ = writeln!(out, "|---|---|---|---|---|---|{}", more[1]);
-    for Row { plant, outcome, shrunk } in rows {
-        let found_by: Vec<String> = outcome.invariants().iter().map(|name| format!("`{name}`")).collect();
-        let found_by = if found_by.is_empty() { "–".into() } else { found_by.join(", ") };
-        let (median, worst) = outcome.seeds();
-        let (median, worst) = (or_dash(median), or_dash(worst));
-        let took = or_dash(outcome.took().map(|took| format!("{:.1}", took.as_secs_f64())));
-        let _ = write!(out, "| `{}` | {} | {found_by} | {median} | {worst} | {took} |", plant.name, plant.breaks);
-        match shrunk {
-            Some(Shrunk { before, after, took }) => {
-                let _ = write!(out, " {before} | {after} | {:.1} |", took.as_secs_f64());
+const COLUMNS: usize = 9;
+
+/// The table with these rows, each in the place that it had before, if it had one.
+fn markdown(rows: &[Row], before: &str, is_plant: &dyn Fn(&str) -> bool) -> String {
+    let mut out = "| plant | what it breaks | found by | seeds | worst | seconds | shrunk from | to | seconds |\n\
+                   |---|---|---|---|---|---|---|---|---|\n"
+        .to_owned();
+    let mut left: Vec<&Row> = rows.iter().collect();
+    for line in before.lines() {
+        let Some(name) = plant_of(line).filter(|name| is_plant(name)) else { continue };
+        match left.iter().position(|row| row.plant.name == name) {
+            Some(at) => out += &left.remove(at).markdown(),
+            None => {
+                out += line;
+                (line.matches('|').count() - 1..COLUMNS).for_each(|_| out += " – |");
+                out.push('\n');
             }
-            None if is_shrunk => out += " – | – | – |",
-            None => {}
         }
-        out.push('\n');
     }
+    out.extend(left.iter().map(|row| row.markdown()));
     out
+}
+
+/// The plant that a line of the table is of.
+fn plant_of(line: &str) -> Option<&str> {
+    line.strip_prefix("| `")?.split_once("` |").map(|(name, _)| name)
 }
 
 fn or_dash(value: Option<impl ToString>) -> String {
@@ -97,9 +120,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_takes_the_place_of_the_one_before_and_nothing_else() {
-        let document = format!("# Plants\n{BEGIN}old\n{END}the end\n");
-        assert_eq!(into_place(&document, "new\n"), Some(format!("# Plants\n{BEGIN}new\n{END}the end\n")));
-        assert_eq!(into_place("no place for it", "new"), None);
+    fn rows_take_the_places_of_those_before_and_nothing_else_changes() {
+        let document =
+            format!("# Plants\n{BEGIN}| `a` | x | `y` | 1 | 2 | 3 |\n| `b` | old |\n| `gone` |\n{END}the end\n");
+        let path = std::env::temp_dir().join(format!("karst-table-{}", std::process::id()));
+        fs::write(&path, document).expect("written");
+        let row = |name: &str| Row {
+            plant: Plant { name: name.into(), breaks: "It breaks.".into(), ..Plant::default() },
+            outcome: Outcome::Tried(vec![None]),
+            shrunk: None,
+        };
+        write_markdown(&path, &[row("new"), row("b")], &|name| name != "gone").expect("written");
+        let text = fs::read_to_string(&path).expect("read");
+        fs::remove_file(&path).expect("it is there");
+        assert!(text.starts_with("# Plants\n") && text.ends_with("the end\n"), "{text}");
+        let (_, table, _) = parts(&text).expect("it has its place");
+        let rows: Vec<&str> = table.lines().skip(2).collect();
+        let expected = [
+            "| `a` | x | `y` | 1 | 2 | 3 | – | – | – |",
+            "| `b` | It breaks. | – | – | – | – | – | – | – |",
+            "| `new` | It breaks. | – | – | – | – | – | – | – |",
+        ];
+        assert_eq!(rows, expected);
     }
 }

@@ -31,14 +31,18 @@ fn session(commands: &'static str) -> (String, Report) {
 
 #[test]
 fn commands_move_look_and_stop() {
-    let (said, report) = session("s list\nn\n\nto 20\nlane broker-1/wal\ns broker-1/w*\nl 2\nfind Format\nx\nf a\nq\n");
+    let (said, report) = session(
+        "s list\nn\n\nto 20\nlane broker-1/wal\ns broker-1/w*\nl 2\nfind Format\nd\ns broker-1/wal:phase\ns broker-1/wal:x\nx\nf a\nq\n",
+    );
     assert!(said.contains("> nothing has happened yet\n"), "{said}");
     let events: Vec<u64> =
         said.lines().filter_map(|line| line.trim_start_matches("> ").split_whitespace().next()?.parse().ok()).collect();
     assert_eq!(events.first(), Some(&1));
     assert!(events.contains(&2) && events.contains(&20), "{said}");
     assert!(said.contains("broker-1/wal: Wal {"), "{said}");
-    assert!(said.contains("Format("), "{said}");
+    assert!(said.contains(" the order to format the ring"), "{said}");
+    assert!(said.contains("Mail(Node(WalFormatted))"), "in detail it is as the code has it: {said}");
+    assert!(said.contains("broker-1/wal: phase: ") && said.contains("has no x; there are rules, "), "{said}");
     assert!(said.contains("go on to the end") && said.contains("'a' is not KEY=VALUE"), "{said}");
     assert_eq!(report.events, *events.iter().max().expect("there are some"), "the run stopped where it was told to");
 }

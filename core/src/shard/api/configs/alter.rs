@@ -1,11 +1,11 @@
 //! AlterConfigs, which replaces all configs of a topic, and IncrementalAlterConfigs, which changes some (KIP-339).
 //! Answered when the change is durable.
 
-use super::describe_configs::{BROKER, TOPIC};
-use super::str_bytes;
+use super::{BROKER, TOPIC, set, shown};
 use crate::kafka::ErrorCode;
 use crate::machine::{Effects, Now};
 use crate::metadata::{CleanupPolicy, Command, ConfigName, ConfigNames, ConfigPatch, TopicConfigs, TopicName};
+use crate::shard::api::{repeated, str_bytes};
 use crate::shard::joins::Asked;
 use crate::shard::topics::{TopicOutcome, TopicRequest, TopicStep};
 use crate::shard::{Effect, Shard};
@@ -48,7 +48,7 @@ impl Shard {
         mut request: AlterConfigsRequest,
         out: &mut Effects<Effect>,
     ) {
-        let repeated = repeated(request.resources.iter().map(|one| (one.resource_type, &one.resource_name)));
+        let repeated = repeated(request.resources.iter().map(|one| (one.resource_type, one.resource_name.clone())));
         let mut seen = BTreeSet::new();
         request.resources.retain(|one| seen.insert((one.resource_type, one.resource_name.clone())));
         let steps = request.resources.iter().map(|one| {
@@ -68,7 +68,7 @@ impl Shard {
         mut request: IncrementalAlterConfigsRequest,
         out: &mut Effects<Effect>,
     ) {
-        let repeated = repeated(request.resources.iter().map(|one| (one.resource_type, &one.resource_name)));
+        let repeated = repeated(request.resources.iter().map(|one| (one.resource_type, one.resource_name.clone())));
         let mut seen = BTreeSet::new();
         request.resources.retain(|one| seen.insert((one.resource_type, one.resource_name.clone())));
         let steps = request.resources.iter().map(|one| {
@@ -160,15 +160,18 @@ impl Shard {
             BROKER => return Err(self.refuse_broker(name.as_str())),
             other => return refuse(ErrorCode::InvalidRequest, format!("Unknown resource type {other}")),
         }
-        let patch = patch(begin, changes, self.limits.batch)?;
+        let patch = patch(begin, changes, self.limits.largest_batch)?;
         let image = self.image.as_ref().expect("requests come after the image");
         let Some(name) = TopicName::parse(name.as_str()) else {
             return refuse(ErrorCode::InvalidTopicException, "the topic's name is not legal".into());
         };
-        let Some((id, _)) = image.topic_named(&name) else {
+        let Some((id, topic)) = image.topic_named(&name) else {
             let why = format!("The topic '{}' does not exist.", name.as_str());
             return refuse(ErrorCode::UnknownTopicOrPartition, why);
         };
+        if let Err(why) = topic.configs.patched(&patch).check() {
+            return refuse(ErrorCode::InvalidConfig, why);
+        }
         Ok(Command::ConfigureTopic { id, patch })
     }
 
@@ -188,26 +191,6 @@ impl Shard {
 
 fn change_of(config: &kafka_protocol::messages::alter_configs_request::AlterableConfig) -> Change<'_> {
     Change { name: config.name.as_str(), operation: SET, value: config.value.as_ref().map(StrBytes::as_str) }
-}
-
-/// Sets a config of a topic to what a client wrote, on a broker that takes batches of so many bytes.
-///
-/// # Errors
-/// What is wrong, in Kafka's words.
-pub(super) fn set(configs: &mut TopicConfigs, name: &str, value: &str, largest_batch: u32) -> Result<(), String> {
-    let known = ConfigName::parse(name).ok_or_else(|| format!("Unknown topic config name: {}", shown(name)))?;
-    configs.set(known, value)?;
-    if known == ConfigName::MaxMessageBytes
-        && let Some(bytes) = configs.max_message_bytes
-        && bytes.0 > i64::from(largest_batch)
-    {
-        return Err(format!(
-            "Invalid value {} for configuration {name}: Value must be no more than {largest_batch}, the largest batch \
-             that this broker takes",
-            bytes.0
-        ));
-    }
-    Ok(())
 }
 
 /// What the changes come to.
@@ -237,7 +220,7 @@ fn patch(begin: ConfigPatch, changes: &[Change<'_>], largest_batch: u32) -> Resu
     Ok(patch)
 }
 
-/// The elements of a list. There is only one config that is one.
+/// The elements of a list. Only one is honoured: of those that have no effect nobody needs a part changed.
 fn list(name: &str, value: &str, operation: &str) -> Result<CleanupPolicy, String> {
     let Some(ConfigName::CleanupPolicy) = ConfigName::parse(name) else {
         return Err(format!("Can't {operation} to key {} because its type is not LIST.", shown(name)));
@@ -245,16 +228,6 @@ fn list(name: &str, value: &str, operation: &str) -> Result<CleanupPolicy, Strin
     let mut configs = TopicConfigs::default();
     configs.set(ConfigName::CleanupPolicy, value)?;
     Ok(configs.cleanup_policy())
-}
-
-/// As much of a name as an answer says: its own may be as long as the request.
-pub(super) fn shown(name: &str) -> String {
-    name.chars().take(100).collect()
-}
-
-fn repeated<'a>(resources: impl Iterator<Item = Resource<'a>>) -> BTreeSet<(i8, StrBytes)> {
-    let mut seen = BTreeSet::new();
-    resources.filter(|one| !seen.insert(*one)).map(|(kind, name)| (kind, name.clone())).collect()
 }
 
 fn told(outcome: TopicOutcome) -> (ErrorCode, Option<StrBytes>) {

@@ -2,19 +2,19 @@
 //!
 //! An answer is many times as long as its question, so it takes credit before it is made, and says each resource once.
 
-use super::metadata::DEFAULT_PARTITIONS;
-use super::str_bytes;
+use super::broker::{BrokerConfig, broker_configs};
+use super::{BROKER, TOPIC, TOPIC_CONFIG, effective, source_of_default};
 use crate::kafka::ErrorCode;
 use crate::limits::Limits;
 use crate::machine::{Effects, Now, Rope};
 use crate::metadata::{ConfigKind, ConfigName, TopicConfigs, TopicName};
+use crate::shard::api::{str_bytes, text};
 use crate::shard::joins::Asked;
 use crate::shard::unpaid::Unanswered;
 use crate::shard::{Effect, Shard, encoded};
 use alloc::borrow::Cow;
 use alloc::collections::BTreeSet;
 use alloc::format;
-use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
@@ -24,18 +24,15 @@ use kafka_protocol::messages::describe_configs_response::{
 use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use kafka_protocol::protocol::StrBytes;
 
-/// Kafka's numbers of resource types.
-pub(super) const TOPIC: i8 = 2;
-pub(super) const BROKER: i8 = 4;
-
-/// Where a value is from, by Kafka's numbers.
-pub(super) const TOPIC_CONFIG: i8 = 1;
-const STATIC_BROKER_CONFIG: i8 = 4;
-pub(super) const DEFAULT_CONFIG: i8 = 5;
-
-/// What one resource takes in an answer, and while that is made, at most: some 20 configs with synonyms and their
-/// documentation.
-const RESOURCE: u64 = 8 << 10;
+/// What a resource takes in an answer and while that is made, at most, beside its configs: its name, a list that was set
+/// twice as long as any (there are two), and why it is refused.
+const RESOURCE: u64 = 3 << 10;
+/// One config of it.
+const CONFIG: u64 = 320;
+/// Its synonyms: there are two at most.
+const SYNONYMS: u64 = 420;
+/// What it means.
+const DOCUMENTATION: u64 = 200;
 
 type Refused = (ErrorCode, Cow<'static, str>);
 
@@ -57,7 +54,7 @@ impl Shard {
     ) {
         let mut seen = BTreeSet::new();
         request.resources.retain(|one| seen.insert((one.resource_type, one.resource_name.clone())));
-        let bytes = RESOURCE * (request.resources.len() as u64);
+        let bytes = cost(&request);
         self.answer_when_paid(now, asked, (Unanswered::DescribeConfigs(request), bytes), out);
     }
 
@@ -82,11 +79,8 @@ impl Shard {
             BROKER if name.is_empty() => Ok(Vec::new()),
             BROKER => {
                 self.check_broker(name, " or empty string")?;
-                Ok(broker_configs(&self.limits, self.me.map_or(0, |me| me.node.0))
-                    .into_iter()
-                    .filter(|config| wish.wants(config.name))
-                    .map(|config| config.describe(wish))
-                    .collect())
+                let all = broker_configs(&self.limits, self.me.map_or(0, |me| me.node.0)).into_iter();
+                Ok(all.filter(|config| wish.wants(config.name)).map(|config| config.describe(wish)).collect())
             }
             other => Err((ErrorCode::InvalidRequest, format!("Unsupported resource type: {other}").into())),
         }
@@ -98,7 +92,7 @@ impl Shard {
         let image = self.image.as_ref().expect("requests come after the image");
         let unknown = || (ErrorCode::UnknownTopicOrPartition, "no such topic".into());
         let (_, topic) = image.topic_named(&name).ok_or_else(unknown)?;
-        let wanted = ConfigName::ALL.into_iter().filter(|name| wish.wants(name.name()));
+        let wanted = ConfigName::all().into_iter().filter(|name| wish.wants(name.name()));
         Ok(wanted.map(|name| describe_topic_config(&topic.configs, name, &self.limits, wish)).collect())
     }
 
@@ -144,10 +138,11 @@ fn describe_topic_config(
     wish: Wish<'_>,
 ) -> DescribeConfigsResourceResult {
     let (value, source) = effective(configs, name, limits);
-    let synonym = |name: &'static str, value: String, source| {
+    let value = text(value);
+    let synonym = |name: &'static str, value: StrBytes, source| {
         DescribeConfigsSynonym::default()
             .with_name(StrBytes::from_static_str(name))
-            .with_value(Some(StrBytes::from_string(value)))
+            .with_value(Some(value))
             .with_source(source)
     };
     let mut synonyms = Vec::new();
@@ -155,45 +150,22 @@ fn describe_topic_config(
         if source == TOPIC_CONFIG {
             synonyms.push(synonym(name.name(), value.clone(), TOPIC_CONFIG));
         }
-        let default = TopicConfigs::default_text(name, limits.batch);
-        synonyms.push(synonym(name.broker_name(), default, source_of_default(name, limits)));
+        if let Some(broker) = name.broker_name() {
+            let default = text(TopicConfigs::default_text(name, limits.batch));
+            synonyms.push(synonym(broker, default, source_of_default(name, limits)));
+        }
     }
     let result = DescribeConfigsResourceResult::default()
         .with_name(StrBytes::from_static_str(name.name()))
-        .with_value(Some(StrBytes::from_string(value)))
+        .with_value(Some(value))
         .with_config_source(source)
         .with_synonyms(synonyms);
     wish.explain(result, name.kind(), name.documentation())
 }
 
-/// A config's value, and where it is from.
-pub(super) fn effective(configs: &TopicConfigs, name: ConfigName, limits: &Limits) -> (String, i8) {
-    match configs.text(name) {
-        Some(value) => (value, TOPIC_CONFIG),
-        None => (TopicConfigs::default_text(name, limits.batch), source_of_default(name, limits)),
-    }
-}
-
-fn source_of_default(name: ConfigName, limits: &Limits) -> i8 {
-    if name == ConfigName::MaxMessageBytes { source(limits.batch == Limits::default().batch) } else { DEFAULT_CONFIG }
-}
-
-const fn source(is_default: bool) -> i8 {
-    if is_default { DEFAULT_CONFIG } else { STATIC_BROKER_CONFIG }
-}
-
-/// A limit of this broker, by Kafka's name.
-struct BrokerConfig {
-    name: &'static str,
-    value: String,
-    kind: ConfigKind,
-    source: i8,
-    documentation: &'static str,
-}
-
 impl BrokerConfig {
     fn describe(self, wish: Wish<'_>) -> DescribeConfigsResourceResult {
-        let (name, value) = (StrBytes::from_static_str(self.name), Some(StrBytes::from_string(self.value)));
+        let (name, value) = (StrBytes::from_static_str(self.name), Some(text(self.value)));
         let synonym = DescribeConfigsSynonym::default()
             .with_name(name.clone())
             .with_value(value.clone())
@@ -208,50 +180,80 @@ impl BrokerConfig {
     }
 }
 
-/// What this broker allows, as far as Kafka has a name for it, in the order of names.
-fn broker_configs(limits: &Limits, node: u32) -> Vec<BrokerConfig> {
-    let usual = Limits::default();
-    let of = |name, value, kind, is_default, documentation| BrokerConfig {
-        name,
-        value,
-        kind,
-        source: source(is_default),
-        documentation,
-    };
-    let limit = |name, kind, get: fn(&Limits) -> u128, documentation| {
-        of(name, get(limits).to_string(), kind, get(limits) == get(&usual), documentation)
-    };
-    let idle = "A connection on which nothing happens is closed after so long.";
-    let check = "Pause between two looks for records that may go.";
-    let mut all = vec![
-        of("auto.create.topics.enable", "true".into(), ConfigKind::Boolean, true, "Producers create topics."),
-        of("default.replication.factor", "1".into(), ConfigKind::Int, true, "Replicas of a topic."),
-        of("delete.topic.enable", "true".into(), ConfigKind::Boolean, true, "Topics can be deleted."),
-        of(
-            "num.partitions",
-            DEFAULT_PARTITIONS.to_string(),
-            ConfigKind::Int,
-            true,
-            "Partitions of a topic that is created by its use.",
-        ),
-        of("node.id", node.to_string(), ConfigKind::Int, false, "This broker's number."),
-        of("broker.id", node.to_string(), ConfigKind::Int, false, "This broker's number."),
-        limit("connections.max.idle.ms", ConfigKind::Long, |of| of.idle_connection.as_millis(), idle),
-        limit("fetch.max.bytes", ConfigKind::Int, |of| of.fetch.into(), "What a fetch returns at most."),
-        limit("log.retention.check.interval.ms", ConfigKind::Long, |of| of.retention_check.as_millis(), check),
-        limit("max.connections", ConfigKind::Int, |of| of.connections.into(), "Connections at once."),
-        limit("socket.request.max.bytes", ConfigKind::Int, |of| of.request.into(), "The largest request."),
-    ];
-    all.extend(ConfigName::ALL.into_iter().map(|name| {
-        let value = TopicConfigs::default_text(name, limits.batch);
-        BrokerConfig {
-            name: name.broker_name(),
-            value,
-            kind: name.kind(),
-            source: source_of_default(name, limits),
-            documentation: name.documentation(),
+/// What an answer takes, and what is held while it is made, at most.
+fn cost(request: &DescribeConfigsRequest) -> u64 {
+    let synonyms = if request.include_synonyms { SYNONYMS } else { 0 };
+    let documentation = if request.include_documentation { DOCUMENTATION } else { 0 };
+    let resources = request.resources.iter().map(|resource| {
+        let keys = resource.configuration_keys.as_ref().filter(|keys| !keys.is_empty());
+        // A broker has no more of them than a topic.
+        let configs = keys.map_or(ConfigName::COUNT, |keys| keys.len().min(ConfigName::COUNT)) as u64;
+        RESOURCE + resource.resource_name.len() as u64 + configs * (CONFIG + synonyms + documentation)
+    });
+    resources.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::InertName;
+    use kafka_protocol::protocol::Encodable;
+
+    /// What the parts of an answer take in memory, and it as bytes.
+    fn weight(request: &DescribeConfigsRequest, configs: Vec<DescribeConfigsResourceResult>) -> u64 {
+        let held = |text: &StrBytes| text.len() + 64;
+        let of = |config: &DescribeConfigsResourceResult| {
+            let synonyms = config.synonyms.iter().map(|one| size_of_val(one) + one.value.as_ref().map_or(0, held));
+            size_of_val(config) + config.value.as_ref().map_or(0, held) + synonyms.sum::<usize>()
+        };
+        let structs: usize = configs.iter().map(of).sum();
+        let result = DescribeConfigsResult::default()
+            .with_resource_name(request.resources[0].resource_name.clone())
+            .with_configs(configs);
+        let mut bytes = Vec::new();
+        let response = DescribeConfigsResponse::default().with_results(vec![result]);
+        response.encode(&mut bytes, 4).expect("it can be said");
+        (structs + bytes.len()) as u64
+    }
+
+    /// Every config of a topic is set, to what is long.
+    fn full() -> TopicConfigs {
+        let mut full = TopicConfigs::default();
+        for name in ConfigName::all() {
+            let value = TopicConfigs::default_text(name, 1 << 30);
+            full.set(name, &value).expect("a default is legal");
         }
-    }));
-    all.sort_by_key(|config| config.name);
-    all
+        let list = "100000:100000,".repeat(18);
+        for name in [InertName::LeaderThrottle, InertName::FollowerThrottle] {
+            full.set(ConfigName::Inert(name), &list[..list.len() - 1]).expect("short enough");
+        }
+        full
+    }
+
+    #[test]
+    fn no_answer_takes_more_than_was_paid() {
+        let limits = Limits::default();
+        let (full, brokers) = (full(), broker_configs(&limits, 7).len());
+        assert!(brokers <= ConfigName::COUNT, "{brokers}");
+        for (synonyms, documentation) in [(false, false), (false, true), (true, false), (true, true)] {
+            for keys in [None, Some(vec![]), Some(vec![StrBytes::from_static_str("segment.bytes")])] {
+                let resource = DescribeConfigsResource::default()
+                    .with_resource_name(StrBytes::from_string("t".repeat(249)))
+                    .with_configuration_keys(keys);
+                let request = DescribeConfigsRequest::default()
+                    .with_include_synonyms(synonyms)
+                    .with_include_documentation(documentation)
+                    .with_resources(vec![resource.clone()]);
+                let wish = Wish { resource: &resource, request: &request, version: 4 };
+                let names = ConfigName::all().into_iter().filter(|name| wish.wants(name.name()));
+                let topic = names.map(|name| describe_topic_config(&full, name, &limits, wish)).collect();
+                let broker = broker_configs(&limits, 7).into_iter().filter(|config| wish.wants(config.name));
+                let broker = broker.map(|config| config.describe(wish)).collect();
+                let (topic, broker) = (weight(&request, topic), weight(&request, broker));
+                let paid = cost(&request);
+                assert!(topic.max(broker) <= paid, "{topic} and {broker} of {paid}");
+                assert!(resource.configuration_keys.is_some() || paid < 2 * topic, "{paid} for {topic}");
+            }
+        }
+    }
 }
