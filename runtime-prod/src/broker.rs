@@ -22,7 +22,7 @@ use crate::exit::Code;
 use crate::lock::LockFile;
 use crate::monitor::metrics::Asker;
 use crate::monitor::{Look, Monitor, Owners, Phase};
-use crate::net::{self, Net, Open, Rules, Sessions};
+use crate::net::{self, Ends, Net, Open, Rules, Sessions};
 use crate::owner::{self, Address, Outbox};
 use crate::signals::GiveUp;
 use crate::store::Submit;
@@ -269,14 +269,16 @@ struct OpenSession(Limits, Tells);
 impl Open for OpenSession {
     type Session = Session;
 
-    fn open(&self, conn: ConnId, at: SocketAddr, now: Now, out: &mut Effects<session::Effect>) -> Session {
+    fn open(&self, conn: ConnId, ends: Ends, now: Now, out: &mut Effects<session::Effect>) -> Session {
         let mut session = Session::new(conn, &self.0);
-        let arrived = match self.1 {
+        // One that listens on IPv6 sees IPv4 addresses in its own way.
+        let host = |end: SocketAddr| end.ip().to_canonical().to_string();
+        let at = match self.1 {
             Tells::Registered => None,
-            // One that listens on IPv6 sees IPv4 addresses in its own way.
-            Tells::Arrival => Some(shard::Endpoint { host: at.ip().to_canonical().to_string(), port: at.port() }),
+            Tells::Arrival => Some(shard::Endpoint { host: host(ends.local), port: ends.local.port() }),
         };
-        session.opened(now, arrived, out);
+        let from = format!("/{}", host(ends.peer)).into();
+        session.opened(now, shard::Arrival { from, at }, out);
         session
     }
 

@@ -9,6 +9,7 @@
 //! turns, and costs nothing while nobody asks.
 
 pub(crate) mod exposition;
+mod groups;
 pub(crate) mod histogram;
 pub(crate) mod metrics;
 mod pages;
@@ -21,7 +22,7 @@ mod tests;
 pub use status::{Phase, Progress};
 
 pub(crate) use pages::{Page, page};
-pub(crate) use view::{Look, ShardView};
+pub(crate) use view::{Detail, Look, ShardView};
 
 use crate::config::Endpoint;
 use crate::net::Sessions;

@@ -37,14 +37,23 @@ pub trait Open: Clone + Send + 'static {
     /// What drives a connection.
     type Session: Machine<Input = session::Input, Effect = session::Effect> + 'static;
 
-    /// The session of `conn`, which has arrived at the local address `at`; what it wants done at once goes to `out`.
-    fn open(&self, conn: ConnId, at: SocketAddr, now: Now, out: &mut Effects<session::Effect>) -> Self::Session;
+    /// The session of `conn`, whose connection has these ends; what it wants done at once goes to `out`.
+    fn open(&self, conn: ConnId, ends: Ends, now: Now, out: &mut Effects<session::Effect>) -> Self::Session;
 
     /// The requests of a session that are under way, in order, with their numbers.
     fn under_way(session: &Self::Session) -> impl DoubleEndedIterator<Item = (RequestNumber, Api)>;
 
     /// Whether a session whose connection is gone needs to hear nothing more.
     fn is_over(session: &Self::Session) -> bool;
+}
+
+/// The addresses of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    /// The client's.
+    pub peer: SocketAddr,
+    /// Where it has arrived.
+    pub local: SocketAddr,
 }
 
 /// How sessions are driven, and how many.

@@ -62,12 +62,14 @@
 //!  +--------------+---------+---------+--------+-----------+-------+-----------+-----------+- - - - - -+
 //!
 //!  each producer, by id, ascending:                   each of its last one to five batches, in order:
-//!   0     8       10                 18        19      0                 4                8        16
-//!  +-----+-------+------------------+---------+- - -+ +-----------------+----------------+--------+
-//!  | id  | epoch | largest time of  | batches |     | | sequence of its | sequence of    | base   |
-//!  |     |       | its last batch   | (count) |     | | first record    | its last       | offset |
-//!  +-----+-------+------------------+---------+- - -+ +-----------------+----------------+--------+
+//!   0     8       10                 18        19      0                 4                8        16           24
+//!  +-----+-------+------------------+---------+- - -+ +-----------------+----------------+--------+------------+
+//!  | id  | epoch | largest time of  | batches |     | | sequence of its | sequence of    | base   | broker's   |
+//!  |     |       | its last batch   | (count) |     | | first record    | its last       | offset | time of it |
+//!  +-----+-------+------------------+---------+- - -+ +-----------------+----------------+--------+------------+
 //! ```
+//! The broker's time of a batch is the one that it gave the records (signed, ms since 1970; `message.timestamp.type` was
+//! LogAppendTime), or the least number if it gave none: a batch that is sent again is answered as it was the first time.
 //! `forgotten` is one more than the largest id of a producer that was forgotten after long idleness.
 //!
 //! # Footer

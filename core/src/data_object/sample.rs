@@ -1,6 +1,7 @@
 //! Record batches for tests: real ones, as Kafka's format has them.
 
 use crate::id::{ClusterId, Offset, StreamEpoch, StreamId};
+use crate::kafka::batch::{BatchTime, retimed};
 use crate::machine::{Rng, WallTime};
 use crate::upload::CutRange;
 use crate::wal::Appended;
@@ -52,6 +53,12 @@ pub(crate) fn sequenced(batch: &Appended, producer: u64, epoch: i16, first: i32)
     let crc = crc32c::crc32c(&bytes[21..]);
     bytes[17..21].copy_from_slice(&crc.to_be_bytes());
     Appended { batch: bytes.into(), ..batch.clone() }
+}
+
+/// The batch as a broker makes it that gives its records the time.
+pub(crate) fn stamped(batch: &Appended, time: i64) -> Appended {
+    let max_timestamp = WallTime(time);
+    Appended { batch: retimed(&batch.batch, BatchTime::LogAppend(max_timestamp)), max_timestamp, ..batch.clone() }
 }
 
 /// `batches` batches from `start` on, of random sizes.

@@ -25,10 +25,11 @@ pub(super) fn encode_state(object: ObjectId, stream: StreamId, end: Offset, tabl
         body.put_u16(state.epoch.0);
         body.put_i64(state.timestamp.0);
         body.put_u8(u8::try_from(state.batches.len()).expect("a few batches are remembered"));
-        for Written { first, last, base } in &state.batches {
+        for Written { first, last, base, stamped } in &state.batches {
             body.put_u32(first.number());
             body.put_u32(last.number());
             body.put_u64(base.0);
+            body.put_i64(stamped.map_or(NOT_STAMPED, |time| time.0));
         }
     }
     envelope::seal(Kind::State, VERSION, &body)
@@ -70,7 +71,9 @@ pub fn decode_state(
 /// Length of a block's body without producers, of a producer without batches, and of a batch.
 const FIXED: usize = 40;
 const PRODUCER: usize = 19;
-const WRITTEN: usize = 16;
+const WRITTEN: usize = 24;
+/// In the place of a time that the broker did not give.
+const NOT_STAMPED: i64 = i64::MIN;
 
 fn decode_producer(end: Offset, body: &mut Fields) -> Result<ProducerState, DecodeError> {
     let (epoch, timestamp) = (ProducerEpoch(body.u16()?), WallTime(body.i64()?));
@@ -80,7 +83,9 @@ fn decode_producer(end: Offset, body: &mut Fields) -> Result<ProducerState, Deco
     }
     let mut batches: VecDeque<Written> = VecDeque::new();
     for _ in 0..count {
-        let written = Written { first: sequence(body)?, last: sequence(body)?, base: Offset(body.u64()?) };
+        let (first, last, base) = (sequence(body)?, sequence(body)?, Offset(body.u64()?));
+        let stamped = Some(body.i64()?).filter(|time| *time != NOT_STAMPED).map(WallTime);
+        let written = Written { first, last, base, stamped };
         let follows = |last: &Written| last.last.next() == written.first && last.base < written.base;
         if !batches.back().is_none_or(follows) || written.base >= end {
             return Err(DecodeError::Malformed);

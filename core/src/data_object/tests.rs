@@ -1,6 +1,6 @@
 //! The format: what is written is read, and nothing else is.
 
-use super::sample::{CLUSTER, batch, range, range_of, sequenced};
+use super::sample::{CLUSTER, batch, range, range_of, sequenced, stamped};
 use super::*;
 use crate::envelope::{HEAD, Kind, open, seal};
 use crate::id::{Offset, StreamId};
@@ -316,7 +316,8 @@ fn golden_producers() -> Vec<CutRange> {
     let mut rng = Rng::new(2026);
     let one = batch(5, 1, 10, 3, 10, &mut rng);
     let two = batch(5, 1, 13, 2, 20, &mut rng);
-    let first = range_of(vec![sequenced(&one, 7, 1, i32::MAX - 1), sequenced(&two, 7, 1, 1)]);
+    let first = vec![sequenced(&one, 7, 1, i32::MAX - 1), stamped(&sequenced(&two, 7, 1, 1), 1_700_000_000_000)];
+    let first = range_of(first);
     let plain = range_of(vec![batch(6, 1, 0, 1, 5, &mut rng)]);
     let mut second = range_of(vec![sequenced(&batch(9, 2, 100, 1, 5, &mut rng), 8, 0, 4)]);
     let mut all = ProducerTable { forgotten: Some(ProducerId(6)), ..ProducerTable::default() };
@@ -341,7 +342,8 @@ fn what_is_known_of_producers_is_written_and_read() {
     let block = |state: CommitState| body.slice(state.at as usize..state.at as usize + state.len as usize);
     let table = decode_state(object, StreamId(5), Offset(15), &block(first)).expect("sound");
     assert_eq!(table, ProducerTable::of(&ranges[0].batches));
-    assert_eq!(table.producers[&ProducerId(7)].batches.len(), 2);
+    let times: Vec<_> = table.producers[&ProducerId(7)].batches.iter().map(|batch| batch.stamped).collect();
+    assert_eq!(times, [None, Some(crate::machine::WallTime(1_700_000_000_000))]);
     let all = decode_state(object, StreamId(9), Offset(101), &block(second)).expect("sound");
     assert_eq!(Some(all), ranges[2].producers);
     for (object, stream, end) in [(42, 5, 15), (43, 6, 15), (43, 5, 14)] {

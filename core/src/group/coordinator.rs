@@ -290,10 +290,12 @@ impl Coordinator {
 
     fn follow(&mut self, now: Now, name: &Name, partition: u32, base: Offset, then: Then, out: &mut Out) {
         match then {
-            Then::Nothing => {}
             Then::Joined { generation, replies } => {
-                let group = self.groups.get_mut(name).filter(|group| group.generation == generation);
-                let mut group = group;
+                let mut group = self.groups.get_mut(name);
+                if let Some(group) = &mut group {
+                    group.durable_generation = generation;
+                }
+                let mut group = group.filter(|group| group.generation == generation);
                 for (asked, reply) in replies {
                     if let Some(group) = &mut group {
                         group.heard(now, &reply.member);

@@ -111,7 +111,7 @@ impl Group {
             id: member.id.clone(),
             instance: member.instance.clone(),
             client: member.client.clone(),
-            host: Name::default(),
+            host: member.host.clone(),
             metadata: member.metadata(&protocol),
             assignment: if is_stable { member.assignment.clone() } else { bytes::Bytes::new() },
         });

@@ -21,6 +21,8 @@ pub(crate) struct Join {
     pub(crate) member: Name,
     pub(crate) instance: Option<Name>,
     pub(crate) client: Name,
+    /// The host that it comes from.
+    pub(crate) host: Name,
     pub(crate) session: Duration,
     pub(crate) rebalance: Duration,
     pub(crate) protocol_type: Name,
@@ -82,7 +84,7 @@ impl Coordinator {
 impl Join {
     fn logged(&self) -> usize {
         let longest = self.protocols.iter().map(|(_, metadata)| metadata.len()).max().unwrap_or(0);
-        128 + self.client.len() + 2 * self.instance.as_ref().map_or(0, |name| name.len()) + longest
+        128 + self.client.len() + self.host.len() + 2 * self.instance.as_ref().map_or(0, |name| name.len()) + longest
     }
 }
 
@@ -169,6 +171,7 @@ impl Group {
             id,
             instance: join.instance,
             client: join.client,
+            host: join.host,
             session: join.session,
             rebalance: join.rebalance,
             protocols: join.protocols,
@@ -217,9 +220,10 @@ impl Group {
             self.leader = Some(new.clone());
         }
         self.insert(member);
-        let client = join.client.clone();
+        let (client, host) = (join.client.clone(), join.host.clone());
         self.update(now, asked, &new, join, out);
-        self.members.get_mut(&new).expect("just inserted").client = client;
+        let member = self.members.get_mut(&new).expect("just inserted");
+        (member.client, member.host) = (client, host);
         if self.state != State::Stable || self.select_protocol() != self.protocol {
             // Its old id may have been told to the leader, who would assign to that.
             return self.rebalance(now, limits, out);

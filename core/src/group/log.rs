@@ -29,24 +29,14 @@ pub(crate) struct AppendId(pub(crate) u64);
 /// What follows when records are durable.
 #[derive(Debug)]
 pub(super) enum Then {
-    Nothing,
     /// A generation may be told.
-    Joined {
-        generation: i32,
-        replies: Vec<(Asked, JoinReply)>,
-    },
+    Joined { generation: i32, replies: Vec<(Asked, JoinReply)> },
     /// So may the leader's assignment.
-    Assigned {
-        generation: i32,
-        assignments: BTreeMap<Name, Bytes>,
-    },
+    Assigned { generation: i32, assignments: BTreeMap<Name, Bytes> },
     /// Offsets are committed.
     Committed(super::offsets::Committed),
     /// Offsets are gone, and whoever asked for that is told.
-    OffsetsDeleted {
-        keys: Vec<(Name, i32)>,
-        reply: Option<(Asked, Reply)>,
-    },
+    OffsetsDeleted { keys: Vec<(Name, i32)>, reply: Option<(Asked, Reply)> },
     /// The group is gone; and the part of a request that this answers.
     GroupDeleted(Option<u64>),
     /// Live keys are written again.

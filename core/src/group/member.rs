@@ -16,6 +16,8 @@ pub(super) struct Member {
     /// Set if it is static (KIP-345): one that comes back as the same instance takes its place.
     pub(super) instance: Option<Name>,
     pub(super) client: Name,
+    /// Where it came from when it joined.
+    pub(super) host: Name,
     pub(super) session: Duration,
     pub(super) rebalance: Duration,
     /// What it can be assigned by, in the order of its preference, each with what it says about itself.
@@ -43,6 +45,7 @@ impl Member {
             id: value.id.clone(),
             instance: value.instance.clone(),
             client: value.client.clone(),
+            host: value.host.clone(),
             session: value.session,
             rebalance: value.rebalance,
             protocols: protocols.into_iter().collect(),
@@ -60,7 +63,7 @@ impl Member {
             id: self.id.clone(),
             instance: self.instance.clone(),
             client: self.client.clone(),
-            host: Name::default(),
+            host: self.host.clone(),
             rebalance: self.rebalance,
             session: self.session,
             subscription: protocol.map(|protocol| self.metadata(protocol)).unwrap_or_default(),
@@ -91,14 +94,19 @@ impl Member {
     /// What it takes in memory.
     pub(super) fn weight(&self) -> u64 {
         let protocols: usize = self.protocols.iter().map(|(name, metadata)| 64 + name.len() + metadata.len()).sum();
-        let names = self.id.len() + self.client.len() + self.instance.as_ref().map_or(0, |name| name.len());
+        let names =
+            self.id.len() + self.client.len() + self.host.len() + self.instance.as_ref().map_or(0, |name| name.len());
         (512 + 2 * names + protocols + self.assignment.len()) as u64
     }
 
     /// What it takes in the log, without its assignment.
     pub(super) fn logged(&self) -> usize {
         let longest = self.protocols.iter().map(|(_, metadata)| metadata.len()).max().unwrap_or(0);
-        32 + self.id.len() + self.client.len() + self.instance.as_ref().map_or(0, |name| name.len()) + longest
+        32 + self.id.len()
+            + self.client.len()
+            + self.host.len()
+            + self.instance.as_ref().map_or(0, |name| name.len())
+            + longest
     }
 
     /// Everybody who waits for it.

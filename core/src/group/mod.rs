@@ -28,6 +28,7 @@
 //! | `member` | one member |
 //! | `offsets` | commits, fetches, deletes, expiry |
 //! | `describe` | what administrators ask |
+//! | `watch` | what those see who watch |
 //! | `log` | one partition of the log: what is live, loading, writing it again |
 //! | `record`, `batch` | its format |
 //! | `reply` | what is said to whom |
@@ -46,6 +47,7 @@ mod record;
 mod reply;
 mod state;
 mod syncing;
+mod watch;
 
 #[cfg(test)]
 mod tests;

@@ -28,6 +28,8 @@ pub(super) struct Group {
     pub(super) protocol_type: Option<Name>,
     pub(super) protocol: Option<Name>,
     pub(super) generation: i32,
+    /// The latest of them that is durable: what others may know of.
+    pub(super) durable_generation: i32,
     pub(super) leader: Option<Name>,
     pub(super) members: BTreeMap<Name, Member>,
     /// Static members by instance.
@@ -89,6 +91,7 @@ impl Group {
             protocol_type: None,
             protocol: None,
             generation: 0,
+            durable_generation: 0,
             leader: None,
             members: BTreeMap::new(),
             statics: BTreeMap::new(),
@@ -109,6 +112,7 @@ impl Group {
         self.protocol_type = Some(value.protocol_type.clone()).filter(|name| !name.is_empty());
         self.protocol.clone_from(&value.protocol);
         self.generation = value.generation;
+        self.durable_generation = value.generation;
         self.leader.clone_from(&value.leader);
         self.since = value.since;
         self.since_mono = now.mono;
@@ -274,7 +278,8 @@ impl Group {
             self.leader = None;
             self.enter(now, State::Empty);
             let record = self.record(&BTreeMap::new());
-            return out.write(self, vec![record], Then::Nothing);
+            let then = Then::Joined { generation: self.generation, replies: Vec::new() };
+            return out.write(self, vec![record], then);
         }
         sometimes!(Mark::Rebalanced);
         self.protocol = self.select_protocol();

@@ -178,6 +178,12 @@ impl BatchHeader {
         WallTime(self.max_timestamp)
     }
 
+    /// The time that the broker gave the records, if it did.
+    #[must_use]
+    pub fn append_time(&self) -> Option<WallTime> {
+        self.attributes.is_log_append_time().then(|| self.max_timestamp())
+    }
+
     /// Offset of the first record; `None` if it is negative.
     #[must_use]
     pub fn base(&self) -> Option<Offset> {

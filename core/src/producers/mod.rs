@@ -99,8 +99,8 @@ pub enum Verdict {
     Append,
     /// It is in flight already, from this offset on.
     InFlight(Offset),
-    /// It is durable already, from this offset on.
-    Durable(Offset),
+    /// It is durable already, from this offset on, and the broker gave its records this time, if any.
+    Durable(Offset, Option<WallTime>),
     /// No.
     Refused(Refusal),
 }
@@ -164,7 +164,7 @@ impl Producers {
         let durable = known.filter(|state| state.epoch == epoch);
         if let Some(first) = durable.and_then(|state| state.batches.iter().find(|one| same(one.first, one.last))) {
             sometimes!(Mark::DuplicateDurable);
-            return Verdict::Durable(first.base);
+            return Verdict::Durable(first.base, first.stamped);
         }
         if batch.first == last.next() {
             return Verdict::Append;
@@ -182,11 +182,17 @@ impl Producers {
         self.pending.entry(producer).or_default().push_back(Pending { epoch, first, last, base });
     }
 
-    /// The next batch that was taken is durable.
+    /// The next batch that was taken is durable, with the largest time of its records and that which the broker gave them.
     ///
     /// # Panics
     /// When another was taken before.
-    pub fn apply(&mut self, now: Now, batch: &Sequenced, base: Offset, timestamp: WallTime) {
+    pub fn apply(
+        &mut self,
+        now: Now,
+        batch: &Sequenced,
+        base: Offset,
+        (timestamp, stamped): (WallTime, Option<WallTime>),
+    ) {
         let Sequenced { producer, epoch, first, last } = *batch;
         let pending = self.pending.get_mut(&producer).expect("what becomes durable was taken");
         let next = pending.pop_front().expect("a producer without batches in flight has no list");
@@ -196,7 +202,7 @@ impl Producers {
         }
         self.newest = self.newest.max(timestamp);
         let used = self.use_now(producer);
-        let written = Written { first, last, base };
+        let written = Written { first, last, base, stamped };
         if let Some(known) = self.known.get_mut(&producer) {
             known.state.write(epoch, timestamp, written);
             self.by_use.remove(&known.used);

@@ -19,6 +19,8 @@ pub struct Written {
     pub last: Sequence,
     /// The offset of its first record.
     pub base: Offset,
+    /// The time that the broker gave its records, if it did.
+    pub stamped: Option<WallTime>,
 }
 
 /// What is known of a producer.
@@ -85,18 +87,18 @@ impl ProducerTable {
     pub fn of<'a>(batches: impl IntoIterator<Item = &'a Appended>) -> Self {
         let mut table = Self::default();
         for batch in batches {
-            let header = BatchHeader::parse(&batch.batch);
-            if let Some(sequenced) = header.as_ref().and_then(Sequenced::of) {
-                table.write(sequenced, batch.base, batch.max_timestamp);
+            let Some(header) = BatchHeader::parse(&batch.batch) else { continue };
+            if let Some(sequenced) = Sequenced::of(&header) {
+                table.write(sequenced, batch.base, (batch.max_timestamp, header.append_time()));
             }
         }
         table
     }
 
-    /// Adds the next batch of the log.
-    pub fn write(&mut self, batch: Sequenced, base: Offset, timestamp: WallTime) {
+    /// Adds the next batch of the log, with the largest time of its records and that which the broker gave them, if any.
+    pub fn write(&mut self, batch: Sequenced, base: Offset, (timestamp, stamped): (WallTime, Option<WallTime>)) {
         let Sequenced { producer, epoch, first, last } = batch;
-        let written = Written { first, last, base };
+        let written = Written { first, last, base, stamped };
         self.producers
             .entry(producer)
             .and_modify(|known| known.write(epoch, timestamp, written))

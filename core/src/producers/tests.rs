@@ -57,8 +57,8 @@ impl Log {
 
     fn land(&mut self, now: u64, timestamp: i64) {
         let (batch, base) = self.in_flight.pop_front().expect("something is in flight");
-        self.producers.apply(at(now), &batch, base, WallTime(timestamp));
-        self.written.write(batch, base, WallTime(timestamp));
+        self.producers.apply(at(now), &batch, base, (WallTime(timestamp), None));
+        self.written.write(batch, base, (WallTime(timestamp), None));
         self.producers.invariants();
     }
 
@@ -79,10 +79,10 @@ fn sequences_go_from_their_end_to_zero() {
     let state = ProducerState::new(
         ProducerEpoch(0),
         WallTime(0),
-        Written { first: Sequence::of(i32::MAX - 3).expect("not negative"), last, base: Offset(3) },
+        Written { first: Sequence::of(i32::MAX - 3).expect("not negative"), last, base: Offset(3), stamped: None },
     );
     let mut log = Log::of(ProducerTable { producers: [(ProducerId(1), state)].into(), forgotten: None }, 10);
-    assert_eq!(log.send(0, batch(1, 0, i32::MAX - 3, 4)), Ok(Verdict::Durable(Offset(3))));
+    assert_eq!(log.send(0, batch(1, 0, i32::MAX - 3, 4)), Ok(Verdict::Durable(Offset(3), None)));
     assert_eq!(log.send(0, batch(1, 0, 1, 1)), Err(ErrorCode::OutOfOrderSequenceNumber));
     log.write(0, batch(1, 0, 0, 2));
     log.write(0, batch(1, 0, 2, 2));
@@ -96,7 +96,7 @@ fn a_batch_that_is_in_flight_waits_and_one_that_is_durable_has_its_offset() {
     assert_eq!(log.send(0, batch(7, 0, 0, 3)), Ok(Verdict::InFlight(Offset(1_000))));
     assert_eq!(log.send(0, batch(7, 0, 3, 2)), Ok(Verdict::InFlight(Offset(1_010))));
     log.land(0, 0);
-    assert_eq!(log.send(0, batch(7, 0, 0, 3)), Ok(Verdict::Durable(Offset(1_000))));
+    assert_eq!(log.send(0, batch(7, 0, 0, 3)), Ok(Verdict::Durable(Offset(1_000), None)));
     assert_eq!(log.send(0, batch(7, 0, 3, 2)), Ok(Verdict::InFlight(Offset(1_010))));
     // A part of it, or more than it, is another batch.
     for other in [batch(7, 0, 0, 2), batch(7, 0, 0, 4), batch(7, 0, 1, 2), batch(7, 0, 6, 1)] {
@@ -109,14 +109,14 @@ fn five_batches_are_remembered_and_older_ones_known_to_be_written() {
     let mut log = Log::new();
     let bases: Vec<Offset> = (0..7).map(|n| log.write(0, batch(7, 0, 2 * n, 2))).collect();
     for (n, base) in (0..7).zip(bases) {
-        let expected = if n < 2 { Err(ErrorCode::DuplicateSequenceNumber) } else { Ok(Verdict::Durable(base)) };
+        let expected = if n < 2 { Err(ErrorCode::DuplicateSequenceNumber) } else { Ok(Verdict::Durable(base, None)) };
         assert_eq!(log.send(0, batch(7, 0, 2 * n, 2)), expected);
     }
     assert_eq!(log.producers.table(), log.written);
     // More than five may be in flight, and each is found.
     (7..20).for_each(|n| assert_eq!(log.send(0, batch(7, 0, 2 * n, 2)), Ok(Verdict::Append)));
     assert_eq!(log.send(0, batch(7, 0, 14, 2)), Ok(Verdict::InFlight(Offset(1_070))));
-    assert_eq!(log.send(0, batch(7, 0, 4, 2)), Ok(Verdict::Durable(Offset(1_020))));
+    assert_eq!(log.send(0, batch(7, 0, 4, 2)), Ok(Verdict::Durable(Offset(1_020), None)));
 }
 
 #[test]
@@ -175,8 +175,8 @@ fn a_wall_clock_that_jumps_forgets_nobody() {
     let jumped = Now { mono: Instant(1), wall: WallTime(400 * DAY_MS) };
     assert_eq!(log.producers.check(jumped, &batch(8, 0, 0, 1)), Verdict::Append);
     log.producers.append(&batch(8, 0, 0, 1), Offset(log.end));
-    log.producers.apply(jumped, &batch(8, 0, 0, 1), Offset(log.end), WallTime(400 * DAY_MS));
-    assert_eq!(log.producers.check(jumped, &batch(7, 0, 0, 1)), Verdict::Durable(Offset(1_000)));
+    log.producers.apply(jumped, &batch(8, 0, 0, 1), Offset(log.end), (WallTime(400 * DAY_MS), None));
+    assert_eq!(log.producers.check(jumped, &batch(7, 0, 0, 1)), Verdict::Durable(Offset(1_000), None));
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn parts_of_a_log_fold_to_what_the_whole_folds_to() {
             let batch = batch(id, *epoch, *first, records);
             *first += records as i32;
             let timestamp = rng.below(1_000) as i64;
-            part.write(batch, Offset(log.end), WallTime(timestamp));
+            part.write(batch, Offset(log.end), (WallTime(timestamp), None));
             assert_eq!(log.send(0, batch), Ok(Verdict::Append));
             log.land(0, timestamp);
             if rng.chance(1, 5) {
@@ -232,7 +232,7 @@ fn one_that_was_forgotten_and_began_anew_is_what_it_is_now() {
     let mut log = Log::new();
     log.write(0, batch(7, 0, 0, 5));
     let mut later = ProducerTable::default();
-    later.write(batch(7, 0, 0, 2), Offset(5_000), WallTime(9));
+    later.write(batch(7, 0, 0, 2), Offset(5_000), (WallTime(9), None));
     let mut all = log.producers.table();
     all.follow(later.clone());
     assert_eq!(all, later);

@@ -120,11 +120,11 @@ impl Session {
         }
     }
 
-    /// Introduces the session to the shard, before any input. The shard answers with the idle credit. `arrived` is where
-    /// the client has connected to, if that is what clients are to be told.
-    pub fn opened(&mut self, now: Now, arrived: Option<shard::Endpoint>, out: &mut Effects<Effect>) {
+    /// Introduces the session to the shard, before any input. The shard answers with the idle credit. `arrival` says
+    /// where the client comes from, and where it has connected to, if that is what clients are to be told.
+    pub fn opened(&mut self, now: Now, arrival: shard::Arrival, out: &mut Effects<Effect>) {
         self.active = now.mono;
-        out.push(shard::Mail::Opened(self.conn, arrived));
+        out.push(shard::Mail::Opened(self.conn, arrival));
     }
 
     /// Whether it will never want anything again: the runtime may drop it.

@@ -1,4 +1,4 @@
-//! Where clients have connected to.
+//! Where clients come from, and where they have connected to.
 //!
 //! A broker that listens on every address of its host can't know which of them a client reaches, unless it is configured.
 //! But each connection has arrived at one: that is what this client is told of this broker. What other brokers' clients
@@ -9,6 +9,7 @@ use super::api::str_bytes;
 use crate::id::{ConnId, NodeId};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::sync::Arc;
 use kafka_protocol::protocol::StrBytes;
 
 /// A host, by name or address, and a port.
@@ -20,15 +21,27 @@ pub struct Endpoint {
     pub port: u16,
 }
 
-/// What connections that are open have arrived at.
+/// The two ends of a connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Arrival {
+    /// The client's host, as Kafka writes it: `/127.0.0.1`.
+    pub from: Arc<str>,
+    /// What its client has connected to, if this broker listens everywhere.
+    pub at: Option<Endpoint>,
+}
+
+/// The connections that are open.
 #[derive(Debug, Default)]
-pub(super) struct Arrivals(BTreeMap<ConnId, Endpoint>);
+pub(super) struct Arrivals(BTreeMap<ConnId, Arrival>);
 
 impl Arrivals {
-    pub(super) fn opened(&mut self, conn: ConnId, arrived: Option<Endpoint>) {
-        if let Some(endpoint) = arrived {
-            self.0.insert(conn, endpoint);
-        }
+    pub(super) fn opened(&mut self, conn: ConnId, arrival: Arrival) {
+        self.0.insert(conn, arrival);
+    }
+
+    /// The host of a connection's client.
+    pub(super) fn host(&self, conn: ConnId) -> Arc<str> {
+        self.0.get(&conn).map(|arrival| arrival.from.clone()).unwrap_or_default()
     }
 
     pub(super) fn closed(&mut self, conn: ConnId) {
@@ -39,7 +52,8 @@ impl Arrivals {
 impl Shard {
     /// Where the client of a connection reaches a broker: host and port, as answers have them.
     pub(super) fn address_for(&self, conn: ConnId, node: NodeId) -> (StrBytes, i32) {
-        let arrived = self.arrivals.0.get(&conn).filter(|_| self.me.is_some_and(|me| me.node == node));
+        let arrived = self.arrivals.0.get(&conn).and_then(|arrival| arrival.at.as_ref());
+        let arrived = arrived.filter(|_| self.me.is_some_and(|me| me.node == node));
         let registered = self.image.as_ref().and_then(|image| image.nodes.get(&node));
         match (arrived, registered) {
             (Some(Endpoint { host, port }), _) => (str_bytes(host), i32::from(*port)),

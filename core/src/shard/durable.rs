@@ -3,7 +3,7 @@
 use super::{Effect, Mode, Shard, to};
 use crate::id::{ConnId, Lsn, NodeId, Offset, StreamEpoch, StreamId};
 use crate::kafka::{BatchHeader, ErrorCode};
-use crate::machine::{Deadline, Effects, Mark, Now, WallTime, sometimes};
+use crate::machine::{Deadline, Effects, Mark, Now, sometimes};
 use crate::mail::Mail as To;
 use crate::metadata::Commit;
 use crate::node;
@@ -64,9 +64,9 @@ impl Shard {
                     let many = ErrorCode::NotLeaderOrFollower.because("many wait for the same batch");
                     return Judgement::Known(ProduceOutcome::Failed(many));
                 }
-                Verdict::Durable(base) => {
+                Verdict::Durable(base, appended_at) => {
                     let start = self.start_of(waiting.stream);
-                    return Judgement::Known(ProduceOutcome::Durable { base, start, appended_at: None });
+                    return Judgement::Known(ProduceOutcome::Durable { base, start, appended_at });
                 }
                 Verdict::Refused(refusal) => {
                     let start = self.start_of(waiting.stream);
@@ -100,8 +100,8 @@ impl Shard {
             // A deleted topic's batches are durable and nobody's.
             sometimes!(Mark::DurableAfterDelete, !self.partitions.contains_key(&stream));
             let Some(partition) = self.partitions.get_mut(&stream) else { continue };
-            let parts = partition.apply(now, (base, end), appended.max_timestamp);
-            let appended_at = append_time(&appended);
+            let appended_at = BatchHeader::parse(&appended.batch).and_then(|header| header.append_time());
+            let parts = partition.apply(now, (base, end), (appended.max_timestamp, appended_at));
             self.cache.insert(now, appended);
             let outcome = ProduceOutcome::Durable { base, start: self.start_of(stream), appended_at };
             for part in parts {
@@ -229,10 +229,4 @@ enum Judgement {
     Wait,
     /// It does not.
     Known(ProduceOutcome),
-}
-
-/// The time that the broker gave a batch's records, if it did.
-fn append_time(appended: &Appended) -> Option<WallTime> {
-    let header = BatchHeader::parse(&appended.batch)?;
-    header.attributes.is_log_append_time().then(|| header.max_timestamp())
 }

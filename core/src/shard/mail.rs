@@ -4,7 +4,7 @@ use crate::id::{ConnId, NodeEpoch, NodeId};
 use crate::machine::{Job, OpId, Outcome};
 use crate::metadata::{Answer, Entry, Image};
 use crate::session::Numbered;
-use crate::shard::Endpoint;
+use crate::shard::Arrival;
 use crate::store::{StoreCall, StoreResult};
 use crate::wal::{Appended, CutMarker};
 use alloc::boxed::Box;
@@ -57,8 +57,8 @@ pub enum Pool {
 /// What others tell the shard.
 #[derive(Clone, Debug, Hash)]
 pub enum Mail {
-    /// From a session: it exists, and its client has connected to that address if this broker listens everywhere.
-    Opened(ConnId, Option<Endpoint>),
+    /// From a session: it exists, and these are the ends of its connection.
+    Opened(ConnId, Arrival),
     /// From a session: a request.
     Request(ConnId, Numbered),
     /// From a session: it wants so many bytes more credit, at once or not at all.

@@ -40,14 +40,16 @@ mod retention;
 mod states;
 mod topics;
 mod unpaid;
+mod watch;
 
 #[cfg(test)]
 mod tests;
 
-pub use arrivals::Endpoint;
+pub use arrivals::{Arrival, Endpoint};
 pub use credit::PoolState;
 pub(crate) use joins::{Asked, Begun, Joins, Part};
 pub use mail::{Effect, Input, Mail, Pool};
+pub use watch::{WatchLimits, WatchedGroup, WatchedGroups, WatchedOffset};
 
 use crate::data_object::ObjectReader;
 use crate::id::{ConnId, CutNumber, NodeEpoch, NodeId, StreamId};
@@ -235,8 +237,8 @@ impl Shard {
 
     fn handle_mail(&mut self, now: Now, mail: Mail, out: &mut Effects<Effect>) {
         match mail {
-            Mail::Opened(conn, arrived) => {
-                self.arrivals.opened(conn, arrived);
+            Mail::Opened(conn, arrival) => {
+                self.arrivals.opened(conn, arrival);
                 let idle = u64::from(self.limits.idle_credit);
                 let grants = self.credit.want(now.mono, conn, Pool::Idle, idle);
                 self.take_grants(now, grants, out);

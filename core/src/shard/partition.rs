@@ -91,7 +91,7 @@ impl Partition {
         &mut self,
         now: Now,
         (base, end): (Offset, Offset),
-        timestamp: WallTime,
+        times: (WallTime, Option<WallTime>),
     ) -> impl Iterator<Item = Part> + use<> {
         assert_eq!(base, self.applied, "the WAL delivers a partition's batches in order, without gaps");
         let batch = self.in_flight.pop_front().expect("the WAL delivers what was appended");
@@ -100,7 +100,7 @@ impl Partition {
         if let Some(sequenced) = &batch.sequenced {
             self.is_told = false;
             let producers = self.producers.as_mut().expect("a producer's batch was checked");
-            producers.apply(now, sequenced, base, timestamp);
+            producers.apply(now, sequenced, base, times);
         }
         batch.waiting()
     }

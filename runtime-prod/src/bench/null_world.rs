@@ -111,7 +111,7 @@ impl NullWorld {
             return Err(Failure::new("the machines do not come up"));
         }
         let mut out = Effects::default();
-        world.session.opened(world.now, None, &mut out);
+        world.session.opened(world.now, karst_core::shard::Arrival::default(), &mut out);
         out.drain().for_each(|effect| world.perform_session(effect));
         world.settle();
         Ok(world)

@@ -4,7 +4,7 @@ use super::exposition::{CONTENT_TYPE, Kind, Text};
 use super::histogram::Histogram;
 use super::metrics::{Asker, IoMetrics, OUTCOMES, Operation};
 use super::status::Status;
-use super::{Monitor, Phase, ShardView};
+use super::{Detail, Monitor, Phase, ShardView, groups};
 use crate::json::Object;
 use karst_core::kafka::Api;
 use std::fmt::Write;
@@ -47,13 +47,15 @@ pub(super) fn plain(code: u16, body: &str) -> Page {
 }
 
 async fn view(monitor: &Monitor) -> Option<ShardView> {
-    monitor.owners.get()?.shard.now(PATIENCE).await
+    monitor.owners.get()?.shard.now(Detail::Groups, PATIENCE).await
 }
 
 async fn health(monitor: &Monitor) -> Page {
     match monitor.owners.get() {
         // A panic anywhere ends the process: what is left to be found is an owner that hangs.
-        Some(owners) if owners.shard.now(PATIENCE).await.is_none() => plain(503, "the shard does not answer\n"),
+        Some(owners) if owners.shard.now(Detail::Brief, PATIENCE).await.is_none() => {
+            plain(503, "the shard does not answer\n")
+        }
         _ => plain(200, "alive\n"),
     }
 }
@@ -96,6 +98,9 @@ fn status_json(monitor: &Monitor, view: Option<&ShardView>) -> String {
     all.object("wal", wal_json(monitor));
     if let Some(view) = view {
         all.object("cache", cache_json(view));
+        if let Some(view) = &view.groups {
+            all.object("groups", groups::json(view));
+        }
     }
     let mut uploads = Object::default();
     uploads.number("waiting", monitor.metrics.uploads.waiting.get());
@@ -161,6 +166,9 @@ fn status_text(monitor: &Monitor, view: Option<&ShardView>) -> String {
     line("connections", connections(monitor).to_string());
     if let Some(view) = view {
         line("topics", format!("{} with {} partitions", view.topics, view.partitions));
+        if let Some(groups) = view.groups.as_ref().and_then(groups::line) {
+            line("groups", groups);
+        }
         let cache = view.cache;
         line(
             "cache",
@@ -201,6 +209,9 @@ fn metrics(monitor: &Monitor, view: Option<&ShardView>) -> String {
     store(&mut to, monitor);
     if let Some(view) = view {
         shard(&mut to, view);
+        if let Some(view) = &view.groups {
+            groups::families(&mut to, view);
+        }
     }
     to.end()
 }

@@ -149,7 +149,7 @@ fn what_takes_long_is_told_now_and_then_until_it_serves() {
 fn an_owner_that_hangs_is_noticed() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (look, _side) = Look::new(|| {});
-    assert!(runtime.block_on(look.now(Duration::from_millis(20))).is_none());
+    assert!(runtime.block_on(look.now(Detail::Brief, Duration::from_millis(20))).is_none());
     let healthy = |monitor: &Monitor| runtime.block_on(page(monitor, "/healthz")).expect("a page").code;
     assert_eq!(healthy(&Monitor::new(NodeId(1))), 200, "it starts");
     assert_eq!(healthy(&monitor()), 200);
@@ -165,4 +165,55 @@ fn a_store_that_takes_and_gives_is_counted_in_bytes() {
     store.ended(Asker::Node, Operation::Get, 0, Duration::ZERO, &Ok(got));
     assert_eq!((store.sent.get(), store.received.get()), (7, 5));
     assert_eq!(Histogram::sum(store.answered.iter()).count(), 2);
+}
+
+#[test]
+fn groups_are_told_as_far_as_there_is_room() {
+    use karst_core::shard::{WatchedGroup, WatchedGroups, WatchedOffset};
+    let offset = |lag| WatchedOffset { topic: "t".into(), partition: 3, committed: 7, lag };
+    let group = |id: &str, lag| WatchedGroup {
+        id: id.into(),
+        state: "Stable",
+        members: 2,
+        generation: 4,
+        lag: 5,
+        offsets: vec![offset(lag)],
+    };
+    let states = BTreeMap::from([("Empty", 1), ("Stable", 2)]);
+    let told = vec![group("a\"b", Some(5)), group("closed", None)];
+    let view = WatchedGroups { states, groups: told, groups_left_out: 1, offsets_left_out: 9 };
+    let mut text = exposition::Text::default();
+    groups::families(&mut text, &view);
+    let text = text.end();
+    for line in [
+        "karst_groups{state=\"Stable\"} 2\n",
+        "karst_groups_left_out 1\n",
+        "karst_group_offsets_left_out 9\n",
+        "karst_group_info{group=\"a\\\"b\",state=\"Stable\"} 1\n",
+        "karst_group_members{group=\"closed\"} 2\n",
+        "karst_group_generation{group=\"closed\"} 4\n",
+        "karst_group_committed_offset{group=\"closed\",topic=\"t\",partition=\"3\"} 7\n",
+        "karst_group_lag{group=\"a\\\"b\",topic=\"t\",partition=\"3\"} 5\n",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    assert!(!text.contains("karst_group_lag{group=\"closed\""), "a lag that nobody knows: {text}");
+    let json = groups::json(&view).end();
+    let each = "\"a\\\"b\":{\"state\":\"Stable\",\"members\":2,\"generation\":4,\"lag\":5}";
+    assert!(json.starts_with("{\"count\":3,\"states\":{\"Empty\":1,\"Stable\":2},\"left_out\":1,"), "{json}");
+    assert!(json.contains(each), "{json}");
+    assert_eq!(groups::line(&view).as_deref(), Some("1 Empty, 2 Stable; most behind: \"closed\" by 5 records"));
+    assert_eq!(groups::line(&WatchedGroups::default()), None);
+}
+
+#[test]
+fn who_asks_for_groups_gets_them_whoever_asks_for_less_at_the_same_time() {
+    let monitor = monitor();
+    let look = &monitor.owners.get().expect("started").shard;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let patience = Duration::from_secs(10);
+    let (brief, whole) =
+        runtime.block_on(async { tokio::join!(look.now(Detail::Brief, patience), look.now(Detail::Groups, patience)) });
+    assert!(brief.is_some());
+    assert!(whole.expect("in time").groups.is_some());
 }

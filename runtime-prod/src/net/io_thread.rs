@@ -2,7 +2,7 @@
 
 use super::connection::Connection;
 use super::requests::Requests;
-use super::{Gate, Open, Rules, Sessions, acceptor};
+use super::{Ends, Gate, Open, Rules, Sessions, acceptor};
 use crate::exit::PanicGuard;
 use crate::monitor::metrics::IoMetrics;
 use crate::owner::Perform;
@@ -188,8 +188,9 @@ impl<O: Open, P: Perform<Mail> + 'static> Local<O, P> {
     fn start(self: Rc<Self>, stream: TcpStream) {
         let leave = Leave(self.sessions.0[self.number].clone());
         let addresses = stream.peer_addr().and_then(|peer| Ok((peer, stream.local_addr()?)));
-        let opened = addresses.and_then(|(peer, at)| Ok(((tokio::net::TcpStream::from_std(stream)?, peer), at)));
-        let (stream, at) = match opened {
+        let opened = addresses
+            .and_then(|(peer, local)| Ok(((tokio::net::TcpStream::from_std(stream)?, peer), Ends { peer, local })));
+        let (stream, ends) = match opened {
             Ok(opened) => opened,
             Err(error) => return debug!(%error, "a new connection is gone"),
         };
@@ -199,7 +200,7 @@ impl<O: Open, P: Perform<Mail> + 'static> Local<O, P> {
         let mailbox = Rc::new(LocalMailbox::default());
         self.table.borrow_mut().insert(conn, mailbox.clone());
         let mut effects = Effects::default();
-        let session = self.open.open(conn, at, self.shared.rules.clock.now(), &mut effects);
+        let session = self.open.open(conn, ends, self.shared.rules.clock.now(), &mut effects);
         let connection = Connection::new(conn, stream, session, effects, mailbox, self.shared.clone());
         spawn_local(guarded(async move {
             let time = |session: &O::Session, requests: &mut Requests, now, metrics: &IoMetrics| {

@@ -112,9 +112,9 @@ struct Opens;
 impl Open for Opens {
     type Session = Echo;
 
-    fn open(&self, conn: ConnId, at: SocketAddr, _now: Now, out: &mut Effects<Effect>) -> Echo {
-        assert!(at.ip().is_loopback(), "{at}");
-        out.push(Effect::Mail(Mail::Shard(shard::Mail::Opened(conn, None))));
+    fn open(&self, conn: ConnId, ends: Ends, _now: Now, out: &mut Effects<Effect>) -> Echo {
+        assert!(ends.local.ip().is_loopback() && ends.peer.ip().is_loopback(), "{ends:?}");
+        out.push(Effect::Mail(Mail::Shard(shard::Mail::Opened(conn, shard::Arrival::default()))));
         Echo { conn, ops: OpIds::default(), unsent: VecDeque::new(), due: None, closed: false, owed: false }
     }
 
@@ -169,7 +169,7 @@ impl Server {
 
     fn opened(&self) -> ConnId {
         match self.shard.recv_timeout(Duration::from_secs(10)) {
-            Ok(shard::Mail::Opened(conn, None)) => conn,
+            Ok(shard::Mail::Opened(conn, _)) => conn,
             other => panic!("not opened: {other:?}"),
         }
     }

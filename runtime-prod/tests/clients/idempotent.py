@@ -25,11 +25,12 @@ INIT_PRODUCER_ID = 22
 
 
 class Load(threading.Thread):
-    """An idempotent producer at full speed. Its records count from 0 on in each partition."""
+    """An idempotent producer at full speed, or with a pause of so many seconds after each hundred records. Its records
+    count from 0 on in each partition."""
 
-    def __init__(self, broker, name, **options):
+    def __init__(self, broker, name, pause=0, **options):
         super().__init__(daemon=True)
-        self.name = name
+        self.name, self.pause = name, pause
         self.sent, self.acked, self.errors = defaultdict(int), defaultdict(dict), []
         self.stopping = False
         self.client = producer(
@@ -50,6 +51,8 @@ class Load(threading.Thread):
                     continue
                 self.sent[partition] += 1
                 self.client.poll(0)
+                if self.pause and self.sent[partition] % 100 == 0:
+                    time.sleep(self.pause)
         except KafkaException as error:
             self.errors.append(str(error))
 
@@ -106,21 +109,27 @@ def exactly_once_through_kills():
         time.sleep(1)
         for load in loads:
             load.finish()
-        total = 0
-        for partition in range(PARTITIONS):
-            found = read_all(broker, partition)
-            equal([offset for offset, _ in found], list(range(len(found))), f"offsets of partition {partition}")
-            at = dict(found)
-            for load in loads:
-                numbers = [n for _, (name, n) in found if name == load.name]
-                sent = load.sent[partition]
-                equal(numbers, list(range(sent)), f"records of producer {load.name} in partition {partition}")
-                for offset, written in load.acked[partition].items():
-                    # librdkafka reports no offset of a batch of which it only heard that it was there before.
-                    if offset >= 0:
-                        equal(at.get(offset), written, f"what was acknowledged at {partition}@{offset}")
-                total += sent
+        total = check_each_once(broker, loads)
         print(f"  {total} records of two producers, {ROUNDS} ends of the broker: each once, in order")
+
+
+def check_each_once(broker, loads):
+    """Every record of these producers is in the log once, in order, at the offset that was acknowledged. Their number."""
+    total = 0
+    for partition in range(PARTITIONS):
+        found = read_all(broker, partition)
+        equal([offset for offset, _ in found], list(range(len(found))), f"offsets of partition {partition}")
+        at = dict(found)
+        for load in loads:
+            numbers = [n for _, (name, n) in found if name == load.name]
+            sent = load.sent[partition]
+            equal(numbers, list(range(sent)), f"records of producer {load.name} in partition {partition}")
+            for offset, written in load.acked[partition].items():
+                # librdkafka reports no offset of a batch of which it only heard that it was there before.
+                if offset >= 0:
+                    equal(at.get(offset), written, f"what was acknowledged at {partition}@{offset}")
+            total += sent
+    return total
 
 
 def sequenced(count, producer_id, epoch, sequence):

@@ -21,6 +21,10 @@ EARLIEST, LATEST = -2, -1
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 TOPIC_EXISTS, UNKNOWN_TOPIC, INVALID_PARTITIONS = 36, 3, 37
 NON_EMPTY_GROUP, GROUP_ID_NOT_FOUND = 68, 69
+UNKNOWN_SERVER_ERROR = -1
+# What a broker says that has just come back, and expects to be asked again about: leaders and coordinators that are not
+# known or read yet, requests that took too long.
+COME_AGAIN = {5, 6, 7, 13, 14, 15, 16}
 # Where the timestamps of records begin, in ms: an hour ago, so that no retention takes them.
 START = int(time.time() * 1000) - 3_600_000
 SCENARIOS = []
@@ -101,7 +105,7 @@ def assigned_from_anywhere(broker, agent):
     found = collect(agent, "reader", lambda seen: len(seen) >= 10)
     equal([(r["p"], r["o"]) for r in found], [(0, n) for n in range(90, 100)], "what follows a seek")
     agent.call("close", name="reader")
-    equal(agent.call("ends", topic=topic, p=0), [0, 100], "beginning and end")
+    equal(ask(agent, "ends", topic=topic, p=0), [0, 100], "beginning and end")
 
 
 @scenario()
@@ -146,11 +150,11 @@ def offsets_by_time(broker, agent):
         produce(agent, topic, [record(b"%d" % m, timestamp=START + m * 1000) for m in range(n, n + 10)])
     for wanted, expected in ((START - 1, 0), (START, 0), (START + 1, 1), (START + 14_500, 15), (START + 29_000, 29),
                              (START + 29_001, None)):
-        equal(agent.call("at_time", topic=topic, p=0, timestamp=wanted), expected, f"offset at {wanted - START} ms")
+        equal(ask(agent, "at_time", topic=topic, p=0, timestamp=wanted), expected, f"offset at {wanted - START} ms")
     agent.call("open", name="reader", assign=[[topic, 0, EARLIEST]])
     collect(agent, "reader", lambda seen: len(seen) >= 30)
     agent.call("seek", name="reader", topic=topic, p=0,
-               offset=agent.call("at_time", topic=topic, p=0, timestamp=START + 20_001))
+               offset=ask(agent, "at_time", topic=topic, p=0, timestamp=START + 20_001))
     found = collect(agent, "reader", lambda seen: len(seen) >= 9)
     equal(offsets_of(found, 0), list(range(21, 30)), "offsets after a seek by time")
 
@@ -180,7 +184,7 @@ def a_group_goes_on_where_it_was(broker, agent):
     equal(sorted(values_of(found)), sorted(b"%d" % n for n in range(90)), "values that the group reads")
     commit(agent, "first", [[topic, p, 30] for p in range(3)])
     agent.call("close", name="first")
-    equal([agent.call("committed", group=group, topic=topic, p=p) for p in range(3)], [30] * 3, "committed offsets")
+    equal([ask(agent, "committed", group=group, topic=topic, p=p) for p in range(3)], [30] * 3, "committed offsets")
     produce(agent, topic, [record(b"%d" % n, partition=n % 3) for n in range(90, 120)])
     agent.call("open", name="second", group=group, topics=[topic])
     found = collect(agent, "second", lambda seen: len(seen) >= 30)
@@ -244,14 +248,14 @@ def cooperative_rebalancing(broker, agent):
 @scenario()
 def topics(broker, agent):
     topic = new_topic(agent, "admin", 2)
-    equal(agent.call("topics").get(topic), 2, "partitions of a new topic")
+    equal(ask(agent, "topics").get(topic), 2, "partitions of a new topic")
     expect(TOPIC_EXISTS, agent, "create_topic", name=topic, partitions=2)
     agent.call("grow", name=topic, partitions=5)
     await_topics(agent, {topic: 5})
     expect(INVALID_PARTITIONS, agent, "grow", name=topic, partitions=5)
     produce(agent, topic, [record(b"%d" % n, partition=4) for n in range(10)])
     agent.call("delete_topic", name=topic)
-    wait_until(lambda: topic not in agent.call("topics"), PATIENCE, "a deleted topic goes")
+    wait_until(lambda: topic not in ask(agent, "topics"), PATIENCE, "a deleted topic goes")
     expect(UNKNOWN_TOPIC, agent, "delete_topic", name=topic)
     agent.call("create_topic", name=topic, partitions=1)
     await_topics(agent, {topic: 1})
@@ -264,7 +268,7 @@ def deleting_records(broker, agent):
     topic = new_topic(agent, "trimmed")
     produce(agent, topic, [record(b"%d" % n) for n in range(20)])
     equal(agent.call("delete_records", topic=topic, p=0, before=7), 7, "low watermark")
-    equal(agent.call("ends", topic=topic, p=0), [7, 20], "beginning and end after records were deleted")
+    equal(ask(agent, "ends", topic=topic, p=0), [7, 20], "beginning and end after records were deleted")
     agent.call("open", name="reader", assign=[[topic, 0, EARLIEST]])
     equal(offsets_of(collect(agent, "reader", lambda seen: len(seen) >= 13), 0), list(range(7, 20)), "what is left")
 
@@ -272,15 +276,15 @@ def deleting_records(broker, agent):
 @scenario("configs", of_client=["describing configs"])
 def configs(broker, agent):
     topic = new_topic(agent, "configured", configs={"retention.ms": "123456789"})
-    found = agent.call("topic_configs", name=topic)
+    found = ask(agent, "topic_configs", name=topic)
     equal(found.get("retention.ms"), "123456789", "a config of a new topic")
     check({"cleanup.policy", "max.message.bytes", "retention.bytes"} <= set(found), f"configs of a topic: {sorted(found)}")
     agent.call("set_topic_config", name=topic, key="max.message.bytes", value="222222")
-    found = agent.call("topic_configs", name=topic)
+    found = ask(agent, "topic_configs", name=topic)
     equal((found["max.message.bytes"], found["retention.ms"]), ("222222", "123456789"), "configs after one was set")
     with Wire(broker.port) as wire:
         node = wire.metadata([])[0][0][0]
-    found = agent.call("broker_configs", node=node)
+    found = ask(agent, "broker_configs", node=node)
     check(found, "the broker's configs are empty")
 
 
@@ -292,12 +296,12 @@ def administering_groups(broker, agent):
     agent.call("open", name="member", group=group, topics=[topic])
     collect(agent, "member", lambda seen: len(seen) >= 20)
     commit(agent, "member", [[topic, 0, 4], [topic, 1, 5]])
-    check(group in agent.call("groups"), "a group with a member is not listed")
-    found = agent.call("describe_group", group=group)
+    check(group in ask(agent, "groups"), "a group with a member is not listed")
+    found = ask(agent, "describe_group", group=group)
     equal((found["state"].lower(), found["members"]), ("stable", 1), "description of a group with one member")
     agent.call("close", name="member")
-    wait_until(lambda: agent.call("describe_group", group=group)["state"].lower() == "empty", PATIENCE, "a group empties")
-    equal(agent.call("group_offsets", group=group), [[topic, 0, 4], [topic, 1, 5]], "offsets of an empty group")
+    wait_until(lambda: ask(agent, "describe_group", group=group)["state"].lower() == "empty", PATIENCE, "a group empties")
+    equal(ask(agent, "group_offsets", group=group), [[topic, 0, 4], [topic, 1, 5]], "offsets of an empty group")
 
 
 @scenario("groups", "group admin", of_client=["deleting groups"])
@@ -310,11 +314,11 @@ def deleting_groups(broker, agent):
     commit(agent, "member", [[topic, 0, 4]])
     expect(NON_EMPTY_GROUP, agent, "delete_group", group=group)
     agent.call("close", name="member")
-    wait_until(lambda: agent.call("describe_group", group=group)["state"].lower() == "empty", PATIENCE, "a group empties")
+    wait_until(lambda: ask(agent, "describe_group", group=group)["state"].lower() == "empty", PATIENCE, "a group empties")
     agent.call("delete_group", group=group)
-    check(group not in agent.call("groups"), "a group that was deleted is listed")
+    check(group not in ask(agent, "groups"), "a group that was deleted is listed")
     expect(GROUP_ID_NOT_FOUND, agent, "delete_group", group=group)
-    equal(agent.call("committed", group=group, topic=topic, p=0), None, "offset of a group that was deleted")
+    equal(ask(agent, "committed", group=group, topic=topic, p=0), None, "offset of a group that was deleted")
 
 
 @scenario("groups", "group admin", of_client=["setting offsets of groups"])
@@ -323,7 +327,7 @@ def setting_offsets_of_a_group(broker, agent):
     group = f"group-of-{topic}"
     produce(agent, topic, [record(b"%d" % n) for n in range(20)])
     agent.call("set_group_offset", group=group, topic=topic, p=0, offset=15)
-    equal(agent.call("group_offsets", group=group), [[topic, 0, 15]], "offsets that were set from outside")
+    equal(ask(agent, "group_offsets", group=group), [[topic, 0, 15]], "offsets that were set from outside")
     agent.call("open", name="member", group=group, topics=[topic])
     found = collect(agent, "member", lambda seen: len(seen) >= 5)
     equal(offsets_of(found, 0), list(range(15, 20)), "what the group reads after its offset was set")
@@ -408,37 +412,44 @@ def kills_while_administering(broker, agent):
     await_topics(agent, expected)
     restart(broker)
     await_topics(agent, expected)
-    check(not set(names[:3]) & set(topics_of(agent)), "a deleted topic is back after a restart")
+    check(not set(names[:3]) & set(ask(agent, "topics")), "a deleted topic is back after a restart")
 
 
 # What scenarios have in common.
 
 def new_topic(agent, name, partitions=1, configs=None):
-    """A topic that no other scenario uses; returns when the client sees it."""
+    """A topic that no other scenario uses; returns when the client sees it. The broker may just have died in the scenario
+    before: then the client's first attempt may fail on a connection that is no more."""
     name = f"{name}-{next(_numbers)}"
-    agent.call("create_topic", name=name, partitions=partitions, configs=configs)
+    wanted = {"name": name, "partitions": partitions, "configs": configs}
+    again(agent, "create_topic", agent.begin("create_topic", **wanted), TOPIC_EXISTS, **wanted)
     await_topics(agent, {name: partitions})
     return name
 
 
 def await_topics(agent, expected):
     def there():
-        found = topics_of(agent)
+        found = ask(agent, "topics")
         return all(found.get(name) == partitions for name, partitions in expected.items())
     wait_until(there, PATIENCE, f"the client sees {expected}")
 
 
-def topics_of(agent):
-    """The topics that the client sees. Admin clients give up on a question when the broker has just gone: asking them
-    again is what their users do, too."""
-    end = time.monotonic() + PATIENCE
+def ask(agent, question, **args):
+    """Asks what changes nothing. Clients give up on a question when the broker has just gone, or has just come back:
+    asking them again is what their users do, too. Any other error is an answer."""
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            return agent.call("topics")
-        except ClientError:
-            if time.monotonic() > end:
+            return agent.call(question, **args)
+        except ClientError as error:
+            if not passes(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
+
+
+def passes(error):
+    """Whether an error is the client's own, of its connection or its patience, or one that asks to come again."""
+    return error.code is None or error.code < UNKNOWN_SERVER_ERROR or error.code in COME_AGAIN
 
 
 def produce(agent, topic, records, **options):
@@ -459,11 +470,13 @@ def numbered(count, partitions):
 def collect(agent, name, enough, seen=()):
     """Polls until there is enough; all records that were seen."""
     seen = list(seen)
-    deadline = time.monotonic() + PATIENCE
+    fruitful = time.monotonic()
     errors = []
     while not enough(seen):
-        check(time.monotonic() < deadline, f"{name} has {len(seen)} records after {PATIENCE} s; its errors: {errors[-3:]}")
+        check(time.monotonic() < fruitful + PATIENCE,
+              f"{name} has {len(seen)} records, and got none for {PATIENCE} s; its errors: {errors[-3:]}")
         found = agent.call("poll", name=name, most=1000, wait_ms=500)
+        fruitful = time.monotonic() if found["records"] else fruitful
         seen += found["records"]
         errors += found["errors"]
     return seen
@@ -544,13 +557,18 @@ def await_assignment(agent, topic, sizes):
 
 
 def expect(code, agent, call, **args):
-    """The call must fail with this error code, where the client tells codes."""
-    try:
-        agent.call(call, **args)
-    except ClientError as error:
-        check(error.code in (code, None), f"{call} {args} should fail with {code}: {error}")
-        return
-    raise Failed(f"{call} {args} should have failed with {code}")
+    """The call must fail with this error code, where the client tells codes. It changes nothing, however often it is made."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            agent.call(call, **args)
+        except ClientError as error:
+            if error.code in (code, None):
+                return
+            check(passes(error) and time.monotonic() < deadline, f"{call} {args} should fail with {code}: {error}")
+            time.sleep(0.1)
+            continue
+        raise Failed(f"{call} {args} should have failed with {code}")
 
 
 def again(agent, call, asked, done, **args):
@@ -616,9 +634,12 @@ def group_through_kills(broker, agent, strategy):
     members = ["a", "b"]
 
     def go_on(wanted):
-        deadline = time.monotonic() + PATIENCE
+        fruitful, before = time.monotonic(), len(seen)
         while len(seen) < wanted:
-            check(time.monotonic() < deadline, f"the group read {len(seen)} of {wanted} records")
+            if len(seen) > before:
+                fruitful, before = time.monotonic(), len(seen)
+            check(time.monotonic() < fruitful + PATIENCE,
+                  f"the group read {len(seen)} of {wanted} records, and no new one for {PATIENCE} s")
             for name in members:
                 for r in agent.call("poll", name=name, most=500, wait_ms=50)["records"]:
                     seen.add((r["p"], r["o"]))
@@ -652,7 +673,7 @@ def group_through_kills(broker, agent, strategy):
     wait_until(lambda: sorted(p for name in members for _, p in agent.call("assignment", name=name)) == [0, 1, 2, 3],
                PATIENCE, f"three members hold each partition once; last seen: {held}")
     for p, offset in promised.items():
-        found = agent.call("committed", group=group, topic=topic, p=p)
+        found = ask(agent, "committed", group=group, topic=topic, p=p)
         check(found is not None and found >= offset, f"partition {p}: {found} is committed, {offset} was acknowledged")
 
 

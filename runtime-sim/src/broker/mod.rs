@@ -353,7 +353,9 @@ impl Wires {
         inner.sessions.borrow_mut().insert(conn, address.clone());
         let mut session = Session::new(conn, &inner.limits);
         let mut opening = Effects::default();
-        session.opened(inner.process.now(), None, &mut opening);
+        // Each connection seems to come from a host of its own.
+        let from = format!("/10.{}.{}.{}", (conn.0 >> 16) & 255, (conn.0 >> 8) & 255, conn.0 & 255).into();
+        session.opened(inner.process.now(), shard::Arrival { from, at: None }, &mut opening);
         let (wires, own) = (self.clone(), address.clone());
         inner.process.drive(&address, session, move |effect| wires.perform_session(&own, &connection, effect));
         for effect in opening.drain() {

@@ -338,8 +338,8 @@ impl Client {
                 return Err("partitions are answered in another order".into());
             }
             begins_anew |= NEVER.contains(&answer.error_code);
-            // When a batch that is sent again was stamped, the broker may have forgotten.
-            if NEVER.contains(&answer.error_code) || (answer.error_code == 0 && answer.log_append_time_ms >= 0) {
+            // However often it is sent, the broker tells the same time of it.
+            if NEVER.contains(&answer.error_code) || answer.error_code == 0 {
                 let judged = Judged { code: answer.error_code, appended_at: answer.log_append_time_ms };
                 out.push(Effect::Observe(Observation::Judged(attempt.place.clone(), attempt.write, judged)));
             }

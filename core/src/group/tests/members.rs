@@ -310,3 +310,39 @@ fn a_heartbeat_that_comes_while_the_group_loads_is_answered_as_if_all_were_well(
     world.restart();
     assert_eq!(world.heartbeat(&member, generation + 1), ErrorCode::IllegalGeneration);
 }
+
+#[test]
+fn watchers_hear_of_a_generation_when_it_is_durable() {
+    let mut world = World::new();
+    let generation = |world: &World| {
+        world.coordinator.watch().next().map(|group| (group.id().clone(), group.members(), group.durable_generation()))
+    };
+    world.durability = Durability::WhenTold;
+    world.join(3, dynamic(""));
+    assert_eq!(generation(&world), Some((GROUP.into(), 1, 0)), "a crash would forget it");
+    assert!(world.persist());
+    assert_eq!(generation(&world), Some((GROUP.into(), 1, 1)));
+    world.restart();
+    assert_eq!(generation(&world), Some((GROUP.into(), 1, 1)));
+    world.durability = Durability::AtOnce;
+    world.pass(secs(60));
+    assert_eq!(generation(&world), Some((GROUP.into(), 0, 2)), "nobody was heard of: it is empty");
+}
+
+#[test]
+fn where_a_member_comes_from_is_told_and_kept() {
+    let mut world = World::new();
+    let hosts = |world: &World| -> Vec<Name> {
+        world.coordinator.describe(GROUP).members.into_iter().map(|member| member.host).collect()
+    };
+    let number = world.join(5, Join { host: "/10.0.0.7".into(), ..instance("", "one") });
+    let member = world.joined(number).expect("alone").member;
+    world.sync_as(&member, Some("one"), 1, &[(&member, "all")]);
+    assert_eq!(hosts(&world), ["/10.0.0.7".into()]);
+    world.restart();
+    assert_eq!(hosts(&world), ["/10.0.0.7".into()], "it is in the log");
+    world.join(5, Join { host: "/10.0.0.8".into(), ..instance("", "one") });
+    assert_eq!(hosts(&world), ["/10.0.0.8".into()], "the instance has come back from elsewhere");
+    world.restart();
+    assert_eq!(hosts(&world), ["/10.0.0.8".into()]);
+}

@@ -301,6 +301,7 @@ pub(super) fn dynamic(member: &str) -> Join {
         member: member.into(),
         instance: None,
         client: "client".into(),
+        host: "/10.0.0.1".into(),
         session: Duration::from_secs(10),
         rebalance: Duration::from_secs(60),
         protocol_type: "consumer".into(),

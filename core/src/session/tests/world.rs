@@ -70,7 +70,7 @@ impl World {
             hold_grants: false,
             books: BTreeMap::new(),
         };
-        world.session.opened(world.now, None, &mut world.out);
+        world.session.opened(world.now, shard::Arrival::default(), &mut world.out);
         world.perform();
         world
     }
@@ -237,7 +237,7 @@ impl World {
     fn post(&mut self, mail: shard::Mail) {
         assert!(!self.session.is_over() || self.mail.last() != Some(&"closed"), "nothing after closed: {mail:?}");
         match mail {
-            shard::Mail::Opened(CONN, None) => self.mail.push("opened"),
+            shard::Mail::Opened(CONN, _) => self.mail.push("opened"),
             shard::Mail::Closed(CONN) => {
                 self.mail.push("closed");
                 self.books.clear();

@@ -56,6 +56,7 @@ impl Shard {
             member: name(&request.member_id),
             instance: request.group_instance_id.as_ref().map(name),
             client: client.into(),
+            host: self.arrivals.host(asked.conn),
             session: super::millis(request.session_timeout_ms),
             rebalance: super::millis(rebalance),
             protocol_type: name(&request.protocol_type),

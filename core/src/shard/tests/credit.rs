@@ -5,7 +5,7 @@ use crate::id::ConnId;
 use crate::kafka::{Api, RequestBody};
 use crate::limits::Limits;
 use crate::session::{self, Answer, Fee, RequestNumber};
-use crate::shard::{Mail, Pool};
+use crate::shard::{Arrival, Mail, Pool};
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -25,7 +25,7 @@ fn world() -> World {
     let mut world = World::new(&limits());
     world.topic("orders", 1);
     world.write("orders", 0, &[16, 16]);
-    world.mail(Mail::Opened(OTHER, None));
+    world.mail(Mail::Opened(OTHER, Arrival::default()));
     world
 }
 

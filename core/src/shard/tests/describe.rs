@@ -5,7 +5,7 @@ use crate::id::ConnId;
 use crate::kafka::{Api, RequestBody};
 use crate::limits::Limits;
 use crate::session::RequestNumber;
-use crate::shard::{Endpoint, Mail};
+use crate::shard::{Arrival, Endpoint, Mail};
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -129,9 +129,10 @@ fn a_client_is_told_the_address_at_which_it_has_arrived() {
     };
     assert_eq!(asks(&mut world), ("broker".into(), 9092));
     world.mail(Mail::Closed(CONN));
-    world.mail(Mail::Opened(CONN, Some(Endpoint { host: "::1".into(), port: 7 })));
+    let at = Some(Endpoint { host: "::1".into(), port: 7 });
+    world.mail(Mail::Opened(CONN, Arrival { at, ..Arrival::default() }));
     assert_eq!(asks(&mut world), ("::1".into(), 7));
-    world.mail(Mail::Opened(ConnId(2), None));
+    world.mail(Mail::Opened(ConnId(2), Arrival::default()));
     assert_eq!(asks(&mut world), ("::1".into(), 7), "another connection");
 }
 

@@ -35,7 +35,7 @@ fn limits() -> Limits {
 /// Batches with one record of so many bytes each, all of them in one object.
 fn in_object(values: &[usize]) -> Partition {
     let mut partition = Partition::new(&limits());
-    partition.world.mail(Mail::Opened(OTHER, None));
+    partition.world.mail(Mail::Opened(OTHER, crate::shard::Arrival::default()));
     for (base, len) in (0..).zip(values) {
         let batch = sample::batch(partition.stream.0, 1, base, 1, *len, &mut Rng::new(base));
         partition.world.append("orders", batch);

@@ -11,4 +11,5 @@ mod recompressions;
 mod times;
 mod trims;
 mod waiting;
+mod watch;
 mod world;

@@ -87,6 +87,23 @@ fn a_batch_sent_again_is_answered_when_the_first_is_durable() {
 }
 
 #[test]
+fn a_batch_sent_again_has_the_time_that_the_broker_gave_it_if_it_did() {
+    let mut world = world();
+    let (plain, timed) = (batch(0, 7, 0, 0), batch(2, 7, 0, 2));
+    let mut time = |batch: &Appended, lands: Option<Appended>| {
+        let number = send(&mut world, batch);
+        if let Some(landed) = lands {
+            world.mail(Mail::Appended(vec![landed]));
+        }
+        let response: ProduceResponse = world.answer(number, 9);
+        response.responses[0].partition_responses[0].log_append_time_ms
+    };
+    assert_eq!(time(&plain, Some(plain.clone())), -1, "its producer's times hold");
+    assert_eq!(time(&timed, Some(sample::stamped(&timed, 1_234))), 1_234);
+    assert_eq!((time(&plain, None), time(&timed, None)), (-1, 1_234), "as the first time");
+}
+
+#[test]
 fn a_batch_that_waited_too_long_for_room_was_never_there() {
     let mut world = full();
     let (one, two) = (batch(0, 7, 0, 0), batch(0, 7, 0, 2));

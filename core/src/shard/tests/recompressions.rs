@@ -204,7 +204,7 @@ fn what_was_made_takes_room_until_the_wal_has_it() {
 fn what_nobody_waits_for_any_more_is_not_appended() {
     const OTHER: ConnId = ConnId(2);
     let mut world = world(by_jobs(), CompressionType::Gzip);
-    world.mail(Mail::Opened(OTHER, None));
+    world.mail(Mail::Opened(OTHER, crate::shard::Arrival::default()));
     send(&mut world, OTHER, 0, numbered(Codec::None, 1));
     send(&mut world, OTHER, 0, numbered(Codec::Gzip, 2));
     let kept = send(&mut world, CONN, 0, numbered(Codec::Gzip, 3));

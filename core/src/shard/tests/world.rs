@@ -15,7 +15,7 @@ use crate::metadata::{
 };
 use crate::node::{self, Asker};
 use crate::session::{self, Answer, Numbered, RequestNumber};
-use crate::shard::{Effect, Input, Mail, Shard};
+use crate::shard::{Arrival, Effect, Input, Mail, Shard};
 use crate::store::{StoreCall, StoreResult};
 use crate::upload::{self, Cut};
 use crate::wal::{self, Append, Appended};
@@ -68,7 +68,7 @@ impl World {
         world.apply(Command::NameWal { uuid: WalUuid([7; 16]) });
         world.mail(Mail::Image(Box::new(world.image.clone())));
         world.mail(Mail::Serve { node: NODE, epoch: NodeEpoch(1) });
-        world.mail(Mail::Opened(CONN, None));
+        world.mail(Mail::Opened(CONN, Arrival { from: "/10.0.0.1".into(), at: None }));
         world
     }
 
