@@ -53,7 +53,8 @@ fn every_acknowledged_record_is_followed_from_its_client_to_disk_and_back() {
             (" LSN ", "its LSN"),
             ("/wal < hears \"done, and durable\"", "its durability"),
             ("/shard > sends session-", "its answer"),
-            (" was acknowledged, at offset ", "its acknowledgement"),
+            // At once, or again to a producer that asked again.
+            (" was acknowledged", "its acknowledgement"),
         ];
         // Names are padded to one width.
         let plain = story.split_whitespace().collect::<Vec<_>>().join(" ");
