@@ -3,7 +3,6 @@
 
 use super::{Effect, Input, told};
 use crate::oracle::{Observation, Outcome, Place};
-use karst_core::kafka::BatchHeader;
 use karst_runtime_sim::broker::describe;
 use karst_runtime_sim::recording::words::SENDER;
 use karst_runtime_sim::recording::{About, Describe};
@@ -46,8 +45,8 @@ impl Describe for Observation {
         match self {
             Self::Sent(place, write, batch) => {
                 about.of(place).number("write", write.0);
-                if let Some(header) = BatchHeader::parse(batch) {
-                    about.name("batch", format!("{:08x}", header.crc));
+                if let Some(name) = describe::batch_name(batch) {
+                    about.name("batch", name);
                 }
             }
             Self::Judged(place, write, _)

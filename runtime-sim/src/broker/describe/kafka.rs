@@ -1,5 +1,6 @@
 //! What clients ask for.
 
+use super::batch_name;
 use super::groups;
 use super::phrases::{count, list};
 use crate::recording::words::name_of;
@@ -26,15 +27,13 @@ pub fn batches(records: &[u8], mut of: impl FnMut(&mut About), about: &mut About
     while let Some(header) = BatchHeader::parse(rest) {
         let (Some(base), Some(end)) = (header.base(), header.end()) else { return };
         of(about);
-        about.range("offset", base.0, end.0).name("batch", crc(&header));
+        about.range("offset", base.0, end.0);
+        if let Some(name) = batch_name(rest) {
+            about.name("batch", name);
+        }
         let size = 12 + usize::try_from(header.length).unwrap_or(usize::MAX - 12);
         rest = rest.get(size..).unwrap_or_default();
     }
-}
-
-/// Names a batch before it has an offset, and after.
-pub(super) fn crc(header: &BatchHeader) -> String {
-    format!("{:08x}", header.crc)
 }
 
 impl Describe for Request {
@@ -116,8 +115,8 @@ impl Describe for Produce {
         for topic in &self.topics {
             for partition in &topic.partitions {
                 place(topic.name.as_ref().map_or("", |name| name.as_str()), &topic.id.0, partition.index, about);
-                if let Ok(batch) = &partition.records {
-                    about.name("batch", crc(&batch.header));
+                if let Some(name) = partition.records.as_ref().ok().and_then(|batch| batch_name(&batch.bytes)) {
+                    about.name("batch", name);
                 }
             }
         }

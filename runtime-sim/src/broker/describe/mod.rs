@@ -24,6 +24,7 @@
 //!
 //! Names come from aliases, see [`World::alias`](crate::exec::World::alias).
 
+mod batch;
 mod compute;
 mod groups;
 mod kafka;
@@ -36,6 +37,7 @@ mod store;
 mod upload;
 mod wal;
 
+pub use batch::batch_name;
 pub use kafka::{batches, frame, frame_in_words};
 
 use crate::recording::words::SENDER;

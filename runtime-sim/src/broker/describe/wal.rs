@@ -1,6 +1,6 @@
 //! The write-ahead log.
 
-use super::kafka::crc;
+use super::batch_name;
 use super::phrases::{count, listed, records};
 use super::shard::why_cut;
 use crate::recording::words::{ASKED, SENDER};
@@ -8,7 +8,6 @@ use crate::recording::{About, Describe};
 use bytes::{Buf, Bytes};
 use karst_core::disk::{DiskDone, DiskOp, DiskResult, SECTOR};
 use karst_core::id::{ClusterId, NodeEpoch, Offset, StreamId, WalUuid};
-use karst_core::kafka::BatchHeader;
 use karst_core::wal::ring::LARGEST_BLOCK;
 use karst_core::wal::ring::block::{self, Block, FragmentKind, Identity, Sight};
 use karst_core::wal::ring::header::{Header, SLOTS};
@@ -98,8 +97,8 @@ impl Describe for DiskOp {
 }
 
 fn name_batch(batch: &[u8], about: &mut About) {
-    if let Some(header) = BatchHeader::parse(batch) {
-        about.name("batch", crc(&header));
+    if let Some(name) = batch_name(batch) {
+        about.name("batch", name);
     }
 }
 
