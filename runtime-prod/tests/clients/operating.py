@@ -184,7 +184,7 @@ def mistakes_are_named():
         (in_file("num.network.threads = 1000"), "from 1 to 64"),
         (in_file("listen = [1, 2]"), "line 1", "array"),
         (in_file("listen = \n"), "line 1", "not TOML"),
-        (in_file("message.max.bytes = \"200MiB\""), "must fit into a request"),
+        (in_file("message.max.bytes = \"200MiB\""), "must not be above", "record.batch.max.bytes"),
         (in_file(f's3.secret.access.key = "{SECRET}"'), "belong together"),
         (in_file(f's3.secret.access.key = "{SECRET} {SECRET}"'), "s3.secret.access.key"),
         (in_file(f's3.secret.access.key = "{SECRET}'), "line 1"),

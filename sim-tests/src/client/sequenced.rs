@@ -348,17 +348,19 @@ impl Client {
                     self.acknowledged(attempt, answer.base_offset, out);
                     continue;
                 }
-                OUT_OF_ORDER => attempt.follows || self.follows(attempt),
-                DUPLICATE => !attempt.is_old,
                 OLD_EPOCH | UNKNOWN_PRODUCER if attempt.is_late => false,
+                // Of a producer of which nothing is written, the broker can't tell whether it was forgotten.
+                OUT_OF_ORDER | UNKNOWN_PRODUCER => attempt.follows || self.follows(attempt),
+                DUPLICATE => !attempt.is_old,
                 code => !AGAIN.contains(&code) && !NEVER.contains(&code),
             };
             self.landed(attempt);
             if forgotten {
                 let (code, write) = (answer.error_code, attempt.write);
                 out.push(Effect::Observe(Observation::ProducerForgotten(attempt.place.clone(), write, code)));
-                begins_anew |= self.producer.identity == Some(attempt.identity);
             }
+            let is_unknown = answer.error_code == UNKNOWN_PRODUCER && !attempt.is_late;
+            begins_anew |= (forgotten || is_unknown) && self.producer.identity == Some(attempt.identity);
         }
         if begins_anew {
             // A batch that may never be written leaves a gap, and a broker that has forgotten the producer does not
