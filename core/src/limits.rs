@@ -26,6 +26,10 @@ pub struct Limits {
     pub connections: u32,
     /// Partitions of one topic.
     pub partitions_per_topic: u32,
+    /// Of a topic of which nobody says how many it has (Kafka's num.partitions).
+    pub default_partitions: u32,
+    /// Whether a topic is created when a client asks for it (Kafka's auto.create.topics.enable).
+    pub auto_create_topics: bool,
     /// What a fetch returns at most, however much it asks for (the first batch is returned whole all the same).
     pub fetch: u32,
     /// Credit for requests with records, from socket to answer.
@@ -133,6 +137,8 @@ impl Default for Limits {
             compute_inline: 32 * KIB,
             connections: 10_000,
             partitions_per_topic: 10_000,
+            default_partitions: 1,
+            auto_create_topics: true,
             fetch: 55 * MIB,
             produce_credit: 128 * u64::from(MIB),
             large_request: 8 * MIB,
@@ -251,6 +257,12 @@ impl Limits {
                 "the shortest session timeout of a group's member ({} ms) must not be above the longest ({} ms)",
                 self.group_min_session_timeout.as_millis(),
                 self.group_max_session_timeout.as_millis()
+            ));
+        }
+        if self.default_partitions > self.partitions_per_topic {
+            return Err(format!(
+                "a topic usually gets more partitions (num.partitions, {}) than one may have (topic.max.partitions, {})",
+                self.default_partitions, self.partitions_per_topic
             ));
         }
         let idle = self.idle_credit;

@@ -28,7 +28,12 @@ pub(crate) struct Sync {
 
 impl Coordinator {
     pub(crate) fn sync(&mut self, now: Now, asked: Asked, group: &str, sync: Sync, out: &mut Out) {
-        if let Err(error) = self.try_sync(now, asked, group, sync, out) {
+        if let Err(mut error) = self.try_sync(now, asked, group, sync, out) {
+            // As Kafka's coordinator up to 3.9: clients don't expect to hear of loading here (Java's throws it at its user).
+            // All of them can join again.
+            if error == ErrorCode::CoordinatorLoadInProgress {
+                error = ErrorCode::RebalanceInProgress;
+            }
             out.reply(asked, Reply::Sync(SyncReply::refused(error)));
         }
         self.settle(now, group, out);

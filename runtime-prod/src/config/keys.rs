@@ -214,6 +214,16 @@ pub static KEYS: &[Key] = &[
         place: Place::Small(Unit::One, (1, 100_000), |of| &mut of.limits.partitions_per_topic),
     },
     Key {
+        name: "num.partitions",
+        about: "Partitions of a topic of which nobody says how many it has.",
+        place: Place::Small(Unit::One, (1, 100_000), |of| &mut of.limits.default_partitions),
+    },
+    Key {
+        name: "auto.create.topics.enable",
+        about: "Whether a topic is created when a client asks for it.",
+        place: Place::Switch(|of| &mut of.limits.auto_create_topics),
+    },
+    Key {
         name: "producer.max.per.partition",
         about: "Idempotent producers that a partition remembers. Beyond that, one that has been idle for 15 minutes gives \
                 way.",

@@ -19,8 +19,9 @@ fn other(key: &Key) -> &'static str {
         "log.level" => "warn,karst=debug",
         "log.format" => "json",
         "check.invariants" => "true",
+        "auto.create.topics.enable" => "false",
         "node.id" | "num.network.threads" | "num.store.threads" | "upload.concurrency" => "7",
-        "max.connections" | "topic.max.partitions" | "producer.max.per.partition" => "777",
+        "max.connections" | "num.partitions" | "topic.max.partitions" | "producer.max.per.partition" => "777",
         "wal.depth" => "9",
         "wal.block.bytes" => "64KiB",
         // Within what other limits allow at their defaults.

@@ -672,6 +672,10 @@ def group_through_kills(broker, agent, strategy):
     held = {name: agent.call("assignment", name=name) for name in members}
     wait_until(lambda: sorted(p for name in members for _, p in agent.call("assignment", name=name)) == [0, 1, 2, 3],
                PATIENCE, f"three members hold each partition once; last seen: {held}")
+    # An agent may start its client anew only where the broker's end is what it could not get over.
+    for name in members:
+        restarts = [kind for kind, _ in agent.call("events", name=name)].count("restarted")
+        check(restarts <= 3, f"{name} was started anew {restarts} times, the broker ended 3 times")
     for p, offset in promised.items():
         found = ask(agent, "committed", group=group, topic=topic, p=p)
         check(found is not None and found >= offset, f"partition {p}: {found} is committed, {offset} was acknowledged")

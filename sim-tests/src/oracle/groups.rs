@@ -153,10 +153,13 @@ impl GroupModel {
                 // Each join begins a generation at most, and the end of that member another one.
                 let may_be_reached = usize::try_from(generation).is_ok_and(|generation| generation <= 2 * self.begun);
                 let is_another = may_be_reached && (generation < known || has_another);
+                let mut on_their_way = 0;
                 if is_another && !has_offsets {
                     // Nobody was in it, and nothing was kept: it was removed, and this is another one of that name, of
                     // which joins that never heard an answer may have begun generations.
                     (self.newest, self.reached) = (0, 0);
+                    // They may be answered by it, or by yet another one.
+                    on_their_way = self.joining.len();
                     self.joining.clear();
                     self.leaders.clear();
                     self.owners.clear();
@@ -166,7 +169,7 @@ impl GroupModel {
                 }
                 if generation > self.newest {
                     self.newest = generation;
-                    self.begun = self.joining.len();
+                    self.begun = on_their_way + self.joining.len();
                 }
                 if began.is_some() {
                     self.reached = self.reached.max(generation);

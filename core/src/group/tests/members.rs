@@ -312,6 +312,15 @@ fn a_heartbeat_that_comes_while_the_group_loads_is_answered_as_if_all_were_well(
 }
 
 #[test]
+fn a_sync_that_comes_while_the_group_loads_is_told_to_join_again() {
+    let mut world = World::new();
+    let (member, generation) = world.stable();
+    world.open_unread();
+    let number = world.sync(&member, generation, &[]);
+    assert_eq!(world.synced(number).expect("told").error, ErrorCode::RebalanceInProgress);
+}
+
+#[test]
 fn watchers_hear_of_a_generation_when_it_is_durable() {
     let mut world = World::new();
     let generation = |world: &World| {

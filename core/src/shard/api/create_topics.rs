@@ -1,7 +1,6 @@
 //! CreateTopics: answered when the partitions are open.
 
 use super::configs::{effective, set, shown};
-use super::metadata::DEFAULT_PARTITIONS;
 use super::{kafka_id, millis, repeated, str_bytes, text};
 use crate::id::TopicId;
 use crate::kafka::ErrorCode;
@@ -114,7 +113,7 @@ impl Shard {
             );
         }
         let configs = self.check_configs(topic)?;
-        let partitions = match partitions(topic) {
+        let partitions = match partitions(topic, &self.limits) {
             Ok(partitions) if partitions <= self.limits.partitions_per_topic => partitions,
             Ok(_) => return refuse(ErrorCode::InvalidPartitions, "more partitions than a topic may have"),
             Err(outcome) => return Err(outcome),
@@ -160,7 +159,7 @@ pub(super) fn create(new: NewTopic) -> TopicStep {
 
 /// The number of partitions asked for: 1 if that is left to the broker. Replicas are accepted as they are: durability
 /// comes from the WAL's device and the object store.
-fn partitions(topic: &CreatableTopic) -> Result<u32, TopicOutcome> {
+fn partitions(topic: &CreatableTopic, limits: &Limits) -> Result<u32, TopicOutcome> {
     let refuse = |code, why: &'static str| Err(TopicOutcome::refused(code, why));
     if !topic.assignments.is_empty() {
         if topic.num_partitions != -1 || topic.replication_factor != -1 {
@@ -177,7 +176,7 @@ fn partitions(topic: &CreatableTopic) -> Result<u32, TopicOutcome> {
         return refuse(ErrorCode::InvalidReplicationFactor, "the replication factor must be above 0, or -1");
     }
     match topic.num_partitions {
-        -1 => Ok(DEFAULT_PARTITIONS),
+        -1 => Ok(limits.default_partitions),
         count @ 1.. => Ok(count.unsigned_abs()),
         _ => refuse(ErrorCode::InvalidPartitions, "the number of partitions must be above 0, or -1"),
     }

@@ -29,9 +29,6 @@ const CREATION: Duration = Duration::from_secs(30);
 /// client hears that they don't exist, as it would from Kafka while they are being created, and asks again.
 const MOST_CREATED: usize = 500;
 
-/// Partitions of a topic that nobody created by name.
-pub(super) const DEFAULT_PARTITIONS: u32 = 1;
-
 impl Shard {
     pub(in crate::shard) fn handle_metadata(
         &mut self,
@@ -42,7 +39,8 @@ impl Shard {
     ) {
         deduplicate(&mut request);
         // Before version 4 there was no such field, and every request for a topic created it.
-        let may_create = request.allow_auto_topic_creation || asked.version < 4;
+        let asks_for_it = request.allow_auto_topic_creation || asked.version < 4;
+        let may_create = asks_for_it && self.limits.auto_create_topics;
         let mut left = if may_create { MOST_CREATED } else { 0 };
         let steps = request.topics.iter().flatten().map(|topic| {
             let missing = (left > 0).then(|| self.missing_topic(topic)).flatten();
@@ -108,7 +106,7 @@ pub(in crate::shard) fn unasked_topic(id: TopicId, name: TopicName, limits: &Lim
         let configs = TopicConfigs { cleanup_policy: Some(CleanupPolicy::COMPACT), ..TopicConfigs::default() };
         return NewTopic { id, name, partitions: limits.offsets_partitions, configs };
     }
-    NewTopic { id, name, partitions: DEFAULT_PARTITIONS, configs: TopicConfigs::default() }
+    NewTopic { id, name, partitions: limits.default_partitions, configs: TopicConfigs::default() }
 }
 
 /// A topic is answered once, however often it is named: its answer may be far larger than its name.

@@ -6,6 +6,7 @@ use crate::kafka::{Api, RequestBody};
 use crate::limits::Limits;
 use crate::session::RequestNumber;
 use crate::shard::{Arrival, Endpoint, Mail};
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -199,5 +200,21 @@ fn a_topic_that_metrics_could_not_tell_from_another_is_not_created_by_asking_for
         let request = MetadataRequest::default().with_topics(Some(vec![topic])).with_allow_auto_topic_creation(true);
         world.ask(Api::Metadata, 12, RequestBody::Metadata(request));
         assert_eq!(world.commands(), created, "{asked}");
+    }
+}
+
+#[test]
+fn who_may_create_topics_by_asking_for_them_and_how_many_partitions_they_get_can_be_set() {
+    for (auto_create_topics, default_partitions) in [(true, 1), (true, 3), (false, 3)] {
+        let mut world = World::new(&Limits { auto_create_topics, default_partitions, ..Limits::default() });
+        for version in [1, 12] {
+            let topic = MetadataRequestTopic::default().with_name(Some(name(&format!("t{version}"))));
+            let request =
+                MetadataRequest::default().with_topics(Some(vec![topic])).with_allow_auto_topic_creation(true);
+            world.ask(Api::Metadata, version, RequestBody::Metadata(request));
+        }
+        assert_eq!(world.commands(), if auto_create_topics { 2 } else { 0 });
+        let created = world.created();
+        assert!(created.iter().all(|topic| topic.partitions == default_partitions), "{created:?}");
     }
 }

@@ -198,6 +198,15 @@ impl World {
         self.commands.len()
     }
 
+    /// Topics that are to be created, as it wished.
+    pub(super) fn created(&self) -> Vec<NewTopic> {
+        let created = self.commands.iter().filter_map(|command| match command {
+            (_, Command::CreateTopic(topic)) => Some(topic.clone()),
+            _ => None,
+        });
+        created.collect()
+    }
+
     pub(super) fn pass(&mut self, time: Duration) {
         self.now.mono = self.now.mono.after(time);
         self.handle(Input::Tick);

@@ -46,6 +46,46 @@ class One {
     this.errors = []
     this.held = []
     this.wake = () => {}
+    this.owesSync = false
+    this.restarted = Promise.resolve()
+  }
+
+  // Each record goes to `put`, and nothing is committed by itself.
+  async run() {
+    await this.client.run({ autoCommit: false, eachMessage: async ({ topic, partition, message }) => {
+      this.put(topic, partition, message)
+    } })
+  }
+
+  // kafkajs 2.2.4 forgets a rejoin that a lost connection cuts between JoinGroup and SyncGroup: it goes on to fetch what
+  // it was assigned before, and as it heartbeats in the new generation, nobody else gets what it is assigned now. It has no
+  // event for this; its user sees that it fetches without having synced, and starts it anew. A SyncGroup that was
+  // answered, with whatever error, or that nobody answers on a living connection, is not such a case.
+  watchRejoins() {
+    const { REQUEST, REQUEST_TIMEOUT, FETCH_START } = this.client.events
+    this.client.on(REQUEST, ({ payload }) => {
+      if (payload.apiName === 'JoinGroup') this.owesSync = true
+      if (payload.apiName === 'SyncGroup') this.owesSync = false
+    })
+    this.client.on(REQUEST_TIMEOUT, ({ payload }) => {
+      if (payload.apiName === 'SyncGroup') this.owesSync = false
+    })
+    this.client.on(FETCH_START, () => {
+      if (!this.owesSync) return
+      this.owesSync = false
+      this.events.push(['restarted', []])
+      this.restarted = this.restart().catch(error => { this.errors.push(String(error)) })
+    })
+  }
+
+  async restart() {
+    await this.client.stop()
+    await this.run()
+  }
+
+  async close() {
+    await this.restarted
+    await this.client.disconnect()
   }
 
   put(topic, partition, message) {
@@ -140,13 +180,13 @@ class Agent {
     })
     client.on(client.events.REBALANCING, () => { one.held = [] })
     client.on(client.events.CRASH, ({ payload }) => { one.errors.push(String(payload.error)) })
+    // A group of its own has one assignment only, and where it was sought is lost with a restart.
+    if (group) one.watchRejoins()
     await client.connect()
     const latest = assign !== null && assign.every(([, , offset]) => offset === -1)
     const wanted = topics || [...new Set(assign.map(([topic]) => topic))]
     await client.subscribe({ topics: wanted, fromBeginning: !latest && reset === 'earliest' })
-    await client.run({ autoCommit: false, eachMessage: async ({ topic, partition, message }) => {
-      one.put(topic, partition, message)
-    } })
+    await one.run()
     for (const [topic, partition, offset] of assign || []) {
       if (offset >= 0) client.seek({ topic, partition, offset: String(offset) })
     }
@@ -192,7 +232,7 @@ class Agent {
   async close({ name }) {
     const one = this.open_ones[name]
     delete this.open_ones[name]
-    await one.client.disconnect()
+    await one.close()
   }
 
   async reset() {

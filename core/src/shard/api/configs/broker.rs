@@ -4,7 +4,6 @@
 use super::{source, source_of_default};
 use crate::limits::Limits;
 use crate::metadata::{ConfigKind, ConfigName, TopicConfigs};
-use crate::shard::api::metadata::DEFAULT_PARTITIONS;
 use alloc::borrow::Cow;
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -24,7 +23,7 @@ type Limit = (&'static str, ConfigKind, fn(&Limits) -> u128, &'static str);
 const INT: ConfigKind = ConfigKind::Int;
 const LONG: ConfigKind = ConfigKind::Long;
 
-const LIMITS: [Limit; 14] = [
+const LIMITS: [Limit; 15] = [
     (
         "connections.max.idle.ms",
         LONG,
@@ -58,6 +57,12 @@ const LIMITS: [Limit; 14] = [
         "Pause between two looks for records that may go.",
     ),
     ("max.connections", INT, |of| of.connections.into(), "Connections at once."),
+    (
+        "num.partitions",
+        INT,
+        |of| of.default_partitions.into(),
+        "Partitions of a topic of which nobody says how many it has.",
+    ),
     ("offset.metadata.max.bytes", INT, |of| of.offset_metadata.into(), "What a commit may say besides its offset."),
     (
         "offsets.retention.check.interval.ms",
@@ -87,8 +92,7 @@ const LIMITS: [Limit; 14] = [
 ];
 
 /// What is so on every broker.
-const FACTS: [(&str, &str, ConfigKind, &str); 6] = [
-    ("auto.create.topics.enable", "true", ConfigKind::Boolean, "Producers create topics."),
+const FACTS: [(&str, &str, ConfigKind, &str); 5] = [
     ("default.replication.factor", "1", INT, "Replicas of a topic."),
     ("delete.topic.enable", "true", ConfigKind::Boolean, "Topics can be deleted."),
     ("group.coordinator.rebalance.protocols", "classic", ConfigKind::List, "How groups agree on who reads what."),
@@ -120,7 +124,13 @@ pub(super) fn broker_configs(limits: &Limits, node: u32) -> Vec<BrokerConfig> {
     };
     all.push(number("broker.id", node, false, "This broker's number."));
     all.push(number("node.id", node, false, "This broker's number."));
-    all.push(number("num.partitions", DEFAULT_PARTITIONS, true, "Partitions of a topic that is created by its use."));
+    all.push(BrokerConfig {
+        name: "auto.create.topics.enable",
+        value: limits.auto_create_topics.to_string().into(),
+        kind: ConfigKind::Boolean,
+        source: source(limits.auto_create_topics == usual.auto_create_topics),
+        documentation: "Topics are created when clients ask for them.",
+    });
     all.extend(ConfigName::HONOURED.into_iter().filter_map(|name| {
         Some(BrokerConfig {
             name: name.broker_name()?,
