@@ -189,7 +189,7 @@ impl Search<'_> {
 }
 
 impl Followed {
-    /// The story in lines, see [`line`]; then what became of it.
+    /// The story in lines, see [`line()`]; then what became of it.
     #[must_use]
     pub fn lines(&self, recording: &Recording) -> Vec<String> {
         let mut lines: Vec<String> =

@@ -1,4 +1,4 @@
-//! What Kafka compresses records by, decoded piece by piece, and encoded ([`encode`]) where a topic asks for a codec.
+//! What Kafka compresses records by, decoded piece by piece, and encoded (`encode`) where a topic asks for a codec.
 //!
 //! ```text
 //!  compressed bytes -> gzip | snappy | lz4 | zstd -> pieces of at most a few KiB (of a block) -> whoever takes them
