@@ -467,14 +467,19 @@ def numbered(count, partitions):
     return [record(b"%d" % n, partition=n % partitions) for n in range(count)]
 
 
+class Silent(Failed):
+    """A client got nothing for a long time and complained of nothing."""
+
+
 def collect(agent, name, enough, seen=()):
     """Polls until there is enough; all records that were seen."""
     seen = list(seen)
     fruitful = time.monotonic()
     errors = []
     while not enough(seen):
-        check(time.monotonic() < fruitful + PATIENCE,
-              f"{name} has {len(seen)} records, and got none for {PATIENCE} s; its errors: {errors[-3:]}")
+        if time.monotonic() > fruitful + PATIENCE:
+            told = f"{name} has {len(seen)} records, and got none for {PATIENCE} s; its errors: {errors[-3:]}"
+            raise Failed(told) if errors else Silent(told)
         found = agent.call("poll", name=name, most=1000, wait_ms=500)
         fruitful = time.monotonic() if found["records"] else fruitful
         seen += found["records"]
