@@ -62,7 +62,7 @@ pub(super) fn fit(device_len: u64, config: &Config) -> Result<Limits, StartError
     let asked = config.limits();
     let limits = Wal::fit(device_len, asked.clone()).map_err(|error| StartError::new(Code::WAL_REFUSED, error))?;
     if limits.largest_batch < asked.largest_batch {
-        warn!(
+        info!(
             asked = asked.largest_batch,
             possible = limits.largest_batch,
             "record batches can't be as large as record.batch.max.bytes says: one must fit twice into the WAL, and into a \
