@@ -7,7 +7,7 @@ use crate::config::{Config, Layers, Loaded, UsageError, value};
 use crate::exit::Code;
 use crate::flags::Flags;
 use crate::inspect::{self, Inspect};
-use crate::wal::{self, WalOrder};
+use crate::wal_orders::{self, WalOrder};
 use std::ffi::OsString;
 
 /// What the process is asked to do.
@@ -47,7 +47,7 @@ pub fn parse(
         Some("bench") => bench::parse(arguments).map(Command::Bench),
         Some("config") => configure(Flags::new(arguments), Layers::new(environment)),
         Some("inspect") => inspect::parse(Flags::new(arguments), Layers::new(environment)).map(Command::Inspect),
-        Some("wal") => wal::parse(Flags::new(arguments), Layers::new(environment)).map(Command::Wal),
+        Some("wal") => wal_orders::parse(Flags::new(arguments), Layers::new(environment)).map(Command::Wal),
         Some(word) => admin::parse(word, arguments).map(Command::Admin),
         None => run(Flags::new(arguments), Layers::new(environment)),
     }

@@ -28,7 +28,7 @@ pub mod net;
 pub mod owner;
 pub mod signals;
 pub mod store;
-pub mod wal;
+pub mod wal_orders;
 
 #[cfg(test)]
 mod scratch;

@@ -36,7 +36,7 @@ use core::ops::Range;
 pub const HEADER: usize = 61;
 
 /// Base offset and length, which the length does not count.
-const OVERHEAD: usize = 12;
+pub const OVERHEAD: usize = 12;
 /// Where the magic is, in this and all earlier formats.
 const MAGIC_AT: usize = 16;
 /// Where the CRC is, and its cover begins.

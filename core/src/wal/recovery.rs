@@ -222,7 +222,7 @@ impl Recovery {
         if durable > hole {
             return self.damaged(format!(
                 "the WAL is damaged at LSN {hole}: everything below LSN {durable} was stored safely and has been \
-                 acknowledged; restore the device, or give this WAL up, which loses what it holds from there on"
+                 acknowledged; restore the device: what it held from there on is nowhere else"
             ));
         }
         sometimes!(Mark::TornTail, seen.any);
@@ -267,7 +267,7 @@ impl Recovery {
         }
         self.damaged(format!(
             "the disk is older than the metadata: that says the WAL was committed up to LSN {}, and nothing shows that \
-             this copy of it ever came so far; bring back the newest copy, or give this WAL up",
+             this copy of it ever came so far; bring back the newest copy",
             self.from
         ))
     }

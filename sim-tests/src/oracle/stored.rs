@@ -4,7 +4,7 @@ use super::Violation;
 use super::configs::{stamp_of, stamped};
 use crate::client::batch::{STAMPED, codec_of};
 use bytes::Bytes;
-use karst_core::kafka::batch::crc_matches;
+use karst_core::kafka::batch::{HEADER, crc_matches};
 use karst_core::kafka::{Codec, compression};
 
 /// How an acknowledged batch may be stored.
@@ -23,8 +23,7 @@ pub(super) struct Stored {
     len: usize,
 }
 
-/// Length of a batch's header, and where the codec is in it.
-const HEADER: usize = 61;
+/// Where the codec is in a batch's header.
 const CODEC_AT: usize = 22;
 
 impl Stored {

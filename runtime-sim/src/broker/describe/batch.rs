@@ -1,5 +1,6 @@
 //! What a batch is called, from its client to the last object that holds it.
 
+use karst_core::kafka::batch::{HEADER, OVERHEAD};
 use karst_core::kafka::{BatchHeader, compression};
 
 /// A name for what is in a batch: the checksum of its records as they are decompressed. It stays the same when the broker
@@ -20,10 +21,6 @@ pub fn batch_name(batch: &[u8]) -> Option<String> {
     // What can't be read is refused, and never gets another name.
     Some(format!("{:08x}", content.unwrap_or(header.crc)))
 }
-
-/// A batch's header, and how much of it comes before what its length counts.
-const HEADER: usize = 61;
-const OVERHEAD: usize = 12;
 
 /// No batch of a simulated client comes to more.
 const LARGEST: u64 = 64 << 20;
