@@ -25,6 +25,7 @@ mod appends;
 mod arrivals;
 mod configs;
 mod credit;
+mod debts;
 mod durable;
 mod fetches;
 mod found;
@@ -67,6 +68,7 @@ use api::ProduceOutcome;
 use appends::Appends;
 use arrivals::Arrivals;
 use credit::{Credit, Grant};
+use debts::Debts;
 use fetches::Fetches;
 use groups::{Appender, Groups};
 use kafka_protocol::protocol::Encodable;
@@ -94,6 +96,7 @@ pub struct Shard {
     produces: Joins<Appender, ProduceOutcome>,
     /// Which of them are answered at the latest when.
     produces_due: BTreeMap<(Instant, Asked), u64>,
+    debts: Debts,
     topics: Topics,
     retention: Retention,
     groups: Groups,
@@ -156,6 +159,7 @@ impl Shard {
             recompressions: Recompressions::new(limits),
             produces: Joins::default(),
             produces_due: BTreeMap::new(),
+            debts: Debts::default(),
             topics: Topics::default(),
             retention: Retention::default(),
             fetches: Fetches::default(),
@@ -263,6 +267,7 @@ impl Shard {
                 self.producer_ids.forget(conn);
                 self.unpaid.remove(&conn);
                 self.arrivals.closed(conn);
+                self.debts.forget(conn);
                 // What a job holds, or a read brings, is paid for until it comes back.
                 let grants = if self.lookups.has_orphan_of(conn) {
                     self.credit.forget_wishes(now.mono, conn)
@@ -394,6 +399,7 @@ impl Machine for Shard {
         self.cache.invariants();
         self.recompressions.invariants();
         self.states.invariants();
+        self.debts.invariants();
         for (stream, partition) in &self.partitions {
             partition.invariants();
             if let Some(end) = self.cache.end(*stream) {
