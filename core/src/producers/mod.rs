@@ -229,7 +229,10 @@ impl Producers {
     fn check_unknown(&mut self, now: Now, batch: &Sequenced, owed: Option<Sequence>) -> Verdict {
         if owed.is_some_and(|owed| owed.lies_before(batch.first)) {
             sometimes!(Mark::GapAfterRefusal);
-            return refused(ErrorCode::OutOfOrderSequenceNumber, "what comes before it was refused, and is to come again");
+            return refused(
+                ErrorCode::OutOfOrderSequenceNumber,
+                "what comes before it was refused, and is to come again",
+            );
         }
         if !self.make_room(now) {
             return refused(ErrorCode::NotLeaderOrFollower, "too many producers write to the partition");

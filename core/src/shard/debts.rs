@@ -13,8 +13,8 @@
 //! **Owed by a connection**: what it has in flight ends with it, and on the next one clients send everything again, in
 //! order. So a debt needs no time after which it is forgiven, and none outlives a crash.
 //!
-//! **For a partition by the name that requests have for it**: a batch that was refused where its topic was deleted is owed
-//! where that is created again.
+//! **For a partition by its topic's name**: a batch that was refused where its topic was deleted is owed where that is
+//! created again.
 //!
 //! What is refused for good is not owed: nobody sends it again. A newer epoch owes nothing of the older. Who floods the
 //! shard with debts makes it forget the oldest; for those Kafka's rule holds, by which any sequence is taken. So it does
@@ -29,7 +29,7 @@ use alloc::collections::BTreeMap;
 /// So many debts are remembered at most, of all connections together.
 const MOST: usize = 10_000;
 
-/// Batches of one producer for one partition, as its client names that.
+/// Batches of one producer for one partition.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Line {
     topic: Named,
@@ -40,6 +40,7 @@ pub(super) struct Line {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Named {
     Name(TopicName),
+    /// Nobody knows its name.
     Id(TopicId),
 }
 
@@ -75,11 +76,18 @@ struct Debt {
 }
 
 impl Line {
-    /// None if no such topic can ever be.
-    pub(super) fn of(topic: &ProduceTopic, partition: i32, producer: ProducerId) -> Option<Self> {
-        let topic = match &topic.name {
-            Some(name) => Named::Name(TopicName::parse(name)?),
-            None => Named::Id(topic.id),
+    /// For a topic by its name, or by its id, which had that name when the request came. None if no such topic can ever
+    /// be.
+    pub(super) fn of(
+        topic: &ProduceTopic,
+        name_of_id: Option<&TopicName>,
+        partition: i32,
+        producer: ProducerId,
+    ) -> Option<Self> {
+        let topic = match (&topic.name, name_of_id) {
+            (Some(name), _) => Named::Name(TopicName::parse(name)?),
+            (None, Some(name)) => Named::Name(name.clone()),
+            (None, None) => Named::Id(topic.id),
         };
         Some(Self { topic, partition, producer })
     }
@@ -214,7 +222,7 @@ mod tests {
     fn line(topic: &str, producer: u64) -> Line {
         let name = Some(StrBytes::from_string(topic.into()));
         let topic = ProduceTopic { name, id: TopicId::default(), partitions: alloc::vec::Vec::new() };
-        Line::of(&topic, 0, ProducerId(producer)).expect("a name that can be")
+        Line::of(&topic, None, 0, ProducerId(producer)).expect("a name that can be")
     }
 
     /// A batch of two records.
@@ -284,6 +292,17 @@ mod tests {
         assert_eq!((owed(&debts, A, 1), owed(&debts, B, 0)), (Some(2), None));
         debts.forget(A);
         assert!(debts.is_empty() && debts.by_age.is_empty());
+    }
+
+    #[test]
+    fn a_topic_is_the_same_by_name_and_by_id() {
+        let by_id = ProduceTopic { name: None, id: TopicId([1; 16]), partitions: alloc::vec::Vec::new() };
+        let line_of = |name: Option<&TopicName>| Line::of(&by_id, name, 0, ProducerId(7));
+        let name = TopicName::parse("t");
+        assert_eq!(line_of(name.as_ref()), Some(line("t", 7)));
+        assert_ne!(line_of(None), Some(line("t", 7)));
+        let never = ProduceTopic { name: Some(StrBytes::from_static_str("no topic")), ..by_id.clone() };
+        assert_eq!(Line::of(&never, None, 0, ProducerId(7)), None);
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use super::kafka_id;
 use super::record_errors::Rejection;
-use crate::id::{Offset, StreamId};
+use crate::id::{Offset, StreamId, TopicId};
 use crate::kafka::{Acks, CheckedBatch, ErrorCode, Produce, ProducePartition, ProduceTopic, Refusal};
 use crate::machine::{Effects, Instant, Mark, Now, WallTime, sometimes};
+use crate::metadata::TopicName;
 use crate::producers::{ProducerId, Sequence, Sequenced};
 use crate::session::Answer;
 use crate::shard::appends::{Times, Waiting};
@@ -46,6 +47,8 @@ struct SequencedPart {
 #[derive(Debug)]
 struct Skeleton {
     topic: ProduceTopic,
+    /// The topic's name if the request names it by its id, has a producer, and there is such a topic.
+    name_of_id: Option<TopicName>,
     indexes: Vec<i32>,
 }
 
@@ -105,7 +108,9 @@ impl Shard {
                 };
                 outcomes.push(outcome);
             }
-            topics.push(Skeleton { topic, indexes });
+            let by_id = topic.name.is_none() && !sequenced.is_empty();
+            let name_of_id = by_id.then(|| self.name_of(topic.id)).flatten();
+            topics.push(Skeleton { topic, name_of_id, indexes });
         }
         let produced = Produced { asked, acks: request.acks, due, topics, sequenced };
         self.note_fates(&produced, outcomes.iter().map(Option::as_ref));
@@ -207,6 +212,10 @@ impl Shard {
         self.answer(asked, &response, out);
     }
 
+    fn name_of(&self, topic: TopicId) -> Option<TopicName> {
+        Some(self.image.as_ref()?.topics.get(&topic)?.name.clone())
+    }
+
     /// What a batch's connection owes of its producer, from that sequence on.
     pub(in crate::shard) fn owed_before(&self, part: Part) -> Option<Sequence> {
         if self.debts.is_empty() {
@@ -229,11 +238,7 @@ impl Shard {
     }
 
     /// What became of the batches of a request, in order, as far as it is known now.
-    fn note_fates<'a>(
-        &mut self,
-        produced: &Produced,
-        outcomes: impl Iterator<Item = Option<&'a ProduceOutcome>>,
-    ) {
+    fn note_fates<'a>(&mut self, produced: &Produced, outcomes: impl Iterator<Item = Option<&'a ProduceOutcome>>) {
         let conn = produced.asked.conn;
         if produced.sequenced.is_empty() || !self.arrivals.is_open(conn) {
             return;
@@ -294,7 +299,8 @@ impl Produced {
     /// What one of its batches says about its producer, and where that is written to.
     fn sequenced(&self, at: usize) -> Option<(Line, Sequenced)> {
         let SequencedPart { topic, partition, batch } = (*self.sequenced.get(at)?)?;
-        Some((Line::of(&self.topics[topic].topic, partition, batch.producer)?, batch))
+        let Skeleton { topic, name_of_id, .. } = &self.topics[topic];
+        Some((Line::of(topic, name_of_id.as_ref(), partition, batch.producer)?, batch))
     }
 }
 
@@ -310,12 +316,7 @@ fn sequenced_parts(topics: &[ProduceTopic]) -> Vec<Option<SequencedPart>> {
 }
 
 /// What an outcome means for what is owed, if it means anything.
-fn fate_of(
-    produced: &Produced,
-    at: usize,
-    outcome: &ProduceOutcome,
-    debts: &Debts,
-) -> Option<(Line, Sequenced, Fate)> {
+fn fate_of(produced: &Produced, at: usize, outcome: &ProduceOutcome, debts: &Debts) -> Option<(Line, Sequenced, Fate)> {
     if debts.is_empty() && matches!(outcome, ProduceOutcome::Durable { .. }) {
         return None;
     }
