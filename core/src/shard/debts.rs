@@ -94,7 +94,7 @@ impl Line {
 }
 
 impl Fate {
-    /// What a refused batch of several records, or of one, has before it.
+    /// What is to be expected of a batch that was refused with that code.
     pub(super) fn of_refused(code: ErrorCode, batch: &Sequenced) -> Self {
         match code {
             ErrorCode::OutOfOrderSequenceNumber => Self::OutOfOrder,

@@ -1,12 +1,13 @@
 //! MACHINE: the shard. Everything that clients ask for is decided here.
 //!
 //! **Owns** the partitions that this broker leads, the log cache, the queue before the WAL, batches that are put into
-//! their topic's codec on the way there, waiting fetches, requests about topics, the broker's credit, and a replica of the
-//! metadata image.
+//! their topic's codec on the way there, the debts of idempotent producers, waiting fetches, requests about topics, the
+//! broker's credit, and a replica of the metadata image.
 //!
 //! **Promises** that a produce request is answered only when its records are durable; that a fetch returns exactly the
 //! bytes that were acknowledged, never beyond the high watermark; that a partition's batches enter the WAL in the order
-//! in which they came; that all credit is back when nothing is asked any more.
+//! in which they came, and none of an idempotent producer's before one that was refused and comes again; that all credit
+//! is back when nothing is asked any more.
 //!
 //! ```text
 //!              requests                                   grants
@@ -220,6 +221,12 @@ impl Shard {
     #[must_use]
     pub fn credit_is_whole(&self) -> bool {
         self.credit.is_whole()
+    }
+
+    /// Whether no connection has to send again what was refused, as is so when all are gone.
+    #[must_use]
+    pub fn is_owed_nothing(&self) -> bool {
+        self.debts.is_empty()
     }
 
     /// What the log cache holds.
