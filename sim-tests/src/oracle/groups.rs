@@ -95,6 +95,17 @@ pub(super) struct GroupModel {
     lives: Lives,
 }
 
+/// What the answer to a join said.
+struct Joined {
+    who: String,
+    generation: i32,
+    leader: String,
+    /// The newest generation when it began to join, if its group is still the same.
+    began: Option<i32>,
+    /// The generation that it knew before.
+    floor: i32,
+}
+
 /// When a group had members.
 #[derive(Debug, Default)]
 struct Lives {
@@ -147,56 +158,13 @@ impl GroupModel {
             }
             GroupSeen::Joined { asker, who, generation, leader, floor } => {
                 let began = self.joining.remove(&asker);
-                let known = began.unwrap_or(0).max(floor);
-                let has_offsets = self.has_offsets(kept, at);
-                let has_another = self.leaders.get(&generation).is_some_and(|other| *other != leader);
-                // Each join begins a generation at most, and the end of that member another one.
-                let may_be_reached = usize::try_from(generation).is_ok_and(|generation| generation <= 2 * self.begun);
-                let is_another = may_be_reached && (generation < known || has_another);
-                let mut on_their_way = 0;
-                if is_another && !has_offsets {
-                    // Nobody was in it, and nothing was kept: it was removed, and this is another one of that name, of
-                    // which joins that never heard an answer may have begun generations.
-                    (self.newest, self.reached) = (0, 0);
-                    // They may be answered by it, or by yet another one.
-                    on_their_way = self.joining.len();
-                    self.joining.clear();
-                    self.leaders.clear();
-                    self.owners.clear();
-                } else if generation < known {
-                    let message = format!("{name}: {who} joins generation {generation} after {known}");
-                    return Err(Violation::new("generation-goes-back", message));
-                }
-                if generation > self.newest {
-                    self.newest = generation;
-                    self.begun = on_their_way + self.joining.len();
-                }
-                if began.is_some() {
-                    self.reached = self.reached.max(generation);
-                }
-                let other = self.leaders.entry(generation).or_insert_with(|| leader.clone());
-                if *other != leader {
-                    let message = format!("{name}: {leader} and {other} both lead generation {generation}");
-                    return Err(Violation::new("one-leader", message));
-                }
+                self.joined(name, Joined { who, generation, leader, began, floor }, self.has_offsets(kept, at))?;
             }
             GroupSeen::Assigned { who, generation, owned } => {
                 if at.span.is_short() && !self.has_offsets(kept, at) {
-                    // It may have been removed, and be another one that has come as far.
-                    let other =
-                        |partition| self.owners.get(&(generation, partition)).is_some_and(|owner| *owner != who);
-                    if owned.iter().any(|partition| other(*partition)) {
-                        self.owners.clear();
-                    }
+                    self.may_be_another(&who, generation, &owned);
                 }
-                for partition in owned {
-                    let owner = self.owners.entry((generation, partition)).or_insert_with(|| who.clone());
-                    if *owner != who {
-                        let message =
-                            format!("{name}: {owner} and {who} both own partition {partition} in {generation}");
-                        return Err(Violation::new("one-owner", message));
-                    }
-                }
+                self.assigned(name, &who, generation, owned)?;
             }
             GroupSeen::Committing(id, partition, offset, generation) => {
                 let model = self.partitions.entry(partition).or_default();
@@ -229,6 +197,62 @@ impl GroupModel {
                         Violation::new(invariant, format!("{name}, partition {partition}: {why}"))
                     })?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Somebody is in a generation.
+    fn joined(&mut self, name: &str, joined: Joined, has_offsets: bool) -> Result<(), Violation> {
+        let Joined { who, generation, leader, began, floor } = joined;
+        let known = began.unwrap_or(0).max(floor);
+        let has_another = self.leaders.get(&generation).is_some_and(|other| *other != leader);
+        // Each join begins a generation at most, and the end of that member another one.
+        let may_be_reached = usize::try_from(generation).is_ok_and(|generation| generation <= 2 * self.begun);
+        let is_another = may_be_reached && (generation < known || has_another);
+        let mut on_their_way = 0;
+        if is_another && !has_offsets {
+            // Nobody was in it, and nothing was kept: it was removed, and this is another one of that name, of which
+            // joins that never heard an answer may have begun generations.
+            (self.newest, self.reached) = (0, 0);
+            // They may be answered by it, or by yet another one.
+            on_their_way = self.joining.len();
+            self.joining.clear();
+            self.leaders.clear();
+            self.owners.clear();
+        } else if generation < known {
+            let message = format!("{name}: {who} joins generation {generation} after {known}");
+            return Err(Violation::new("generation-goes-back", message));
+        }
+        if generation > self.newest {
+            self.newest = generation;
+            self.begun = on_their_way + self.joining.len();
+        }
+        if began.is_some() {
+            self.reached = self.reached.max(generation);
+        }
+        let other = self.leaders.entry(generation).or_insert_with(|| leader.clone());
+        if *other != leader {
+            let message = format!("{name}: {leader} and {other} both lead generation {generation}");
+            return Err(Violation::new("one-leader", message));
+        }
+        Ok(())
+    }
+
+    /// It may have been removed, and be another one that has come as far.
+    fn may_be_another(&mut self, who: &str, generation: i32, owned: &[i32]) {
+        let other = |partition| self.owners.get(&(generation, partition)).is_some_and(|owner| owner != who);
+        if owned.iter().any(|partition| other(*partition)) {
+            self.owners.clear();
+        }
+    }
+
+    fn assigned(&mut self, name: &str, who: &str, generation: i32, owned: Vec<i32>) -> Result<(), Violation> {
+        for partition in owned {
+            let owner = self.owners.entry((generation, partition)).or_insert_with(|| who.to_owned());
+            if owner != who {
+                let message = format!("{name}: {owner} and {who} both own partition {partition} in {generation}");
+                return Err(Violation::new("one-owner", message));
             }
         }
         Ok(())
