@@ -80,8 +80,8 @@ pub(super) enum Kept {
 pub(super) struct GroupModel {
     /// The newest generation that anybody heard of.
     newest: i32,
-    /// That generation when each client began to join.
-    joining: BTreeMap<u32, i32>,
+    /// That generation when each client began to join; none if the group was another one then.
+    joining: BTreeMap<u32, Option<i32>>,
     /// How many joins may have reached the broker since anybody first heard of it.
     begun: usize,
     /// The newest generation of the group as it is: what was under way when it was found to be another may have been
@@ -153,11 +153,11 @@ impl GroupModel {
         match seen {
             GroupSeen::Lives(waited) => self.lives.told(at, waited),
             GroupSeen::Joining(asker) => {
-                self.joining.insert(asker, self.newest);
+                self.joining.insert(asker, Some(self.newest));
                 self.begun += 1;
             }
             GroupSeen::Joined { asker, who, generation, leader, floor } => {
-                let began = self.joining.remove(&asker);
+                let began = self.joining.remove(&asker).flatten();
                 self.joined(name, Joined { who, generation, leader, began, floor }, self.has_offsets(kept, at))?;
             }
             GroupSeen::Assigned { who, generation, owned } => {
@@ -210,14 +210,12 @@ impl GroupModel {
         // Each join begins a generation at most, and the end of that member another one.
         let may_be_reached = usize::try_from(generation).is_ok_and(|generation| generation <= 2 * self.begun);
         let is_another = may_be_reached && (generation < known || has_another);
-        let mut on_their_way = 0;
         if is_another && !has_offsets {
             // Nobody was in it, and nothing was kept: it was removed, and this is another one of that name, of which
             // joins that never heard an answer may have begun generations.
             (self.newest, self.reached) = (0, 0);
-            // They may be answered by it, or by yet another one.
-            on_their_way = self.joining.len();
-            self.joining.clear();
+            // They may be answered by it, or by yet another one, whenever they arrive.
+            self.joining.values_mut().for_each(|began| *began = None);
             self.leaders.clear();
             self.owners.clear();
         } else if generation < known {
@@ -226,7 +224,7 @@ impl GroupModel {
         }
         if generation > self.newest {
             self.newest = generation;
-            self.begun = on_their_way + self.joining.len();
+            self.begun = self.joining.len();
         }
         if began.is_some() {
             self.reached = self.reached.max(generation);
