@@ -126,15 +126,16 @@ impl Debts {
 
     /// A batch of a line, which a connection sent, has come to that.
     pub(super) fn note(&mut self, conn: ConnId, line: Line, batch: &Sequenced, fate: Fate) {
-        match self.owed.get_mut(&conn).and_then(|lines| lines.get_mut(&line)) {
-            Some(debt) if debt.epoch == batch.epoch => {
-                if debt.note(batch, fate) == Standing::Settled {
-                    self.forgive(conn, &line);
-                }
+        let debt = self.owed.get_mut(&conn).and_then(|lines| lines.get_mut(&line));
+        let Some(debt) = debt.filter(|debt| debt.epoch >= batch.epoch) else {
+            if fate == Fate::Deferred {
+                self.begin(conn, line, batch);
             }
-            Some(debt) if debt.epoch > batch.epoch => {}
-            _ if fate == Fate::Deferred => self.begin(conn, line, batch),
-            _ => {}
+            return;
+        };
+        // The older epoch owes nothing any more.
+        if debt.epoch == batch.epoch && debt.note(batch, fate) == Standing::Settled {
+            self.forgive(conn, &line);
         }
     }
 

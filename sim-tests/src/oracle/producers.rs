@@ -196,7 +196,8 @@ impl Sequences {
             None => start == 0,
             Some(one) if one.epoch == next.epoch && next.first == one.last + 1 => false,
             Some(one) if one.precedes(next) => {
-                if !(one.epoch < next.epoch && next.first == 0) && !self.may_be_forgotten(producer, one, next.seen) {
+                let begins_anew = one.epoch < next.epoch && next.first == 0;
+                if !begins_anew && !self.may_be_forgotten(producer, one, next.seen) {
                     return Err(format!("comes behind {:?}", (one.epoch, one.last)));
                 }
                 // What lies between may have been written before that was written again.
