@@ -288,7 +288,9 @@ def goes_on_when_its_topic_is_created_again():
 def goes_on_at_full_speed_while_its_topic_is_created_again():
     """What a topic took with it is lost; what is in the new one is in order, and from its first record on without a gap,
     unless the client itself gave something up."""
-    with Broker(wal_size="64MiB", arguments=["--check-invariants"]) as broker:
+    # Its client would create the topic with other partitions.
+    arguments = ["--check-invariants", "--auto-create-topics-enable=false"]
+    with Broker(wal_size="64MiB", arguments=arguments) as broker:
         create_topic(broker, "once", PARTITIONS)
         load = Load(broker, "a", pause=0.01)
         load.start()
