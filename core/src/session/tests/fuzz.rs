@@ -14,7 +14,22 @@ const CAPTURED: [&str; 5] = [
 ];
 
 /// Only Java's clients ask for these, of which there is no capture.
-const UNCAPTURED: [Api; 2] = [Api::DescribeCluster, Api::DescribeTopicPartitions];
+const UNCAPTURED: [Api; 14] = [
+    Api::DescribeAcls,
+    Api::CreateAcls,
+    Api::DeleteAcls,
+    Api::ElectLeaders,
+    Api::DescribeUserScramCredentials,
+    Api::DescribeCluster,
+    Api::DescribeTopicPartitions,
+    Api::DescribeLogDirs,
+    Api::AlterPartitionReassignments,
+    Api::ListPartitionReassignments,
+    Api::DescribeClientQuotas,
+    Api::DescribeProducers,
+    Api::DescribeTransactions,
+    Api::ListTransactions,
+];
 
 /// Frames with their length, as they were on the wire.
 fn captured() -> Vec<Vec<u8>> {

@@ -1,5 +1,6 @@
 //! One handler for each API that the shard answers.
 
+mod admin;
 mod configs;
 mod create_partitions;
 mod create_topics;
