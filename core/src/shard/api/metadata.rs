@@ -1,7 +1,7 @@
 //! Metadata: which topics there are, and who serves them.
 
 use super::create_topics::{collides, create};
-use super::{broker_id, kafka_id, str_bytes};
+use super::{broker_id, kafka_id, own_topics, str_bytes};
 use crate::id::{PartitionIndex, TopicId};
 use crate::kafka::{ErrorCode, operations};
 use crate::limits::Limits;
@@ -100,7 +100,7 @@ impl Shard {
     fn missing_topic(&mut self, topic: &MetadataRequestTopic) -> Option<NewTopic> {
         let name = TopicName::parse(topic.name.as_ref()?.as_str())?;
         let image = self.image.as_ref().expect("requests come after the image");
-        if image.names.contains_key(&name) || collides(image, &name) {
+        if image.names.contains_key(&name) || collides(image, &name) || own_topics::is_reserved(&name) {
             return None;
         }
         Some(unasked_topic(TopicId::draw(&mut self.rng), name, &self.limits))

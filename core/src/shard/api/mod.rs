@@ -15,6 +15,7 @@ mod init_producer_id;
 mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;
+mod own_topics;
 mod produce;
 mod record_errors;
 
