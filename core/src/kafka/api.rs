@@ -200,7 +200,9 @@ impl Api {
 }
 
 /// The answer to ApiVersions. To a question in an unknown version it lists the versions all the same, so that the client
-/// can try again (KIP-511); with any other error it lists nothing.
+/// can try again (KIP-511); with any other error it lists nothing. It tells no features (KIP-584): of those that there are
+/// none says anything true of Karst (`metadata.version` is the format of another controller's log), and where
+/// `transaction.version` and `group.version` are missing, clients take the older protocols, which are the ones served.
 pub fn api_versions(error: ErrorCode) -> ApiVersionsResponse {
     if !matches!(error, ErrorCode::None | ErrorCode::UnsupportedVersion) {
         return ApiVersionsResponse::default().with_error_code(error.code());
