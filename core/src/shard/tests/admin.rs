@@ -196,7 +196,10 @@ fn partitions_are_moved_nowhere_but_to_where_they_are() {
     assert_eq!((response.error_code, response.error_message, response.topics), (0, None, vec![]));
 }
 
-fn producers(world: &mut World, topics: &[(&str, &[i32])]) -> Vec<Vec<(i32, i16, Vec<(i64, i32, i32, i64)>)>> {
+/// A partition with code and producers: each with epoch, last sequence and time.
+type Producing = (i32, i16, Vec<(i64, i32, i32, i64)>);
+
+fn producers(world: &mut World, topics: &[(&str, &[i32])]) -> Vec<Vec<Producing>> {
     let topic = |(topic, partitions): &(&str, &[i32])| {
         TopicRequest::default().with_name(name(topic)).with_partition_indexes(partitions.to_vec())
     };
