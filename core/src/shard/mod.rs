@@ -84,6 +84,8 @@ use unpaid::Unpaid;
 #[derive(Debug)]
 pub struct Shard {
     limits: Limits,
+    /// Where partitions are stored, for administrators.
+    log_dir: Box<str>,
     rng: Rng,
     image: Option<Image>,
     me: Option<Me>,
@@ -113,8 +115,6 @@ pub struct Shard {
     cut: CutNumber,
     /// Whether a marker was asked for that has not come yet.
     cut_asked: bool,
-    /// Where partitions are stored, for administrators.
-    log_dir: Box<str>,
 }
 
 /// The tag of the command that asks for producer ids; all others, by [`Topics::tag`], begin above it.
@@ -149,6 +149,7 @@ impl Shard {
             reader: ObjectReader::new(limits, rng.child("reader")),
             states: States::new(limits.store_attempt, rng.child("states")),
             producer_ids: ProducerIds::default(),
+            log_dir: Box::default(),
             rng,
             image: None,
             me: None,
@@ -169,7 +170,6 @@ impl Shard {
             unpaid: BTreeMap::new(),
             cut: CutNumber(0),
             cut_asked: false,
-            log_dir: Box::default(),
             limits: limits.clone(),
         }
     }
