@@ -1,5 +1,6 @@
 //! Requests: from a frame to something that a handler can act on.
 
+use super::admin::AdminRequest;
 use super::api::Api;
 use super::batch::CheckedBatch;
 use super::error::{ErrorCode, Refusal};
@@ -20,8 +21,9 @@ use kafka_protocol::messages::{
     OffsetForLeaderEpochRequest, ProduceRequest,
 };
 use kafka_protocol::messages::{
-    DeleteGroupsRequest, DescribeGroupsRequest, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest,
+    ConsumerGroupHeartbeatRequest, DeleteGroupsRequest, DescribeGroupsRequest, HeartbeatRequest, JoinGroupRequest,
+    LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
+    SyncGroupRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -83,6 +85,8 @@ pub enum RequestBody {
     IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
     /// Something about a consumer group.
     Group(Box<GroupRequest>),
+    /// A question of administrators.
+    Admin(Box<AdminRequest>),
 }
 
 /// What a request says about consumer groups.
@@ -108,6 +112,8 @@ pub enum GroupRequest {
     Describe(DescribeGroupsRequest),
     /// Delete some.
     Delete(DeleteGroupsRequest),
+    /// Join, or still there, by the new protocol.
+    NewHeartbeat(ConsumerGroupHeartbeatRequest),
 }
 
 /// Records to append, each batch checked already, but for what is compressed.
@@ -181,6 +187,7 @@ pub fn decode(frame: Bytes) -> Result<(Header, Ask), Malformed> {
     if !api.serves(version) {
         return match api {
             Api::ApiVersions => Ok((header, Ask::Versions { version: 0, error: ErrorCode::UnsupportedVersion })),
+            _ if version < api.served().0 => Err(Malformed { field: name(api), fault: Fault::OldVersion(version) }),
             _ => Err(Malformed { field: name(api), fault: Fault::Version(version) }),
         };
     }
@@ -223,8 +230,25 @@ fn decode_body(api: Api, version: i16, body: &Bytes) -> Result<Option<RequestBod
         Api::ListGroups => group(GroupRequest::List(shape::decode(version, body)?)),
         Api::DescribeGroups => group(GroupRequest::Describe(shape::decode(version, body)?)),
         Api::DeleteGroups => group(GroupRequest::Delete(shape::decode(version, body)?)),
+        Api::ConsumerGroupHeartbeat => group(GroupRequest::NewHeartbeat(shape::decode(version, body)?)),
+        Api::DescribeAcls => admin(AdminRequest::Acls(shape::decode(version, body)?)),
+        Api::CreateAcls => admin(AdminRequest::CreateAcls(shape::decode(version, body)?)),
+        Api::DeleteAcls => admin(AdminRequest::DeleteAcls(shape::decode(version, body)?)),
+        Api::DescribeLogDirs => admin(AdminRequest::LogDirs(shape::decode(version, body)?)),
+        Api::ElectLeaders => admin(AdminRequest::ElectLeaders(shape::decode(version, body)?)),
+        Api::AlterPartitionReassignments => admin(AdminRequest::Reassign(shape::decode(version, body)?)),
+        Api::ListPartitionReassignments => admin(AdminRequest::Reassignments(shape::decode(version, body)?)),
+        Api::DescribeClientQuotas => admin(AdminRequest::ClientQuotas(shape::decode(version, body)?)),
+        Api::DescribeUserScramCredentials => admin(AdminRequest::ScramCredentials(shape::decode(version, body)?)),
+        Api::DescribeProducers => admin(AdminRequest::Producers(shape::decode(version, body)?)),
+        Api::DescribeTransactions => admin(AdminRequest::Transactions(shape::decode(version, body)?)),
+        Api::ListTransactions => admin(AdminRequest::ListTransactions(shape::decode(version, body)?)),
         Api::ApiVersions => return Ok(None),
     }))
+}
+
+fn admin(request: AdminRequest) -> RequestBody {
+    RequestBody::Admin(Box::new(request))
 }
 
 fn group(request: GroupRequest) -> RequestBody {
@@ -314,6 +338,19 @@ fn name(api: Api) -> &'static str {
         Api::ListGroups => "ListGroups",
         Api::DescribeGroups => "DescribeGroups",
         Api::DeleteGroups => "DeleteGroups",
+        Api::ConsumerGroupHeartbeat => "ConsumerGroupHeartbeat",
+        Api::DescribeAcls => "DescribeAcls",
+        Api::CreateAcls => "CreateAcls",
+        Api::DeleteAcls => "DeleteAcls",
+        Api::DescribeLogDirs => "DescribeLogDirs",
+        Api::ElectLeaders => "ElectLeaders",
+        Api::AlterPartitionReassignments => "AlterPartitionReassignments",
+        Api::ListPartitionReassignments => "ListPartitionReassignments",
+        Api::DescribeClientQuotas => "DescribeClientQuotas",
+        Api::DescribeUserScramCredentials => "DescribeUserScramCredentials",
+        Api::DescribeProducers => "DescribeProducers",
+        Api::DescribeTransactions => "DescribeTransactions",
+        Api::ListTransactions => "ListTransactions",
     }
 }
 
@@ -407,7 +444,7 @@ mod tests {
             assert!(matches!(ask, Ask::Versions { version: 0, error: ErrorCode::UnsupportedVersion }), "{ask:?}");
         }
         assert_eq!(head(24, 0).unwrap_err().fault, Fault::Api(24));
-        assert_eq!(head(0, 2).unwrap_err().fault, Fault::Version(2));
+        assert_eq!(head(0, 2).unwrap_err().fault, Fault::OldVersion(2));
         assert_eq!(head(1, 19).unwrap_err().fault, Fault::Version(19));
         assert_eq!(head(3, 1).unwrap_err(), Malformed { field: "client id", fault: Fault::Short });
     }

@@ -134,6 +134,17 @@ impl Producers {
         ProducerTable { producers: producers.collect() }
     }
 
+    /// What is durable of each producer, by id.
+    pub fn known(&self) -> impl Iterator<Item = (ProducerId, &ProducerState)> {
+        self.known.iter().map(|(id, known)| (*id, &known.state))
+    }
+
+    /// Producers of which something is durable.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.known.len()
+    }
+
     /// What a batch comes to, whose connection owes what begins with `owed`: it was refused, and comes again. May forget
     /// a producer to make room for a new one.
     pub fn check(&mut self, now: Now, batch: &Sequenced, owed: Option<Sequence>) -> Verdict {

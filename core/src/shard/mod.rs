@@ -63,6 +63,7 @@ use crate::mail::Mail as To;
 use crate::metadata::{Command, Image};
 use crate::node::{self, Asker};
 use crate::session::{self, Answer, Fee, Numbered};
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use api::ProduceOutcome;
@@ -86,6 +87,8 @@ use unpaid::Unpaid;
 #[derive(Debug)]
 pub struct Shard {
     limits: Limits,
+    /// Where partitions are stored, for administrators.
+    log_dir: Box<str>,
     rng: Rng,
     image: Option<Image>,
     me: Option<Me>,
@@ -150,6 +153,7 @@ impl Shard {
             reader: ObjectReader::new(limits, rng.child("reader")),
             states: States::new(limits.store_attempt, rng.child("states")),
             producer_ids: ProducerIds::default(),
+            log_dir: Box::default(),
             rng,
             image: None,
             me: None,
@@ -334,6 +338,7 @@ impl Shard {
                 self.handle_incremental_alter_configs(now, asked, request, out);
             }
             RequestBody::DeleteTopics(request) => self.handle_delete_topics(now, asked, request, out),
+            RequestBody::Admin(request) => self.handle_admin(now, asked, request, out),
             RequestBody::Group(request) => self.handle_group(now, asked, &frame, *request, out),
         }
     }

@@ -1,7 +1,7 @@
 //! CreateTopics: answered when the partitions are open.
 
 use super::configs::{effective, set, shown};
-use super::{kafka_id, millis, repeated, str_bytes, text};
+use super::{kafka_id, millis, own_topics, repeated, str_bytes, text};
 use crate::id::TopicId;
 use crate::kafka::ErrorCode;
 use crate::limits::Limits;
@@ -52,7 +52,7 @@ impl Shard {
             let result = CreatableTopicResult::default().with_name(topic.name.clone());
             match outcome {
                 TopicOutcome::Created(new) => {
-                    let result = created(result, topic, &new, request.validate_only);
+                    let result = created(result, &new, request.validate_only);
                     told += 1;
                     // The fields came with version 5 (KIP-525).
                     match asked.version {
@@ -113,13 +113,15 @@ impl Shard {
             );
         }
         let configs = self.check_configs(topic)?;
-        let partitions = match partitions(topic, &self.limits) {
+        let usual = own_topics::usual_partitions(&name, &self.limits);
+        let partitions = match partitions(topic, usual) {
             Ok(partitions) if partitions <= self.limits.partitions_per_topic => partitions,
             Ok(_) => return refuse(ErrorCode::InvalidPartitions, "more partitions than a topic may have"),
             Err(outcome) => return Err(outcome),
         };
         topic.assignments.iter().try_for_each(|assignment| self.check_replicas(&assignment.broker_ids))?;
-        Ok(NewTopic { id: TopicId::draw(&mut self.rng), name, partitions, configs })
+        let new = NewTopic { id: TopicId::draw(&mut self.rng), name, partitions, configs };
+        own_topics::check(new, &self.limits)
     }
 }
 
@@ -157,9 +159,9 @@ pub(super) fn create(new: NewTopic) -> TopicStep {
     TopicStep::Command(Command::CreateTopic(new.clone()), TopicOutcome::Created(Box::new(new)))
 }
 
-/// The number of partitions asked for: 1 if that is left to the broker. Replicas are accepted as they are: durability
+/// The number of partitions asked for, the usual one if that is left to the broker. Replicas are accepted as they are: durability
 /// comes from the WAL's device and the object store.
-fn partitions(topic: &CreatableTopic, limits: &Limits) -> Result<u32, TopicOutcome> {
+fn partitions(topic: &CreatableTopic, usual: u32) -> Result<u32, TopicOutcome> {
     let refuse = |code, why: &'static str| Err(TopicOutcome::refused(code, why));
     if !topic.assignments.is_empty() {
         if topic.num_partitions != -1 || topic.replication_factor != -1 {
@@ -176,26 +178,17 @@ fn partitions(topic: &CreatableTopic, limits: &Limits) -> Result<u32, TopicOutco
         return refuse(ErrorCode::InvalidReplicationFactor, "the replication factor must be above 0, or -1");
     }
     match topic.num_partitions {
-        -1 => Ok(limits.default_partitions),
+        -1 => Ok(usual),
         count @ 1.. => Ok(count.unsigned_abs()),
         _ => refuse(ErrorCode::InvalidPartitions, "the number of partitions must be above 0, or -1"),
     }
 }
 
-fn created(
-    result: CreatableTopicResult,
-    topic: &CreatableTopic,
-    new: &NewTopic,
-    validate_only: bool,
-) -> CreatableTopicResult {
-    let replicas = topic
-        .assignments
-        .first()
-        .map_or(topic.replication_factor, |assignment| i16::try_from(assignment.broker_ids.len()).unwrap_or(i16::MAX));
+fn created(result: CreatableTopicResult, new: &NewTopic, validate_only: bool) -> CreatableTopicResult {
     result
         .with_topic_id(if validate_only { uuid_nil() } else { kafka_id(new.id) })
         .with_num_partitions(i32::try_from(new.partitions).unwrap_or(i32::MAX))
-        .with_replication_factor(replicas.max(1))
+        .with_replication_factor(1)
 }
 
 fn uuid_nil() -> uuid::Uuid {

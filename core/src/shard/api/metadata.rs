@@ -1,9 +1,9 @@
 //! Metadata: which topics there are, and who serves them.
 
 use super::create_topics::{collides, create};
-use super::{broker_id, kafka_id, str_bytes};
+use super::{broker_id, kafka_id, own_topics, str_bytes};
 use crate::id::{PartitionIndex, TopicId};
-use crate::kafka::ErrorCode;
+use crate::kafka::{ErrorCode, operations};
 use crate::limits::Limits;
 use crate::machine::{Effects, Now, Rope};
 use crate::metadata::{CleanupPolicy, Image, NewTopic, StreamState, TopicConfigs, TopicImage, TopicName};
@@ -20,7 +20,7 @@ use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
-use kafka_protocol::messages::{MetadataRequest, MetadataResponse};
+use kafka_protocol::messages::{MetadataRequest, MetadataResponse, TopicName as MessageTopicName};
 
 /// How long a client waits for topics that its request creates.
 const CREATION: Duration = Duration::from_secs(30);
@@ -80,20 +80,27 @@ impl Shard {
             // There was no such field.
             topics.iter_mut().for_each(|topic| topic.is_internal = false);
         }
+        if request.include_topic_authorized_operations {
+            let known = topics.iter_mut().filter(|topic| topic.error_code == 0);
+            known.for_each(|topic| topic.topic_authorized_operations = operations::ON_TOPIC);
+        }
+        let on_cluster =
+            if request.include_cluster_authorized_operations { operations::ON_CLUSTER } else { operations::UNASKED };
         let me = self.me.map_or(broker_id(crate::id::NodeId(0)), |me| broker_id(me.node));
         let response = MetadataResponse::default()
             .with_brokers(brokers.collect())
             .with_cluster_id(Some(str_bytes(&format!("{}", image.cluster))))
             .with_controller_id(me)
+            .with_cluster_authorized_operations(on_cluster)
             .with_topics(topics);
         encoded(asked.version, &response)
     }
 
     /// The topic to create for this line of a request, if it names one that is missing and may exist.
     fn missing_topic(&mut self, topic: &MetadataRequestTopic) -> Option<NewTopic> {
-        let name = TopicName::parse(topic.name.as_ref()?.as_str())?;
+        let name = TopicName::parse(name_of(topic)?.as_str())?;
         let image = self.image.as_ref().expect("requests come after the image");
-        if image.names.contains_key(&name) || collides(image, &name) {
+        if image.names.contains_key(&name) || collides(image, &name) || own_topics::is_reserved(&name) {
             return None;
         }
         Some(unasked_topic(TopicId::draw(&mut self.rng), name, &self.limits))
@@ -113,7 +120,7 @@ pub(in crate::shard) fn unasked_topic(id: TopicId, name: TopicName, limits: &Lim
 fn deduplicate(request: &mut MetadataRequest) {
     let mut seen = BTreeSet::new();
     if let Some(topics) = &mut request.topics {
-        topics.retain(|topic| seen.insert((topic.name.clone(), topic.topic_id)));
+        topics.retain(|topic| seen.insert((name_of(topic).cloned(), topic.topic_id)));
     }
 }
 
@@ -136,20 +143,25 @@ fn size(image: &Image, version: i16, request: &MetadataRequest) -> u64 {
     (128 + brokers + topics) as u64
 }
 
-/// The topic that is meant, if there is one.
+/// The topic that is meant, if there is one. As in Kafka the name counts for nothing where there is an id: clients send
+/// an empty one along.
 fn found<'a>(image: &'a Image, topic: &MetadataRequestTopic) -> Option<(TopicId, &'a TopicImage)> {
-    let id = match &topic.name {
+    let id = match name_of(topic) {
         Some(name) => *image.names.get(&TopicName::parse(name.as_str())?)?,
         None => TopicId(*topic.topic_id.as_bytes()),
     };
     Some((id, image.topics.get(&id)?))
 }
 
+fn name_of(topic: &MetadataRequestTopic) -> Option<&MessageTopicName> {
+    topic.name.as_ref().filter(|_| topic.topic_id.is_nil())
+}
+
 fn requested(image: &Image, topic: &MetadataRequestTopic) -> MetadataResponseTopic {
     if let Some((id, topic)) = found(image, topic) {
         return known(image, id, topic);
     }
-    match &topic.name {
+    match name_of(topic) {
         None => failed(ErrorCode::UnknownTopicId).with_topic_id(topic.topic_id).with_name(None),
         Some(name) if TopicName::parse(name.as_str()).is_none() => {
             failed(ErrorCode::InvalidTopicException).with_name(Some(name.clone()))

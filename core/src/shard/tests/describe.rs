@@ -2,10 +2,11 @@
 
 use super::world::{CONN, World};
 use crate::id::ConnId;
-use crate::kafka::{Api, RequestBody};
+use crate::kafka::{Api, GroupRequest, RequestBody};
 use crate::limits::Limits;
 use crate::session::RequestNumber;
 use crate::shard::{Arrival, Endpoint, Mail};
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -15,9 +16,9 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
 use kafka_protocol::messages::{
-    DescribeClusterRequest, DescribeClusterResponse, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
-    FetchRequest, FetchResponse, MetadataRequest, MetadataResponse, OffsetForLeaderEpochRequest,
-    OffsetForLeaderEpochResponse, TopicName,
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, DescribeClusterRequest, DescribeClusterResponse,
+    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, FetchRequest, FetchResponse, MetadataRequest,
+    MetadataResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -216,5 +217,69 @@ fn who_may_create_topics_by_asking_for_them_and_how_many_partitions_they_get_can
         assert_eq!(world.commands(), if auto_create_topics { 2 } else { 0 });
         let created = world.created();
         assert!(created.iter().all(|topic| topic.partitions == default_partitions), "{created:?}");
+    }
+}
+
+#[test]
+fn authorized_operations_are_told_to_who_asks() {
+    const UNASKED: i32 = i32::MIN;
+    let mut world = world();
+    for (asks, on_topic, on_cluster) in [(false, UNASKED, UNASKED), (true, 3576, 8096)] {
+        for version in 7..=13 {
+            let topics = ["a", "none"].map(|topic| MetadataRequestTopic::default().with_name(Some(name(topic))));
+            let mut request = MetadataRequest::default().with_topics(Some(topics.into()));
+            request.allow_auto_topic_creation = false;
+            request.include_topic_authorized_operations = asks && version >= 8;
+            request.include_cluster_authorized_operations = asks && (8..=10).contains(&version);
+            let number = world.ask(Api::Metadata, version, RequestBody::Metadata(request));
+            let response: MetadataResponse = world.answer(number, version);
+            let told: Vec<i32> = response.topics.iter().map(|topic| topic.topic_authorized_operations).collect();
+            assert_eq!(told, [if version >= 8 { on_topic } else { UNASKED }, UNASKED], "version {version}");
+            let is_told = (8..=10).contains(&version);
+            assert_eq!(response.cluster_authorized_operations, if is_told { on_cluster } else { UNASKED });
+        }
+        for version in 0..=2 {
+            let request = DescribeClusterRequest::default().with_include_cluster_authorized_operations(asks);
+            let number = world.ask(Api::DescribeCluster, version, RequestBody::DescribeCluster(request));
+            let response: DescribeClusterResponse = world.answer(number, version);
+            assert_eq!((response.error_code, response.cluster_authorized_operations), (0, on_cluster));
+        }
+    }
+    let topic = TopicRequest::default().with_name(name("a"));
+    let request = DescribeTopicPartitionsRequest::default().with_topics(vec![topic]);
+    let number = world.ask(Api::DescribeTopicPartitions, 0, RequestBody::DescribeTopicPartitions(request));
+    let response: DescribeTopicPartitionsResponse = world.answer(number, 0);
+    assert_eq!(response.topics[0].topic_authorized_operations, 3576, "always, as Kafka does");
+}
+
+#[test]
+fn a_topic_is_known_by_its_id_whatever_name_comes_along() {
+    let mut world = world();
+    let id = uuid::Uuid::from_bytes(world.id_of("a").0);
+    let other = uuid::Uuid::from_bytes([9; 16]);
+    let mut told = |id: uuid::Uuid, named: Option<&str>| {
+        let topic = MetadataRequestTopic::default().with_topic_id(id).with_name(named.map(name));
+        let request = MetadataRequest::default().with_topics(Some(vec![topic]));
+        let number = world.ask(Api::Metadata, 13, RequestBody::Metadata(request));
+        let response: MetadataResponse = world.answer(number, 13);
+        let topic = &response.topics[0];
+        (topic.error_code, topic.name.as_ref().map(|name| name.to_string()), topic.topic_id)
+    };
+    for named in [None, Some(""), Some("b")] {
+        assert_eq!(told(id, named), (0, Some("a".into()), id), "{named:?}");
+        assert_eq!(told(other, named), (100, None, other), "{named:?}");
+    }
+    assert_eq!(told(uuid::Uuid::nil(), Some("")).0, 17);
+}
+
+#[test]
+fn who_asks_for_the_new_protocol_of_groups_is_told_that_there_is_the_classic_one() {
+    let mut world = world();
+    for version in 0..=1 {
+        let request = Box::new(GroupRequest::NewHeartbeat(ConsumerGroupHeartbeatRequest::default()));
+        let number = world.ask(Api::ConsumerGroupHeartbeat, version, RequestBody::Group(request));
+        let response: ConsumerGroupHeartbeatResponse = world.answer(number, version);
+        assert_eq!(response.error_code, 35);
+        assert!(response.error_message.is_some_and(|why| why.contains("group.protocol=classic")));
     }
 }
