@@ -1,5 +1,7 @@
 //! The reader against a store that fails.
 
+mod ahead;
+
 use super::*;
 use crate::data_object::sample::{self, CLUSTER, range};
 use crate::data_object::{StoredBatch, build, parse_key};
