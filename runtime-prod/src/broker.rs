@@ -129,7 +129,7 @@ impl Broker {
             port: advertised.port,
         };
         let machines = Machines {
-            shard: Shard::new(&limits, rng.child("shard")),
+            shard: Shard::new(&limits, rng.child("shard")).storing_at(&config.store_name()),
             wal,
             uploader: Uploader::new(&limits, rng.child("uploader")),
             controller: Controller::new(config.node, identity.incarnation, &limits, rng.child("controller")),
