@@ -154,6 +154,12 @@ pub static KEYS: &[Key] = &[
         place: Place::Small(Unit::One, (1, 64), |of| &mut of.store_threads),
     },
     Key {
+        name: "store.delay.ms",
+        about: "Where the object store is a directory: each request takes so much longer, as one to a distant store would. \
+                For measurements.",
+        place: Place::Time((0, 60 * SECOND), |of| &mut of.store_delay),
+    },
+    Key {
         name: "check.invariants",
         about: "Check every machine's invariants after every step: slow, for tests.",
         place: Place::Switch(|of| &mut of.check_invariants),

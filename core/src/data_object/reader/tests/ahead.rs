@@ -267,7 +267,8 @@ fn of_what_is_read_together_only_what_is_damaged_is_read_again() {
     let ids: Vec<ReadId> = (3..6).map(|at| stream.ask(at, at, 1)).collect();
     stream.world.reader.requests = 8;
     stream.world.read_on(&[], &[]);
-    let [(op, StoreCall { op: StoreOp::Get { span: Span::Range { at, len }, .. }, .. })] = stream.world.calls[..] else {
+    let [(op, StoreCall { op: StoreOp::Get { span: Span::Range { at, len }, .. }, .. })] = stream.world.calls[..]
+    else {
         panic!("neighbours are asked for together: {:?}", stream.world.calls)
     };
     stream.world.calls.clear();
@@ -276,7 +277,8 @@ fn of_what_is_read_together_only_what_is_damaged_is_read_again() {
     body[len as usize / 2] ^= 1;
     let got = StoreDone::Got { body: body.into(), etag: ETag(String::new()), total: whole.len() as u64 };
     stream.world.with(|reader, now, ops, out| reader.handle(now, op, Ok(got), ops, out));
-    let ended = |stream: &mut Stream, at: usize| stream.answer(ids[at]).map(|result| batches(result.unwrap())[0].base.0);
+    let ended =
+        |stream: &mut Stream, at: usize| stream.answer(ids[at]).map(|result| batches(result.unwrap())[0].base.0);
     assert_eq!([0, 1, 2].map(|at| ended(&mut stream, at)), [Some(3), None, Some(5)]);
     assert!(stream.world.step(), "after a pause");
     let StoreOp::Get { span: Span::Range { len: again, .. }, .. } = stream.world.calls[0].1.op else { panic!() };
@@ -368,7 +370,9 @@ fn storm(stream: &mut Stream, rng: &mut Rng) {
                 }
                 (got.last().expect("a batch at least").end.0, None)
             }
-            (Some(_), Some(Err(ReadError::Corrupt(_) | ReadError::Crowded | ReadError::Unavailable(_)))) => (offset, None),
+            (Some(_), Some(Err(ReadError::Corrupt(_) | ReadError::Crowded | ReadError::Unavailable(_)))) => {
+                (offset, None)
+            }
             (Some(_), Some(Err(error))) => panic!("{error}"),
             (Some(id), None) if rng.chance(1, 20) => {
                 stream.world.with(|reader, _, _, _| _ = reader.cancel(id));
