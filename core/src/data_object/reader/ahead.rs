@@ -11,7 +11,8 @@
 use super::ObjectReader;
 use super::blocks::{self, BlockKey, Spare};
 use super::cursors::CursorKey;
-use super::loads::{Load, Step, Target, What};
+use super::load::{Load, Step, What};
+use super::loads::Target;
 use super::types::Outcome;
 use crate::data_object::BlockEntry;
 use crate::id::{ObjectId, Offset};

@@ -27,10 +27,12 @@
 //! that wait for the same. What was read ahead and fails is forgotten, unless somebody waits for it by then.
 
 mod ahead;
+mod answers;
 mod blocks;
 mod cursors;
 mod indexes;
 mod line;
+mod load;
 mod loads;
 mod plan;
 mod tries;
@@ -40,22 +42,20 @@ pub use types::{
     Extent, Finished, Following, Origin, Outcome, Read, ReadBatches, ReadBlock, ReadError, ReadId, ReadStats,
 };
 
+use self::answers::Failure;
 use self::blocks::{BlockCache, BlockKey, Spare, Wasted};
 use self::cursors::{Course, CursorKey, Cursors};
 use self::indexes::IndexCache;
-use self::loads::{Load, Loads, ReadPlan, Step, Target, Waiter, What};
+use self::load::{Load, ReadPlan, Step, Waiter, What};
+use self::loads::{Loads, Target};
 use self::plan::{Planned, Taking};
-use self::tries::{PATIENCE, Tries, Verdict};
-use super::{BlockEntry, Footer, Index, StoredBatch, decode_block, key};
-use crate::envelope::DecodeError;
-use crate::id::{ClusterId, ObjectId};
+use self::tries::{PATIENCE, Tries};
+use super::{BlockEntry, key};
 use crate::limits::Limits;
-use crate::machine::{Deadline, Mark, Now, OpId, OpIds, Payload, Rng, sometimes};
-use crate::store::{StoreCall, StoreDone, StoreError, StoreOp, StoreResult, attempt};
+use crate::machine::{Deadline, Mark, Now, OpId, OpIds, Rng, sometimes};
+use crate::store::{StoreCall, StoreDone, StoreOp, StoreResult, attempt};
 use alloc::collections::BTreeSet;
-use alloc::vec;
 use alloc::vec::Vec;
-use bytes::Bytes;
 use core::time::Duration;
 
 /// Reads objects, remembering what was read last.
@@ -178,7 +178,9 @@ impl ObjectReader {
             StoreDone::Got { body, total, .. } => (body, total),
             other => unreachable!("a get completed as {other:?}"),
         });
-        self.eager.extend(load.ahead_for);
+        if got.is_ok() {
+            self.eager.extend(load.ahead_for);
+        }
         match got {
             Err(error) => self.failed(now, target, load, Failure::Store(error), out),
             Ok((body, total)) if load.blocks().is_empty() => {
@@ -353,95 +355,6 @@ impl ObjectReader {
         out.finished.push(Finished { id: read.id, result: Ok(ReadBatches { blocks, older }) });
     }
 
-    fn index_answered(
-        &mut self,
-        now: Now,
-        (target, mut load): (Target, Load),
-        (body, total): (&Payload, u64),
-        ops: &mut OpIds,
-        out: &mut Outcome,
-    ) {
-        let What::Index { cluster, object, step } = &mut load.what else {
-            unreachable!("a load without blocks is of an index")
-        };
-        match learn(*cluster, *object, *step, (body, total)) {
-            Ok(Learned::Footer(footer)) => {
-                *step = Step::Rest(footer);
-                let op = ops.issue();
-                self.loads.go_on(target, load, op);
-                self.call(now, target, op, out);
-            }
-            Ok(Learned::Index(index)) => {
-                for Waiter { read, .. } in load.waiting {
-                    let planned = Planned::of(&index, &read);
-                    self.place_planned(now, read, planned, out);
-                }
-                self.indexes.insert(*object, index);
-            }
-            Err(error) => self.failed(now, target, load, Failure::Bytes(error), out),
-        }
-    }
-
-    /// Keeps what is sound of the blocks that were asked for, and serves who waits for it.
-    fn data_answered(&mut self, now: Now, mut load: Load, body: &Payload, out: &mut Outcome) {
-        let (object, at) = (load.object(), load.blocks()[0].at);
-        self.stats.bytes += body.len() as u64;
-        let mut bad: Vec<(BlockEntry, DecodeError)> = Vec::new();
-        for entry in load.blocks() {
-            match alone(entry, at, body).and_then(|bytes| decode_block(object, entry, &bytes)) {
-                Ok(batches) => self.keep(object, entry, batches, load.ahead_for),
-                Err(error) => bad.push((*entry, error)),
-            }
-        }
-        let is_stuck = |waiter: &mut Waiter| bad.iter().any(|(entry, _)| waiter.wants(entry));
-        let mut stuck: Vec<Waiter> = load.waiting.extract_if(.., is_stuck).collect();
-        for Waiter { read, plan } in core::mem::take(&mut load.waiting) {
-            self.finish(&read, plan.expect("who waits for blocks knows which"), out);
-        }
-        // What is damaged is asked for again, block by block: the others are there.
-        for (entry, error) in bad {
-            let ours: Vec<Waiter> = stuck.extract_if(.., |waiter| waiter.wants(&entry)).collect();
-            if ours.is_empty() {
-                continue;
-            }
-            let target = Target::Data(self.loads.next_id());
-            let mut again = Load::new(What::Blocks { object, blocks: vec![entry] }, load.origin, load.ahead_for);
-            (again.waiting, again.tries) = (ours, load.tries.clone());
-            self.failed(now, target, again, Failure::Bytes(error), out);
-        }
-        self.make_room(self.room.saturating_sub(self.loads.reserved()), Spare::All);
-    }
-
-    /// A load brought nothing: it is tried again, or all who wait for it hear so.
-    fn failed(&mut self, now: Now, target: Target, mut load: Load, failure: Failure, out: &mut Outcome) {
-        let object = load.object();
-        if load.waiting.is_empty() {
-            // Whoever wants it asks for it, and hears why.
-            sometimes!(Mark::ReadAheadFailed, load.ahead_for.is_some());
-            if !matches!(failure, Failure::Store(error) if error.may_pass()) {
-                self.indexes.forget(object);
-            }
-            if let Some(cursor) = load.ahead_for {
-                self.cursors.shrink(cursor);
-            }
-            return;
-        }
-        let within = attempt(self.attempt, load.len());
-        let tries = load.tries.get_or_insert_with(|| Tries::new(now, within));
-        let verdict = match failure {
-            Failure::Store(error) => tries.failed(now, error, &mut self.rng),
-            Failure::Bytes(error) => tries.undecodable(now, error, &mut self.rng),
-        };
-        match verdict {
-            Verdict::Again(at) => self.loads.pause(target, load, at),
-            Verdict::GiveUp(error) => {
-                sometimes!(Mark::LoadFailedForMany, load.waiting.len() > 1);
-                self.indexes.forget(object);
-                fail(load.waiting, error, out);
-            }
-        }
-    }
-
     /// Calls for what a load needs next.
     fn call(&mut self, now: Now, target: Target, op: OpId, out: &mut Outcome) {
         let load = self.loads.get_mut(target);
@@ -454,17 +367,6 @@ impl ObjectReader {
             self.stats.requests += 1;
         }
         out.calls.push((op, StoreCall { op: op_of, within }));
-    }
-
-    /// Keeps a block that has come; one that was read ahead for a cursor which is elsewhere by now may leave first.
-    fn keep(&mut self, object: ObjectId, entry: &BlockEntry, batches: Vec<StoredBatch>, ahead_for: Option<CursorKey>) {
-        let awaited = ahead_for.filter(|cursor| self.cursors.awaits(*cursor, entry));
-        self.blocks.insert(object, entry, batches, awaited);
-        if ahead_for.is_some() && awaited.is_none() {
-            sometimes!(Mark::ReadAheadWasted);
-            self.stats.ahead_wasted += u64::from(entry.len);
-            self.blocks.spend(BlockKey::of(object, entry));
-        }
     }
 
     /// Lets cached blocks go until the others take so much at most.
@@ -495,47 +397,6 @@ impl ObjectReader {
         sometimes!(Mark::ReadAheadWasted, len > 0);
         self.stats.ahead_wasted += len;
     }
-}
-
-/// Why a load brought nothing.
-#[derive(Clone, Copy, Debug)]
-enum Failure {
-    /// The store did not give it.
-    Store(StoreError),
-    /// It makes no sense.
-    Bytes(DecodeError),
-}
-
-/// What one answer teaches about an object of which the index is wanted.
-enum Learned {
-    Footer(Footer),
-    Index(Index),
-}
-
-fn learn(
-    cluster: ClusterId,
-    object: ObjectId,
-    step: Step,
-    (body, total): (&Payload, u64),
-) -> Result<Learned, DecodeError> {
-    let (footer, origin) = match step {
-        Step::Rest(footer) => (footer, footer.index_at),
-        Step::Tail => {
-            let origin = total.checked_sub(body.len() as u64).ok_or(DecodeError::Malformed)?;
-            (Footer::decode(cluster, object, total, body)?, origin)
-        }
-    };
-    match (footer.index_in(origin, body), step) {
-        (Some(index), _) => Index::decode(object, &footer, &index).map(Learned::Index),
-        (None, Step::Tail) => Ok(Learned::Footer(footer)),
-        (None, Step::Rest(_)) => Err(DecodeError::Short),
-    }
-}
-
-/// A block in a buffer of its own.
-fn alone(entry: &BlockEntry, origin: u64, body: &Payload) -> Result<Bytes, DecodeError> {
-    let bytes = entry.block_in(origin, body).ok_or(DecodeError::Short)?;
-    Ok(if bytes.len() == body.len() { bytes } else { Bytes::copy_from_slice(&bytes) })
 }
 
 fn fail(waiting: Vec<Waiter>, error: ReadError, out: &mut Outcome) {

@@ -4,10 +4,11 @@ mod ahead;
 
 use super::*;
 use crate::data_object::sample::{self, CLUSTER, range};
-use crate::data_object::{StoredBatch, build, parse_key};
-use crate::id::{ConnId, Offset, StreamId};
+use crate::data_object::{Footer, StoredBatch, build, parse_key};
+use crate::envelope::DecodeError;
+use crate::id::{ConnId, ObjectId, Offset, StreamId};
 use crate::machine::{Instant, WallTime};
-use crate::store::{Cause, ETag, Fatal, Span};
+use crate::store::{Cause, ETag, Fatal, Span, StoreError};
 use crate::upload::CutRange;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
