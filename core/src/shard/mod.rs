@@ -1,12 +1,13 @@
 //! MACHINE: the shard. Everything that clients ask for is decided here.
 //!
 //! **Owns** the partitions that this broker leads, the log cache, the queue before the WAL, batches that are put into
-//! their topic's codec on the way there, waiting fetches, requests about topics, the broker's credit, and a replica of the
-//! metadata image.
+//! their topic's codec on the way there, the debts of idempotent producers, waiting fetches, requests about topics, the
+//! broker's credit, and a replica of the metadata image.
 //!
 //! **Promises** that a produce request is answered only when its records are durable; that a fetch returns exactly the
 //! bytes that were acknowledged, never beyond the high watermark; that a partition's batches enter the WAL in the order
-//! in which they came; that all credit is back when nothing is asked any more.
+//! in which they came, and none of an idempotent producer's before one that was refused and comes again; that all credit
+//! is back when nothing is asked any more.
 //!
 //! ```text
 //!              requests                                   grants
@@ -25,6 +26,7 @@ mod appends;
 mod arrivals;
 mod configs;
 mod credit;
+mod debts;
 mod durable;
 mod fetches;
 mod found;
@@ -69,6 +71,7 @@ use api::ProduceOutcome;
 use appends::Appends;
 use arrivals::Arrivals;
 use credit::{Credit, Grant};
+use debts::Debts;
 use fetches::Fetches;
 use groups::{Appender, Groups};
 use kafka_protocol::protocol::Encodable;
@@ -85,6 +88,8 @@ use unpaid::Unpaid;
 #[derive(Debug)]
 pub struct Shard {
     limits: Limits,
+    /// Where partitions are stored, for administrators.
+    log_dir: Box<str>,
     rng: Rng,
     image: Option<Image>,
     me: Option<Me>,
@@ -96,6 +101,7 @@ pub struct Shard {
     produces: Joins<Appender, ProduceOutcome>,
     /// Which of them are answered at the latest when.
     produces_due: BTreeMap<(Instant, Asked), u64>,
+    debts: Debts,
     topics: Topics,
     retention: Retention,
     groups: Groups,
@@ -116,8 +122,6 @@ pub struct Shard {
     cut: CutNumber,
     /// Whether a marker was asked for that has not come yet.
     cut_asked: bool,
-    /// Where partitions are stored, for administrators.
-    log_dir: Box<str>,
 }
 
 /// The tag of the command that asks for producer ids; all others, by [`Topics::tag`], begin above it.
@@ -153,6 +157,7 @@ impl Shard {
             finished_reads: VecDeque::new(),
             states: States::new(limits.store_attempt, rng.child("states")),
             producer_ids: ProducerIds::default(),
+            log_dir: Box::default(),
             rng,
             image: None,
             me: None,
@@ -163,6 +168,7 @@ impl Shard {
             recompressions: Recompressions::new(limits),
             produces: Joins::default(),
             produces_due: BTreeMap::new(),
+            debts: Debts::default(),
             topics: Topics::default(),
             retention: Retention::default(),
             fetches: Fetches::default(),
@@ -173,7 +179,6 @@ impl Shard {
             unpaid: BTreeMap::new(),
             cut: CutNumber(0),
             cut_asked: false,
-            log_dir: Box::default(),
             limits: limits.clone(),
         }
     }
@@ -225,6 +230,12 @@ impl Shard {
     #[must_use]
     pub fn credit_is_whole(&self) -> bool {
         self.credit.is_whole()
+    }
+
+    /// Whether no connection has to send again what was refused, as is so when all are gone.
+    #[must_use]
+    pub fn is_owed_nothing(&self) -> bool {
+        self.debts.is_empty()
     }
 
     /// What the log cache holds.
@@ -279,6 +290,7 @@ impl Shard {
                 self.producer_ids.forget(conn);
                 self.unpaid.remove(&conn);
                 self.arrivals.closed(conn);
+                self.debts.forget(conn);
                 // What a job holds, or a read brings, is paid for until it comes back.
                 let grants = if self.lookups.has_orphan_of(conn) {
                     self.credit.forget_wishes(now.mono, conn)
@@ -414,6 +426,7 @@ impl Machine for Shard {
         assert!(self.finished_reads.is_empty(), "whoever waited for a read that has ended hears of it at once");
         self.recompressions.invariants();
         self.states.invariants();
+        self.debts.invariants();
         for (stream, partition) in &self.partitions {
             partition.invariants();
             if let Some(end) = self.cache.end(*stream) {
