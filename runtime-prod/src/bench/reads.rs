@@ -146,7 +146,7 @@ impl Bench<'_> {
             report.add(format!("produce.{key}.p99"), format!("{what}: p99"), latencies.p99(), Unit::Micros);
         }
         report.add("produce.ratio", "p99 beside them / alone", beside.p99() / alone.p99(), Unit::Ratio);
-        let consumed = rounds * MANY as u64 * bytes >> 20;
+        let consumed = (rounds * MANY as u64 * bytes) >> 20;
         report.note(format!("they consumed {consumed} MiB meanwhile, by clients on the same machine"));
         Ok(())
     }
