@@ -113,7 +113,10 @@ mod writer;
 pub use block::{StoredBatch, decode_block};
 pub use footer::Footer;
 pub use index::{BlockEntry, Index, Plan};
-pub use reader::{Extent, Finished, ObjectReader, Outcome, Read, ReadBatches, ReadError, ReadId};
+pub use reader::{
+    Extent, Finished, Following, ObjectReader, Origin, Outcome, Read, ReadBatches, ReadBlock, ReadError, ReadId,
+    ReadStats,
+};
 pub use state::{PRODUCERS, decode_state};
 pub use writer::{Built, ObjectWriter, build};
 

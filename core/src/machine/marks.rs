@@ -203,6 +203,26 @@ marks! {
     FetchBegunAgain = "shard.fetch-begun-again",
     /// An object, or a part of it, arrives unreadable and is read again.
     ObjectReadAgain = "shard.object-read-again",
+    /// A read waits for blocks that are on their way to another.
+    ReadJoined = "reads.joined",
+    /// A read waits since as much is being read as may be.
+    ReadWaitedInLine = "reads.waited-in-line",
+    /// A read ends unserved since others were before it for too long.
+    ReadCrowdedOut = "reads.crowded-out",
+    /// Adjacent blocks that several reads want are asked for together.
+    ReadsMerged = "reads.merged",
+    /// A block was read ahead when it was wanted.
+    ReadAheadUsed = "reads.ahead-used",
+    /// A block was read ahead for nothing.
+    ReadAheadWasted = "reads.ahead-wasted",
+    /// What was read ahead did not come.
+    ReadAheadFailed = "reads.ahead-failed",
+    /// Less is read ahead, since a reader goes on elsewhere or came too late.
+    ReadAheadShrunk = "reads.ahead-shrunk",
+    /// A block that was read ahead has left when it is wanted.
+    BlockLeftWhileWanted = "reads.block-left-while-wanted",
+    /// Several reads wait for a load that fails.
+    LoadFailedForMany = "reads.load-failed-for-many",
     /// A record is looked for by its time in an object.
     TimeReadFromObject = "shard.time-read-from-object",
     /// A record is looked for by its time by a job.

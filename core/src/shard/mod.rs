@@ -36,6 +36,7 @@ mod lookups;
 mod mail;
 mod partition;
 mod producer_ids;
+mod reads;
 mod recompressions;
 mod replica;
 mod retention;
@@ -53,7 +54,7 @@ pub(crate) use joins::{Asked, Begun, Joins, Part};
 pub use mail::{Effect, Input, Mail, Pool};
 pub use watch::{WatchLimits, WatchedGroup, WatchedGroups, WatchedOffset};
 
-use crate::data_object::ObjectReader;
+use crate::data_object::{Finished, ObjectReader, Origin, ReadStats};
 use crate::id::{ConnId, CutNumber, NodeEpoch, NodeId, StreamId};
 use crate::kafka::{Request, RequestBody, encode};
 use crate::limits::Limits;
@@ -64,7 +65,7 @@ use crate::metadata::{Command, Image};
 use crate::node::{self, Asker};
 use crate::session::{self, Answer, Fee, Numbered};
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use api::ProduceOutcome;
 use appends::Appends;
@@ -108,6 +109,8 @@ pub struct Shard {
     lookups: Lookups,
     cache: LogCache,
     reader: ObjectReader,
+    /// Reads that have ended, of which nobody has heard yet; none between two inputs.
+    finished_reads: VecDeque<Finished>,
     /// Producers of partitions that are being opened.
     states: States,
     producer_ids: ProducerIds,
@@ -151,6 +154,7 @@ impl Shard {
         Self {
             groups: Groups::new(limits, &rng),
             reader: ObjectReader::new(limits, rng.child("reader")),
+            finished_reads: VecDeque::new(),
             states: States::new(limits.store_attempt, rng.child("states")),
             producer_ids: ProducerIds::default(),
             log_dir: Box::default(),
@@ -207,6 +211,7 @@ impl Shard {
             && self.groups.is_quiescent()
             && self.fetches.is_empty()
             && self.lookups.is_empty()
+            && self.reader.is_idle()
             && self.unpaid.is_empty()
             && self.appends.is_empty()
             && self.recompressions.is_idle()
@@ -237,6 +242,12 @@ impl Shard {
     #[must_use]
     pub const fn cache_bytes(&self) -> crate::log_cache::Bytes {
         self.cache.bytes()
+    }
+
+    /// What the reader of objects has done, and how it is.
+    #[must_use]
+    pub fn reads(&self) -> ReadStats {
+        self.reader.stats()
     }
 
     /// How much of each pool of credit there is, is free, and is waited for.
@@ -273,6 +284,7 @@ impl Shard {
                         self.lookups.orphan(op, conn);
                     }
                 }
+                self.reader.forget(Origin::Client(conn));
                 self.groups.coordinator.forget(conn);
                 self.forget_appends(now, conn, out);
                 self.producer_ids.forget(conn);
@@ -382,6 +394,7 @@ impl Machine for Shard {
             Input::Tick => self.handle_tick(now, out),
         }
         self.drive_groups(now, out);
+        self.hear_reads(now, out);
     }
 
     fn deadline(&self) -> Option<Deadline> {
@@ -409,6 +422,8 @@ impl Machine for Shard {
         self.credit.invariants();
         self.groups.coordinator.invariants();
         self.cache.invariants();
+        self.reader.invariants();
+        assert!(self.finished_reads.is_empty(), "whoever waited for a read that has ended hears of it at once");
         self.recompressions.invariants();
         self.states.invariants();
         self.debts.invariants();

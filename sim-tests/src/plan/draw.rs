@@ -53,6 +53,7 @@ impl Plan {
         producers(&mut numbers, &mut rng.child("producers"));
         large(&mut numbers, &mut rng.child("large"));
         expiries(&mut numbers, profile, &mut rng.child("expiries"));
+        reads(&mut numbers, &mut rng.child("reads"));
         Self { numbers, disturbances, only: BTreeMap::new() }
     }
 }
@@ -174,6 +175,16 @@ fn expiries(n: &mut Numbers, profile: Profile, rng: &mut Rng) {
         n.recess_lasts = 2 * n.offsets_retention + n.offsets_check + rng.between(0, 300_000);
     }
     n.late_rival = u64::from(rng.chance(1, 10) && profile != Profile::Calm);
+}
+
+/// A cache of a few blocks, windows of as many, and clients that read everything again.
+fn reads(n: &mut Numbers, rng: &mut Rng) {
+    n.block_cache = log_uniform(rng, 512, 65_536);
+    n.object_reads = rng.between(1, 8);
+    n.read_piece = log_uniform(rng, 256, 32_768);
+    n.read_ahead = if rng.chance(1, 8) { 0 } else { n.data_block * rng.between(1, 8) };
+    n.idle_reader = log_uniform(rng, 50_000, 5_000_000);
+    n.rewind = if rng.chance(1, 2) { 0 } else { rng.between(1, 12) };
 }
 
 /// One seed in ten has no faults, one in ten a single class, one in twenty all; the others a random subset.
