@@ -153,7 +153,8 @@ impl World {
         let rng = Rng::new(storage.starts);
         let node = NodeId(1);
         let incarnation = Incarnation::draw(&mut rng.child("incarnation"));
-        let config = node::Config { node, incarnation, host: "localhost".into(), port: 9092 };
+        let config =
+            node::Config { node, incarnation, host: "localhost".into(), port: 9092, purpose: node::Purpose::Serve };
         let mut world = Self {
             shard: Shard::new(&limits, rng.child("shard")),
             wal: Wal::new(storage.disk.len() as u64, &limits).expect("the disk is large enough"),
