@@ -93,6 +93,8 @@ pub(super) struct GroupModel {
     /// The last acknowledged commit of each partition when each open question was asked.
     asked: BTreeMap<u64, BTreeMap<i32, Acked>>,
     lives: Lives,
+    /// Generations up to this one may be forgotten, and come again.
+    forgotten: i32,
 }
 
 /// When a group had members.
@@ -147,6 +149,7 @@ impl GroupModel {
             }
             GroupSeen::Joined { asker, who, generation, leader, floor } => {
                 let began = self.joining.remove(&asker);
+                let floor = if floor > self.forgotten { floor } else { 0 };
                 let known = began.unwrap_or(0).max(floor);
                 let has_offsets = self.has_offsets(kept, at);
                 let has_another = self.leaders.get(&generation).is_some_and(|other| *other != leader);
@@ -232,6 +235,17 @@ impl GroupModel {
             }
         }
         Ok(())
+    }
+
+    /// Part of its log is lost: it may be as it ever was.
+    pub(super) fn lost(&mut self) {
+        self.forgotten = self.forgotten.max(self.newest);
+        (self.newest, self.reached) = (0, 0);
+        self.joining.values_mut().for_each(|newest| *newest = 0);
+        self.leaders.clear();
+        self.owners.clear();
+        self.asked.clear();
+        self.partitions.values_mut().for_each(|partition| partition.acked = None);
     }
 
     /// Whether it has offsets, for certain.

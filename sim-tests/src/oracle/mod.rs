@@ -6,6 +6,7 @@
 
 mod configs;
 mod groups;
+mod losses;
 mod partition;
 mod producers;
 mod spans;
@@ -19,6 +20,7 @@ mod tests;
 
 pub use configs::{ConfigEnd, ConfigId, Judged};
 pub use groups::{CommitId, GroupSeen, Landed};
+pub use losses::Loss;
 pub use partition::{Outcome, Violation};
 pub use spans::{Span, Spans};
 pub use times::{Question, Told};

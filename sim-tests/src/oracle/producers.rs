@@ -47,6 +47,8 @@ struct Known {
     waiting: BTreeMap<(i16, i32), i64>,
     /// Whether it began anew after it was forgotten.
     has_begun_anew: bool,
+    /// Whether something that it wrote is lost.
+    has_lost: bool,
 }
 
 /// Whose times the records have.
@@ -141,6 +143,15 @@ impl Sequences {
         Ok(true)
     }
 
+    /// The log ends there now: what lay above is lost.
+    pub(super) fn lost(&mut self, end: i64) {
+        for known in self.producers.values_mut() {
+            let before = known.log.len();
+            known.log.retain(|base, lies| base + i64::from(lies.last - lies.first) < end);
+            known.has_lost |= known.log.len() < before;
+        }
+    }
+
     /// All of the log from `start` to `end` is known: there are no gaps.
     pub(super) fn check_complete(&self, name: &str, start: i64, end: i64) -> Result<(), Violation> {
         for (producer, known) in &self.producers {
@@ -165,6 +176,10 @@ impl Sequences {
     pub(super) fn explain(&self, batch: &[u8], code: i16, now: SimTime) -> bool {
         let Some(header) = sequenced(batch).filter(|header| header.base_sequence > 0) else { return false };
         let Some(known) = self.producers.get(&header.producer_id) else { return false };
+        let precedes = |lies: &Lies| (lies.epoch, lies.last + 1) == (header.producer_epoch, header.base_sequence);
+        if known.has_lost && !known.log.values().any(precedes) {
+            return matches!(code, OUT_OF_ORDER | UNKNOWN_PRODUCER);
+        }
         let Some((_, last)) = known.log.last_key_value() else { return false };
         match code {
             UNKNOWN_PRODUCER => self.may_be_forgotten(header.producer_id, last, now),
