@@ -453,7 +453,7 @@ impl PartitionModel {
             return Err(Violation::new("deleted-records-served", message));
         }
         let claim = Claim { question, told, start: self.latest_start(allowance), end };
-        self.check_cuts(question, told, claim.start)?;
+        self.check_cuts(question, told, allowance)?;
         self.judge(&claim)?;
         self.claims.push(claim);
         Ok(())
@@ -527,10 +527,10 @@ impl PartitionModel {
 
     /// Who asks for the end of an epoch in which something is lost learns that it ends before that. The log may start
     /// behind it by now.
-    fn check_cuts(&self, question: Question, told: Told, latest_start: i64) -> Result<(), Violation> {
+    fn check_cuts(&self, question: Question, told: Told, allowance: Allowance) -> Result<(), Violation> {
         let Question::Epoch(asked) = question else { return Ok(()) };
         for cut in self.cuts.iter().filter(|cut| asked <= cut.epoch) {
-            if !matches!(told, Told::EpochEnd(_, end) if end <= cut.end.max(latest_start)) {
+            if !matches!(told, Told::EpochEnd(_, end) if end <= cut.end || self.is_explained(end, allowance)) {
                 let why = format!("{}: {question:?} was answered with {told:?} after {cut:?}", self.name);
                 return Err(Violation::new("truncation-is-noticed", why));
             }
