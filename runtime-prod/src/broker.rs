@@ -130,7 +130,7 @@ impl Broker {
             purpose: node::Purpose::Serve,
         };
         let machines = Machines {
-            shard: Shard::new(&limits, rng.child("shard")),
+            shard: Shard::new(&limits, rng.child("shard")).storing_at(&config.store_name()),
             wal,
             uploader: Uploader::new(&limits, rng.child("uploader")),
             controller: Controller::new(config.node, identity.incarnation, &limits, rng.child("controller")),
