@@ -179,6 +179,10 @@ marks! {
     DuplicateDurable = "shard.duplicate-durable",
     /// A batch does not follow its producer's last one.
     SequenceGap = "shard.sequence-gap",
+    /// A producer that has batches in flight is unknown, and the first of them was refused: so is the next.
+    GapAfterRefusal = "shard.gap-after-refusal",
+    /// A producer that is unknown is taken in the middle of its sequence.
+    ProducerTakenMidway = "shard.producer-taken-midway",
     /// A producer begins a newer epoch without asking.
     ProducerEpochBumped = "shard.producer-epoch-bumped",
     /// A producer that was idle for long is forgotten.

@@ -1,12 +1,13 @@
 //! MACHINE: the shard. Everything that clients ask for is decided here.
 //!
 //! **Owns** the partitions that this broker leads, the log cache, the queue before the WAL, batches that are put into
-//! their topic's codec on the way there, waiting fetches, requests about topics, the broker's credit, and a replica of the
-//! metadata image.
+//! their topic's codec on the way there, the debts of idempotent producers, waiting fetches, requests about topics, the
+//! broker's credit, and a replica of the metadata image.
 //!
 //! **Promises** that a produce request is answered only when its records are durable; that a fetch returns exactly the
 //! bytes that were acknowledged, never beyond the high watermark; that a partition's batches enter the WAL in the order
-//! in which they came; that all credit is back when nothing is asked any more.
+//! in which they came, and none of an idempotent producer's before one that was refused and comes again; that all credit
+//! is back when nothing is asked any more.
 //!
 //! ```text
 //!              requests                                   grants
@@ -25,6 +26,7 @@ mod appends;
 mod arrivals;
 mod configs;
 mod credit;
+mod debts;
 mod durable;
 mod fetches;
 mod found;
@@ -68,6 +70,7 @@ use api::ProduceOutcome;
 use appends::Appends;
 use arrivals::Arrivals;
 use credit::{Credit, Grant};
+use debts::Debts;
 use fetches::Fetches;
 use groups::{Appender, Groups};
 use kafka_protocol::protocol::Encodable;
@@ -84,6 +87,8 @@ use unpaid::Unpaid;
 #[derive(Debug)]
 pub struct Shard {
     limits: Limits,
+    /// Where partitions are stored, for administrators.
+    log_dir: Box<str>,
     rng: Rng,
     image: Option<Image>,
     me: Option<Me>,
@@ -95,6 +100,7 @@ pub struct Shard {
     produces: Joins<Appender, ProduceOutcome>,
     /// Which of them are answered at the latest when.
     produces_due: BTreeMap<(Instant, Asked), u64>,
+    debts: Debts,
     topics: Topics,
     retention: Retention,
     groups: Groups,
@@ -113,8 +119,6 @@ pub struct Shard {
     cut: CutNumber,
     /// Whether a marker was asked for that has not come yet.
     cut_asked: bool,
-    /// Where partitions are stored, for administrators.
-    log_dir: Box<str>,
 }
 
 /// The tag of the command that asks for producer ids; all others, by [`Topics::tag`], begin above it.
@@ -149,6 +153,7 @@ impl Shard {
             reader: ObjectReader::new(limits, rng.child("reader")),
             states: States::new(limits.store_attempt, rng.child("states")),
             producer_ids: ProducerIds::default(),
+            log_dir: Box::default(),
             rng,
             image: None,
             me: None,
@@ -159,6 +164,7 @@ impl Shard {
             recompressions: Recompressions::new(limits),
             produces: Joins::default(),
             produces_due: BTreeMap::new(),
+            debts: Debts::default(),
             topics: Topics::default(),
             retention: Retention::default(),
             fetches: Fetches::default(),
@@ -169,7 +175,6 @@ impl Shard {
             unpaid: BTreeMap::new(),
             cut: CutNumber(0),
             cut_asked: false,
-            log_dir: Box::default(),
             limits: limits.clone(),
         }
     }
@@ -222,6 +227,12 @@ impl Shard {
         self.credit.is_whole()
     }
 
+    /// Whether no connection has to send again what was refused, as is so when all are gone.
+    #[must_use]
+    pub fn is_owed_nothing(&self) -> bool {
+        self.debts.is_empty()
+    }
+
     /// What the log cache holds.
     #[must_use]
     pub const fn cache_bytes(&self) -> crate::log_cache::Bytes {
@@ -267,6 +278,7 @@ impl Shard {
                 self.producer_ids.forget(conn);
                 self.unpaid.remove(&conn);
                 self.arrivals.closed(conn);
+                self.debts.forget(conn);
                 // What a job holds, or a read brings, is paid for until it comes back.
                 let grants = if self.lookups.has_orphan_of(conn) {
                     self.credit.forget_wishes(now.mono, conn)
@@ -399,6 +411,7 @@ impl Machine for Shard {
         self.cache.invariants();
         self.recompressions.invariants();
         self.states.invariants();
+        self.debts.invariants();
         for (stream, partition) in &self.partitions {
             partition.invariants();
             if let Some(end) = self.cache.end(*stream) {

@@ -168,9 +168,10 @@ impl PartitionModel {
 
     /// A batch of an idempotent producer is sent again: if that may be forgotten, it may be appended again.
     pub(super) fn sent_again(&mut self, id: WriteId) {
-        self.writes.get_mut(&id).expect("a write is sent again after it was sent").after_cuts = self.cuts.len();
+        let write = self.writes.get_mut(&id).expect("a write is sent again after it was sent");
+        write.after_cuts = self.cuts.len();
+        self.producers.sent_again(&write.batch);
         if self.producers.may_forget() {
-            let write = self.writes.get_mut(&id).expect("a write is sent again after it was sent");
             write.copies += 1;
             self.sent += write.records;
         }
@@ -202,13 +203,18 @@ impl PartitionModel {
         self.lies_at(id, base)
     }
 
-    /// The broker refused a batch whose predecessor is written.
+    /// Nothing is heard of an attempt to send a batch of an idempotent producer: it may have been refused for good.
+    pub(super) fn unheard(&mut self, id: WriteId) {
+        self.producers.may_be_denied(&self.writes[&id].batch);
+    }
+
+    /// The broker refused a batch before which nothing is missing.
     pub(super) fn refused(&mut self, id: WriteId, code: i16) -> Result<(), Violation> {
         let write = self.writes.get(&id).expect("a write is refused after it was sent");
         if self.producers.explain(&write.batch, code, self.now) {
             return Ok(());
         }
-        let message = format!("{}: write {} follows its predecessor, and got error {code}", self.name, id.0);
+        let message = format!("{}: nothing is missing before write {}, and it got error {code}", self.name, id.0);
         Err(Violation::new(P1, message))
     }
 
@@ -307,6 +313,8 @@ impl PartitionModel {
     pub(super) fn judged(&mut self, id: WriteId, judged: Judged) -> Result<Bytes, Violation> {
         if judged.code == 0 {
             self.note_stamp(id, judged.appended_at)?;
+        } else {
+            self.producers.may_be_denied(&self.writes[&id].batch);
         }
         Ok(self.writes[&id].batch.clone())
     }
