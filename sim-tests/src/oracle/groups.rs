@@ -181,7 +181,12 @@ impl GroupModel {
             GroupSeen::Joined { asker, who, generation, leader, floor } => {
                 self.moment += 1;
                 let began = self.joining.remove(&asker).unwrap_or(Joining { newest: None, moment: self.moment });
-                self.joined(name, Joined { who, generation, leader, began, floor }, self.has_offsets(kept, at))?;
+                let has_offsets = self.has_offsets(kept, at);
+                if at.span.is_short() && !has_offsets {
+                    // It may have been removed, and be another one that has come as far, under the same leader.
+                    self.owners.retain(|(of, _), _| *of != generation);
+                }
+                self.joined(name, Joined { who, generation, leader, began, floor }, has_offsets)?;
             }
             GroupSeen::Assigned { who, generation, owned } => {
                 if at.span.is_short() && !self.has_offsets(kept, at) {

@@ -120,3 +120,17 @@ fn an_answer_that_was_long_on_its_way_may_be_of_the_group_before() {
     let other = GroupSeen::Joined { asker: 2, who: "m2".into(), generation: 2, leader: "m2".into(), floor: 0 };
     assert_eq!(group.see(2, other), Err("one-leader"));
 }
+
+#[test]
+fn another_group_under_the_same_leader_has_other_owners() {
+    let assigned = |who: &str| GroupSeen::Assigned { who: who.into(), generation: 1, owned: vec![1] };
+    for (after, judged) in [(500, Err("one-owner")), (3_000, Ok(()))] {
+        let mut group = Group::default();
+        group.joins(0, 1, 1, "m1").expect("nobody else was heard of");
+        group.see(0, assigned("m2")).expect("nobody else has it");
+        group.commits(0, 1_001, 1).expect("it is a member");
+        group.joins(after, 1, 1, "m1").expect("the same leader");
+        group.commits(after, 1_002, 1).expect("it is a member");
+        assert_eq!(group.see(after + 1, assigned("m3")), judged, "{after}");
+    }
+}
