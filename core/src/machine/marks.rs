@@ -286,6 +286,11 @@ marks! {
     /// A connection is not read since its request has no credit.
     ReadingPaused = "session.reading-paused",
 
+    /// A lost WAL is given up.
+    WalGivenUp = "node.wal-given-up",
+    /// A WAL is not given up: it is another one, it is there, or nothing is left to give up.
+    GiveUpRefused = "node.give-up-refused",
+
     /// The committed ranges of a deleted topic are dropped.
     CommitOfDeletedTopic = "metadata.commit-of-deleted-topic",
 

@@ -284,7 +284,11 @@ impl Client {
         let gone = lines.filter(|(from, line)| !self.topics.contains_key(&from.topic) && line.next > 0);
         let Some(from) = gone.map(|(from, _)| from.clone()).next() else { return };
         let mut line = self.producer.lines.remove(&from).expect("it was just found");
-        line.batches.retain(|batch| !batch.acked);
+        // What lies before one that is acknowledged is written, whatever was answered.
+        let written = line.batches.iter().rposition(|batch| batch.acked).map_or(0, |at| at + 1);
+        for batch in line.batches.drain(..written).filter(|batch| !batch.acked) {
+            out.push(Effect::Observe(Observation::Ended(from.clone(), batch.write, Outcome::Unknown)));
+        }
         line.begins = line.batches.front().map_or(line.next, |batch| batch.first);
         for batch in &mut line.batches {
             (batch.in_flight, batch.on) = (0, 0);

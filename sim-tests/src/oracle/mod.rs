@@ -6,6 +6,7 @@
 
 mod configs;
 mod groups;
+mod losses;
 mod partition;
 mod producers;
 mod size;
@@ -20,6 +21,7 @@ mod tests;
 
 pub use configs::{ConfigEnd, ConfigId, Judged};
 pub use groups::{CommitId, GroupSeen, Landed};
+pub use losses::Loss;
 pub use partition::{Outcome, Violation};
 pub use size::Size;
 pub use spans::{Span, Spans};

@@ -55,6 +55,8 @@ struct Known {
     denied: BTreeSet<(i16, i32)>,
     /// Whether it was forgotten, and what it had written was taken again.
     has_begun_anew: bool,
+    /// Whether something that it wrote is lost.
+    has_lost: bool,
 }
 
 /// Whose times the records have.
@@ -166,6 +168,18 @@ impl Sequences {
         Ok(true)
     }
 
+    /// The log ends there now: what lay above is lost, and so is what nobody has heard of, if it does not lie below.
+    pub(super) fn lost(&mut self, end: i64) {
+        for known in self.producers.values_mut() {
+            let is_lost = |base: i64, lies: &Lies| base + i64::from(lies.last - lies.first) >= end;
+            let lost = known.log.iter().filter(|(base, lies)| is_lost(**base, lies));
+            let lost: Vec<(i16, i32)> = lost.map(|(_, lies)| (lies.epoch, lies.first)).collect();
+            known.log.retain(|base, lies| !is_lost(*base, lies));
+            known.has_lost |= !lost.is_empty();
+            known.denied.extend(lost.into_iter().chain(known.waiting.keys().copied()));
+        }
+    }
+
     /// All of the log from `start` to `end` is known.
     pub(super) fn check_complete(&self, name: &str, start: i64, end: i64) -> Result<(), Violation> {
         for (producer, known) in &self.producers {
@@ -220,6 +234,10 @@ impl Sequences {
         let Some(header) = sequenced(batch).filter(|_| code == OUT_OF_ORDER) else { return false };
         let Some(known) = self.producers.get(&header.producer_id) else { return false };
         let key = (header.producer_epoch, header.base_sequence);
+        let precedes = |lies: &Lies| (lies.epoch, lies.last + 1) == key;
+        if known.has_lost && !known.log.values().any(precedes) {
+            return true;
+        }
         let Some((_, last)) = known.log.last_key_value() else { return known.denied.contains(&key) };
         let again = || known.again.iter().any(|other| *other != key);
         let is_disturbed = || again() && self.may_be_forgotten(header.producer_id, last, now);

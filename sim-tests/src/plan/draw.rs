@@ -48,12 +48,13 @@ impl Plan {
         profile.adapt(&mut numbers, &mut rng.child("profile"));
         faults(&mut numbers, profile, &mut rng.child("faults"));
         configs(&mut numbers, &mut rng.child("configs"));
-        let disturbances = disturbances(&mut numbers, profile, &mut rng.child("disturbances"));
+        let mut disturbances = disturbances(&mut numbers, profile, &mut rng.child("disturbances"));
         groups(&mut numbers, profile, &mut rng.child("groups"));
         producers(&mut numbers, &mut rng.child("producers"));
         large(&mut numbers, &mut rng.child("large"));
         expiries(&mut numbers, profile, &mut rng.child("expiries"));
         reads(&mut numbers, &mut rng.child("reads"));
+        losses(&mut numbers, &mut disturbances, profile, &mut rng.child("losses"));
         Self { numbers, disturbances, only: BTreeMap::new() }
     }
 }
@@ -187,6 +188,21 @@ fn reads(n: &mut Numbers, rng: &mut Rng) {
     n.rewind = if rng.chance(1, 2) { 0 } else { rng.between(1, 12) };
 }
 
+/// In one seed of sixteen a disk is lost, or two: what is lost may hide what else goes wrong.
+fn losses(n: &mut Numbers, disturbances: &mut Vec<(Duration, Disturbance)>, profile: Profile, rng: &mut Rng) {
+    if profile == Profile::Calm || !rng.chance(1, 16) {
+        return;
+    }
+    for _ in 0..rng.between(1, 2) {
+        let at = Duration::from_micros(rng.between(n.safety / 4, n.safety));
+        let down = Duration::from_micros(log_uniform(rng, 10_000, 500_000) * profile.pace() / 1_000);
+        disturbances.push((at, Disturbance::LoseDisk { down }));
+    }
+    disturbances.sort_by_key(|(at, _)| *at);
+    // A refusal, an operator, and what comes after.
+    n.safety += 3_000_000;
+}
+
 /// One seed in ten has no faults, one in ten a single class, one in twenty all; the others a random subset.
 fn faults(n: &mut Numbers, profile: Profile, rng: &mut Rng) {
     let (kind, single) = (rng.below(20), rng.below(CLASSES.len() as u64) as usize);
@@ -206,7 +222,7 @@ fn disturbances(n: &mut Numbers, profile: Profile, rng: &mut Rng) -> Vec<(Durati
     let what = if profile == Profile::Calm { Vec::new() } else { what(profile, rng) };
     let restart = RESTART * u32::try_from(profile.pace()).unwrap_or(u32::MAX) / 1_000;
     let takes = |one: &Disturbance| match *one {
-        Disturbance::Kill { down } | Disturbance::Stop { down } => down + restart,
+        Disturbance::Kill { down } | Disturbance::Stop { down } | Disturbance::LoseDisk { down } => down + restart,
         Disturbance::Pause { lasts } | Disturbance::Outage { lasts } | Disturbance::Full { lasts } => lasts,
         // A broker that is deposed by its rival starts again.
         Disturbance::Rot { .. } | Disturbance::Rival { .. } => restart,

@@ -304,6 +304,12 @@ pub enum Disturbance {
         /// Which sector, in parts per million of those that are worth it.
         at: u64,
     },
+    /// The broker crashes, its disk is replaced by a blank one, and an operator gives the lost WAL up; now and then the
+    /// disk is there after all.
+    LoseDisk {
+        /// Until the next start.
+        down: Duration,
+    },
 }
 
 /// A plan.

@@ -14,7 +14,7 @@ record!(Entry { seq, at, by });
 record!(NodeCommand { node, incarnation, epoch, seq, confirmed, command });
 
 tagged!(Command {
-    1 => Register { wal, host, port },
+    1 => Register { wal, host, port, give_up },
     2 => NameWal { uuid },
     3 => EndRecovery { number },
     4 => OpenStreams,
@@ -82,6 +82,8 @@ tagged!(Refusal {
     12 => InvalidPartitions,
     13 => UnknownStream,
     14 => Invalid,
+    40 => NothingToGiveUp,
+    41 => WalPresent,
 });
 
 impl Field for TopicName {
