@@ -200,24 +200,23 @@ fn a_failed_load_fails_all_who_wait_and_is_asked_for_again_by_the_next() {
 fn what_is_read_ahead_and_fails_is_asked_for_again_only_if_somebody_waits() {
     let mut stream = Stream::new(&limits(), 1, 60);
     stream.read_on(1, 0, 9);
-    let before = stream.world.calls.len();
-    assert!(before > 0, "something is read ahead");
-    let unread = stream.world.reader.stats().unread;
-    stream.complete(|_| Some(StoreError::Throttled));
-    assert!(stream.world.reader.stats().unread <= unread);
-    let window = stream.window(1);
-    let id = stream.ask(1, 9, 1);
-    while stream.answer(id).is_none() {
-        match stream.world.calls.first() {
-            Some(_) if stream.world.now == 0 => {
-                stream.complete(|_| Some(StoreError::Throttled));
-                stream.world.now = 1;
-            }
-            Some(_) => stream.complete(|_| None),
-            None => assert!(stream.world.step()),
+    let mut offset = 9;
+    let id = loop {
+        let id = stream.ask(1, offset, 1);
+        match stream.answer(id) {
+            Some(got) => offset = batches(got.expect("it is there")).last().expect("a batch").end.0,
+            None => break id,
         }
+    };
+    assert_eq!(stream.world.reader.stats().in_line, 0, "it waits for what is read ahead");
+    assert!(stream.world.calls.len() > 1, "and there is more of that");
+    while !stream.world.calls.is_empty() {
+        stream.complete(|_| Some(StoreError::Throttled));
     }
-    assert!(stream.window(1) <= 2 * window);
+    assert_eq!(stream.answer(id), None);
+    assert!(stream.world.step(), "after a pause");
+    assert_eq!(stream.world.calls.len(), 1, "only what somebody waits for");
+    assert!(stream.wait(id).0 > offset);
 }
 
 #[test]
