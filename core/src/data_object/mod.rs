@@ -116,7 +116,7 @@ pub use footer::Footer;
 pub use index::{BlockEntry, Index, Plan};
 pub use reader::{Extent, Finished, ObjectReader, Outcome, Read, ReadBatches, ReadError, ReadId};
 pub use state::{PRODUCERS, decode_state};
-pub use writer::{Built, ObjectWriter, build};
+pub use writer::{Built, Copied, CopyWriter, ObjectWriter, build};
 
 use crate::envelope::DecodeError;
 use crate::id::{ClusterId, ObjectId};

@@ -53,6 +53,7 @@ impl Plan {
         producers(&mut numbers, &mut rng.child("producers"));
         large(&mut numbers, &mut rng.child("large"));
         expiries(&mut numbers, profile, &mut rng.child("expiries"));
+        compaction(&mut numbers, &mut rng.child("compaction"));
         Self { numbers, disturbances, only: BTreeMap::new() }
     }
 }
@@ -174,6 +175,18 @@ fn expiries(n: &mut Numbers, profile: Profile, rng: &mut Rng) {
         n.recess_lasts = 2 * n.offsets_retention + n.offsets_check + rng.between(0, 300_000);
     }
     n.late_rival = u64::from(rng.chance(1, 10) && profile != Profile::Calm);
+}
+
+/// In seven of eight seeds objects are rewritten all the time.
+fn compaction(n: &mut Numbers, rng: &mut Rng) {
+    if rng.chance(1, 8) {
+        return;
+    }
+    n.compaction = log_uniform(rng, 10_000, 500_000);
+    n.fan_in = rng.between(2, 4);
+    n.compacted = log_uniform(rng, 2_048, 131_072);
+    n.bandwidth = log_uniform(rng, 100_000, 1_000_000_000);
+    n.split_age = log_uniform(rng, 200_000, 20_000_000);
 }
 
 /// One seed in ten has no faults, one in ten a single class, one in twenty all; the others a random subset.

@@ -246,6 +246,17 @@ numbers! {
 
     /// Whether another broker is started on the same bucket, by mistake, once everything is quiet.
     late_rival = "rival.late", 0 => .fault();
+
+    /// Pause between two looks for objects to rewrite.
+    compaction = "compaction.interval", 100_000_000_000 => .bounds(1_000, 100_000_000_000).simplest(100_000_000_000);
+    /// So many objects become one.
+    fan_in = "compaction.fan-in", 8 => .bounds(2, 1_000);
+    /// Up to this size.
+    compacted = "compaction.object", 65_536 => .bounds(64, 1 << 30);
+    /// Bytes per second that rewriting moves.
+    bandwidth = "compaction.bandwidth", 1_000_000_000 => .bounds(1_000, 1 << 40);
+    /// Records stay so long in shared objects.
+    split_age = "compaction.split-age", 100_000_000_000 => .bounds(1_000, 100_000_000_000);
 }
 
 /// Something that is done to the broker at a moment.

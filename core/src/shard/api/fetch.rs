@@ -263,6 +263,9 @@ impl Shard {
     }
 
     pub(in crate::shard) fn take_outcome(&mut self, now: Now, outcome: Outcome, out: &mut Effects<Effect>) {
+        for finished in &outcome.finished {
+            sometimes!(Mark::ReadReplaced, finished.result == Err(ReadError::Gone) && self.was_replaced(finished.id));
+        }
         for (op, call) in outcome.calls {
             out.push(Effect::Store(op, call));
         }
@@ -294,6 +297,13 @@ impl Shard {
                 None => {}
             }
         }
+    }
+
+    /// Whether what a fetch wanted to read is in another object by now.
+    fn was_replaced(&self, id: ReadId) -> bool {
+        let (Some((_, read)), Some(image)) = (self.fetches.wanted_by(id), &self.image) else { return false };
+        let range = image.streams.get(&read.stream).and_then(|stream| stream.range_at(read.offset));
+        range.is_some_and(|(_, range)| range.object != read.object)
     }
 
     /// Tells the operator where to look. That an object is gone or holds other records is ordinary while it is being
