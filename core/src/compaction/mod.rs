@@ -30,7 +30,7 @@ mod survey;
 mod work;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use mail::{Effect, Input, Mail};
 pub use plan::{Kind, Plan, Rules, plan};
@@ -288,7 +288,7 @@ impl Compactor {
             }
             (Asked::Commit, Answer::Done) => self.committed(now),
             (Asked::Commit, Answer::Refused(refusal)) => {
-                sometimes!(Mark::CompactionRefused);
+                tracing::warn!(?refusal, "the controller refuses a compaction: objects stay as they are");
                 let why = alloc::format!("its commit was refused: {refusal:?}");
                 self.abandon(now, &Trouble { blamed: None, why }, out);
             }

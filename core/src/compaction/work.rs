@@ -11,7 +11,7 @@ use core::time::Duration;
 const AT_ONCE: usize = 4;
 
 /// A request that failed so often ends the attempt; the next one has more patience than this one.
-const TRIES: u32 = 6;
+const TRIES: u32 = 4;
 
 /// Tasks of one kind `T` that are to be done, each by a request.
 #[derive(Debug)]

@@ -281,8 +281,6 @@ marks! {
     CompactionAbandoned = "compaction.abandoned",
     /// It is not known at first whether the entry of a compaction is durable.
     CompactionAmbiguous = "compaction.ambiguous",
-    /// The controller refuses a compaction.
-    CompactionRefused = "compaction.refused",
 
     /// Recovery ends at a torn tail, and the broker died while an upload was pending. Seen by whoever watches both.
     TornTailWithUploadPending = "world.torn-tail-with-upload-pending",

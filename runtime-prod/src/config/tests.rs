@@ -30,7 +30,7 @@ fn other(key: &Key) -> &'static str {
         "upload.block.bytes" => "7MiB",
         "control.request.max.bytes" => "3MiB",
         "producer.id.expiration.ms" => "7h",
-        "group.max.size" | "offsets.topic.num.partitions" => "77",
+        "group.max.size" | "offsets.topic.num.partitions" | "compaction.fan.in" => "77",
         "offset.metadata.max.bytes" => "7KiB",
         name if name.ends_with(".ms") => "77s",
         _ => "77MiB",

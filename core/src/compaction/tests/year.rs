@@ -52,20 +52,26 @@ impl Traffic {
         };
         let (_, first) = model.topic(40, configs);
         let rate = |at: u64| match at {
-            0..2 => MIB,
-            2..10 => 64 << 10,
-            10..25 => 4 << 10,
-            _ => 100,
+            0..2 => 10 * MIB,
+            2..10 => 640 << 10,
+            10..25 => 40 << 10,
+            _ => 1_000,
         };
         let rates = (0..40).map(rate).collect();
         Self { model, rng: Rng::new(7), first, pause, rates, retention, longest: Line::default() }
     }
 
-    /// So many days, with a look each `every` days.
+    /// So many days, with a look each `every` days. Objects are rewritten once an hour.
     fn run(&mut self, days: i64, every: i64) {
+        const HOUR: i64 = DAY / 24;
         let mut told = -1;
+        let mut rewritten = 0;
         while self.model.now < days * DAY {
             self.cut();
+            if self.model.now / HOUR == rewritten {
+                continue;
+            }
+            rewritten = self.model.now / HOUR;
             self.retain();
             self.model.compact_all();
             let today = self.model.now / DAY / every;
@@ -155,8 +161,8 @@ fn a_month_of_traffic_leaves_few_objects() {
 #[test]
 #[ignore = "takes minutes"]
 fn a_year_of_traffic() {
-    eprintln!("40 partitions, a cut every 30 s; retention of 7 days");
-    Traffic::new(Some(7 * DAY), 30_000, &Limits::default()).run(365, 30);
+    eprintln!("40 partitions, a cut every 5 minutes; retention of 7 days");
+    Traffic::new(Some(7 * DAY), 300_000, &Limits::default()).run(365, 30);
     eprintln!("kept for ever");
-    Traffic::new(None, 30_000, &Limits::default()).run(365, 30);
+    Traffic::new(None, 300_000, &Limits::default()).run(365, 30);
 }
