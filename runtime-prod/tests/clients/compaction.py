@@ -129,7 +129,8 @@ def deleted_topics_give_their_space_back():
     ledger = Ledger()
     for _ in range(15):
         ledger.write(broker, 30)
-    admin(broker).delete_topics(["ledger"])["ledger"].result(60)
+    client = admin(broker)
+    client.delete_topics(["ledger"])["ledger"].result(60)
     wait_until(lambda: not [p for p in objects(broker) if p.stat().st_size > 2000], 60, "space that comes back")
     broker.stop_clean()
     inspect(broker)

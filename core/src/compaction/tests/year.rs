@@ -154,8 +154,9 @@ fn a_month_of_traffic_leaves_few_objects() {
     let mut traffic = Traffic::new(Some(7 * DAY), 30 * 60_000, &Limits::default());
     traffic.run(30, 5);
     let Line { most_ranges, space, rewritten, .. } = traffic.longest;
-    assert!(most_ranges < 60, "{most_ranges} ranges of one stream");
-    assert!(space < 1.5 && rewritten < 8.0, "{space} times the space, {rewritten} times rewritten");
+    // A busy partition has 3.8 GiB: 30 full objects.
+    assert!(most_ranges < 150, "{most_ranges} ranges of one stream");
+    assert!(space < 1.5 && rewritten < 4.0, "{space} times the space, {rewritten} times rewritten");
 }
 
 #[test]
