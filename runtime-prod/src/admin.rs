@@ -3,17 +3,19 @@
 mod groups;
 mod status;
 mod topics;
+mod whom;
 
-use crate::config::{Config, UsageError, value};
+use crate::config::{Layers, UsageError, value};
 use crate::failure::Failure;
 use crate::flags::Flags;
 use std::ffi::OsString;
+use whom::Whom;
 
 /// The text of `karst status --help`, `karst topics --help` and `karst groups --help`.
 const HELP: &str = "\
 karst status [--http HOST:PORT] [--json]
   How a broker is: its phase, and what is in its write-ahead log, memory and bucket. Exit code 1 if it does not serve.
-  --http HOST:PORT        where it tells that [127.0.0.1:9644]
+  --http HOST:PORT        where it tells that [as the broker is configured: 127.0.0.1:9644]
   --json                  as JSON
 
 karst topics list
@@ -23,8 +25,11 @@ karst topics delete NAME...           with all records, at once and for good
 karst groups list                     with state
 karst groups describe [NAME...]       members with what they are assigned; committed offsets, ends and lag
 
-  --broker HOST:PORT      which broker, by Kafka's protocol [127.0.0.1:9092]
+  --broker HOST:PORT      which broker, by Kafka's protocol [as it is configured: 127.0.0.1:9092]
   --partitions N          of each new topic [1]
+
+Without an address, all of them ask the broker that KARST_HTTP, KARST_LISTEN and KARST_CONFIG, or the file of --config
+FILE, say.
 ";
 
 /// Something that is asked of a running broker.
@@ -110,35 +115,40 @@ impl Admin {
 ///
 /// # Errors
 /// Says what is wrong with it.
-pub(crate) fn parse(word: &str, arguments: impl Iterator<Item = OsString>) -> Result<Admin, UsageError> {
-    let flags = Flags::new(arguments);
+pub(crate) fn parse(
+    word: &str,
+    arguments: impl Iterator<Item = OsString>,
+    layers: Layers,
+) -> Result<Admin, UsageError> {
+    let (flags, whom) = (Flags::new(arguments), Whom::new(layers));
     match word {
-        "status" => parse_status(flags),
-        "groups" => parse_groups(flags),
-        _ => parse_topics(flags),
+        "status" => parse_status(flags, whom),
+        "groups" => parse_groups(flags, whom),
+        _ => parse_topics(flags, whom),
     }
 }
 
-fn parse_status(mut flags: Flags<impl Iterator<Item = OsString>>) -> Result<Admin, UsageError> {
-    let mut http = Config::default().http.unwrap_or_default();
+fn parse_status(mut flags: Flags<impl Iterator<Item = OsString>>, mut whom: Whom) -> Result<Admin, UsageError> {
     let mut json = false;
     while let Some(flag) = flags.advance()? {
         match flag.as_str() {
             "--help" | "-h" => return Ok(Admin::Help),
             "--json" => json = true,
-            "--http" => http = address(&flag, flags.value()?)?,
+            "--http" => whom.is(address(&flag, flags.value()?)?),
+            "--config" => whom.file(flags.value()?)?,
             _ => return Err(flags.unknown(|_| None)),
         }
     }
-    Ok(Admin::Status { http, json })
+    Ok(Admin::Status { http: whom.http()?, json })
 }
 
-fn parse_topics(mut flags: Flags<impl Iterator<Item = OsString>>) -> Result<Admin, UsageError> {
-    let (mut words, mut broker, mut partitions) = (Vec::new(), Config::default().listen, None);
+fn parse_topics(mut flags: Flags<impl Iterator<Item = OsString>>, mut whom: Whom) -> Result<Admin, UsageError> {
+    let (mut words, mut partitions) = (Vec::new(), None);
     while let Some(flag) = flags.advance()? {
         match flag.as_str() {
             "--help" | "-h" => return Ok(Admin::Help),
-            "--broker" => broker = address(&flag, flags.value()?)?,
+            "--broker" => whom.is(address(&flag, flags.value()?)?),
+            "--config" => whom.file(flags.value()?)?,
             "--partitions" => {
                 let text = flags.value()?;
                 let read = value::number(&text).and_then(|count| value::within(count, (1, 100_000), ""));
@@ -162,15 +172,16 @@ fn parse_topics(mut flags: Flags<impl Iterator<Item = OsString>>) -> Result<Admi
         ("describe" | "delete", ..) => return usage("takes no --partitions"),
         _ => return usage("there are list, describe, create and delete"),
     };
-    Ok(Admin::Topics { broker, order })
+    Ok(Admin::Topics { broker: whom.kafka()?, order })
 }
 
-fn parse_groups(mut flags: Flags<impl Iterator<Item = OsString>>) -> Result<Admin, UsageError> {
-    let (mut words, mut broker) = (Vec::new(), Config::default().listen);
+fn parse_groups(mut flags: Flags<impl Iterator<Item = OsString>>, mut whom: Whom) -> Result<Admin, UsageError> {
+    let mut words = Vec::new();
     while let Some(flag) = flags.advance()? {
         match flag.as_str() {
             "--help" | "-h" => return Ok(Admin::Help),
-            "--broker" => broker = address(&flag, flags.value()?)?,
+            "--broker" => whom.is(address(&flag, flags.value()?)?),
+            "--config" => whom.file(flags.value()?)?,
             flag if flag.starts_with('-') => return Err(flags.unknown(|_| None)),
             _ => words.push(flag),
         }
@@ -182,7 +193,7 @@ fn parse_groups(mut flags: Flags<impl Iterator<Item = OsString>>) -> Result<Admi
         Some((word, _)) if word == "list" => return Err(UsageError("karst groups list takes no names".into())),
         Some(_) => return Err(UsageError("karst groups: there are list and describe".into())),
     };
-    Ok(Admin::Groups { broker, order })
+    Ok(Admin::Groups { broker: whom.kafka()?, order })
 }
 
 fn address(flag: &str, value: String) -> Result<String, UsageError> {
@@ -197,7 +208,38 @@ mod tests {
     fn read(line: &str) -> Result<Admin, String> {
         let mut words = line.split_whitespace().map(OsString::from);
         let word = words.next().expect("a command").into_string().expect("UTF-8");
-        parse(&word, words).map_err(|error| error.to_string())
+        parse(&word, words, Layers::default()).map_err(|error| error.to_string())
+    }
+
+    /// Whom a command line asks, where the environment says this.
+    fn asked(line: &str, environment: &[(&str, &str)]) -> Result<String, String> {
+        let mut words = line.split_whitespace().map(OsString::from);
+        let word = words.next().expect("a command").into_string().expect("UTF-8");
+        let layers = Layers::new(environment.iter().map(|(name, value)| (name.into(), value.into())));
+        match parse(&word, words, layers).map_err(|error| error.to_string())? {
+            Admin::Status { http, .. } => Ok(http),
+            Admin::Topics { broker, .. } | Admin::Groups { broker, .. } => Ok(broker),
+            Admin::Help => panic!("help"),
+        }
+    }
+
+    #[test]
+    fn a_broker_is_asked_where_it_is_configured_to_be() {
+        let moved = [("KARST_HTTP", "0.0.0.0:9700"), ("KARST_LISTEN", "[::]:9093")];
+        assert_eq!(asked("status", &[]).as_deref(), Ok("127.0.0.1:9644"));
+        assert_eq!(asked("status", &moved).as_deref(), Ok("127.0.0.1:9700"));
+        assert_eq!(asked("topics list", &moved).as_deref(), Ok("[::1]:9093"));
+        assert_eq!(asked("groups list", &moved).as_deref(), Ok("[::1]:9093"));
+        assert_eq!(asked("status", &[("KARST_HTTP", "web.example:9700")]).as_deref(), Ok("web.example:9700"));
+        assert_eq!(asked("status --http h:1", &moved).as_deref(), Ok("h:1"), "who says it is believed");
+        assert_eq!(asked("topics list --broker h:1", &moved).as_deref(), Ok("h:1"));
+        let off = asked("status", &[("KARST_HTTP", "off")]).expect_err("nobody is there");
+        assert!(off.contains("is off"), "{off}");
+        let wrong = asked("status", &[("KARST_HTPT", "h:1")]).expect_err("no such variable");
+        assert!(wrong.contains("did you mean KARST_HTTP?"), "{wrong}");
+        assert_eq!(asked("status --http h:1", &[("KARST_HTPT", "h:1")]).as_deref(), Ok("h:1"), "nothing is looked up");
+        let missing = asked("status --config /nowhere/karst.toml", &[]).expect_err("there is no such file");
+        assert!(missing.contains("/nowhere/karst.toml"), "{missing}");
     }
 
     #[test]

@@ -131,7 +131,7 @@ impl Broker {
             port: advertised.port,
         };
         let machines = Machines {
-            shard: Shard::new(&limits, rng.child("shard")),
+            shard: Shard::new(&limits, rng.child("shard")).storing_at(&config.store_name()),
             wal,
             uploader: Uploader::new(&limits, rng.child("uploader")),
             compactor: Compactor::new(&limits, rng.child("compactor")),

@@ -48,7 +48,7 @@ pub fn parse(
         Some("config") => configure(Flags::new(arguments), Layers::new(environment)),
         Some("inspect") => inspect::parse(Flags::new(arguments), Layers::new(environment)).map(Command::Inspect),
         Some("wal") => wal_orders::parse(Flags::new(arguments), Layers::new(environment)).map(Command::Wal),
-        Some(word) => admin::parse(word, arguments).map(Command::Admin),
+        Some(word) => admin::parse(word, arguments, Layers::new(environment)).map(Command::Admin),
         None => run(Flags::new(arguments), Layers::new(environment)),
     }
 }
@@ -96,6 +96,11 @@ pub(crate) fn key(flags: &mut Flags<impl Iterator<Item = OsString>>, layers: &mu
         layers.file(path.into());
         return Ok(());
     }
+    if let Some(command) = COMMANDS.iter().find(|command| flags.is(command)) {
+        return Err(UsageError(format!(
+            "{command} is a command, which comes before all options: karst {command} [OPTIONS]"
+        )));
+    }
     let Some(key) = KEYS.iter().find(|key| flags.is(&key.flag())) else {
         let known: Vec<String> = KEYS.iter().map(Key::flag).chain(["--config".into()]).collect();
         return Err(flags.unknown(|typed| nearest(typed, known.iter().map(String::as_str).chain(COMMANDS))));
@@ -124,7 +129,7 @@ Without options it is a whole cluster in one process, on a directory.
 
 Usage: karst [OPTIONS]                                     be a broker
        karst config [--effective] [OPTIONS]                tell all settings, or those that would hold
-       karst status [--http HOST:PORT] [--json]            ask a broker how it is
+       karst status [--http HOST:PORT] [--json]            ask the broker that is configured, or that one, how it is
        karst topics list|describe|create|delete [OPTIONS]  see karst topics --help
        karst groups list|describe [OPTIONS]                consumer groups, and how far behind they are
        karst inspect wal|metadata|object|bucket [OPTIONS]  look into what is stored, and verify it
@@ -242,6 +247,8 @@ mod tests {
             ("--frobnicate", "no option --frobnicate"),
             ("serve", "no command \"serve\""),
             ("confg", "no command \"confg\": did you mean config?"),
+            ("--data-dir /d config", "config is a command, which comes before all options: karst config [OPTIONS]"),
+            ("config --node-id 3 topics", "topics is a command, which comes before all options"),
             ("--listen", "--listen needs a value"),
             ("--listen 9092", "not HOST:PORT"),
             ("--listen ::1:9092", "not HOST:PORT"),

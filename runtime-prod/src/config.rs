@@ -167,6 +167,18 @@ impl Config {
         self.data_dir.join("objects")
     }
 
+    /// The object store, as administrators are told: `s3://BUCKET`, or a directory from the root on.
+    #[must_use]
+    pub fn store_name(&self) -> String {
+        match &self.bucket {
+            Some(location) => format!("s3://{}", location.bucket),
+            None => {
+                let objects = self.objects();
+                std::path::absolute(&objects).unwrap_or(objects).display().to_string()
+            }
+        }
+    }
+
     /// The limits, as they hold. Who keeps everything in a directory and sets no delay tries the broker out: the first
     /// member of a consumer group then gets its partitions at once, where Kafka waits for more members.
     #[must_use]

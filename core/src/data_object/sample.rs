@@ -6,7 +6,7 @@ use crate::machine::{Rng, WallTime};
 use crate::upload::CutRange;
 use crate::wal::Appended;
 use alloc::vec::Vec;
-use bytes::BufMut;
+use bytes::{BufMut, Bytes};
 
 /// The cluster that objects of tests are of.
 pub(crate) const CLUSTER: ClusterId = ClusterId([0xc1; 16]);
@@ -42,6 +42,13 @@ pub(crate) fn batch(stream: u64, epoch: u32, base: u64, records: u32, len: usize
         max_timestamp,
         batch: bytes.into(),
     }
+}
+
+/// The batch as a client sends it: where it lands is the broker's matter.
+pub(crate) fn sent(batch: &Appended) -> Bytes {
+    let mut bytes = batch.batch.to_vec();
+    bytes[0..8].fill(0);
+    bytes.into()
 }
 
 /// The batch as an idempotent producer would have made it.

@@ -47,20 +47,44 @@ pub enum Api {
     InitProducerId = 22,
     /// Tells where leader epochs end.
     OffsetForLeaderEpoch = 23,
+    /// Tells who may do what.
+    DescribeAcls = 29,
+    /// Allows or forbids something to somebody.
+    CreateAcls = 30,
+    /// Takes that back.
+    DeleteAcls = 31,
     /// Tells what topics and the broker are configured to.
     DescribeConfigs = 32,
     /// Replaces all that is configured.
     AlterConfigs = 33,
+    /// Tells what partitions take where they are stored.
+    DescribeLogDirs = 35,
     /// Adds partitions to topics.
     CreatePartitions = 37,
     /// Deletes groups.
     DeleteGroups = 42,
+    /// Makes the preferred replica the leader, or any.
+    ElectLeaders = 43,
     /// Changes some of what is configured.
     IncrementalAlterConfigs = 44,
+    /// Moves partitions to other brokers.
+    AlterPartitionReassignments = 45,
+    /// Tells which partitions are being moved.
+    ListPartitionReassignments = 46,
     /// Deletes offsets of a group.
     OffsetDelete = 47,
+    /// Tells how much clients may do in a time.
+    DescribeClientQuotas = 48,
+    /// Tells which users have SCRAM passwords.
+    DescribeUserScramCredentials = 50,
     /// Tells which brokers there are.
     DescribeCluster = 60,
+    /// Tells who writes to partitions without duplicates.
+    DescribeProducers = 61,
+    /// Tells of transactional producers.
+    DescribeTransactions = 65,
+    /// Lists transactional producers.
+    ListTransactions = 66,
     /// Tells who serves what, page by page.
     DescribeTopicPartitions = 75,
 }
@@ -79,7 +103,7 @@ struct Line {
 
 /// Where advertised and served differ, it is because librdkafka before 2.11.1 takes a Produce that does not begin at
 /// version 0 for a broker without compression, and sends everything uncompressed without a word.
-const TABLE: [Line; 27] = [
+const TABLE: [Line; 39] = [
     Line { api: Api::Produce, advertised: (0, 13), served: (3, 13), flexible: 9 },
     Line { api: Api::Fetch, advertised: (4, 18), served: (4, 18), flexible: 12 },
     Line { api: Api::ListOffsets, advertised: (1, 10), served: (1, 10), flexible: 6 },
@@ -99,14 +123,26 @@ const TABLE: [Line; 27] = [
     Line { api: Api::DeleteRecords, advertised: (0, 2), served: (0, 2), flexible: 2 },
     Line { api: Api::InitProducerId, advertised: (0, 5), served: (0, 5), flexible: 2 },
     Line { api: Api::OffsetForLeaderEpoch, advertised: (2, 4), served: (2, 4), flexible: 4 },
+    Line { api: Api::DescribeAcls, advertised: (1, 3), served: (1, 3), flexible: 2 },
+    Line { api: Api::CreateAcls, advertised: (1, 3), served: (1, 3), flexible: 2 },
+    Line { api: Api::DeleteAcls, advertised: (1, 3), served: (1, 3), flexible: 2 },
     Line { api: Api::DescribeConfigs, advertised: (1, 4), served: (1, 4), flexible: 4 },
     Line { api: Api::AlterConfigs, advertised: (0, 2), served: (0, 2), flexible: 2 },
+    Line { api: Api::DescribeLogDirs, advertised: (1, 4), served: (1, 4), flexible: 2 },
     Line { api: Api::CreatePartitions, advertised: (0, 3), served: (0, 3), flexible: 2 },
     Line { api: Api::DeleteGroups, advertised: (0, 2), served: (0, 2), flexible: 2 },
+    Line { api: Api::ElectLeaders, advertised: (0, 2), served: (0, 2), flexible: 2 },
     Line { api: Api::IncrementalAlterConfigs, advertised: (0, 1), served: (0, 1), flexible: 1 },
+    Line { api: Api::AlterPartitionReassignments, advertised: (0, 1), served: (0, 1), flexible: 0 },
+    Line { api: Api::ListPartitionReassignments, advertised: (0, 0), served: (0, 0), flexible: 0 },
     // It never became flexible.
     Line { api: Api::OffsetDelete, advertised: (0, 0), served: (0, 0), flexible: i16::MAX },
+    Line { api: Api::DescribeClientQuotas, advertised: (0, 1), served: (0, 1), flexible: 1 },
+    Line { api: Api::DescribeUserScramCredentials, advertised: (0, 0), served: (0, 0), flexible: 0 },
     Line { api: Api::DescribeCluster, advertised: (0, 2), served: (0, 2), flexible: 0 },
+    Line { api: Api::DescribeProducers, advertised: (0, 0), served: (0, 0), flexible: 0 },
+    Line { api: Api::DescribeTransactions, advertised: (0, 0), served: (0, 0), flexible: 0 },
+    Line { api: Api::ListTransactions, advertised: (0, 2), served: (0, 2), flexible: 0 },
     Line { api: Api::DescribeTopicPartitions, advertised: (0, 0), served: (0, 0), flexible: 0 },
 ];
 
@@ -164,7 +200,9 @@ impl Api {
 }
 
 /// The answer to ApiVersions. To a question in an unknown version it lists the versions all the same, so that the client
-/// can try again (KIP-511); with any other error it lists nothing.
+/// can try again (KIP-511); with any other error it lists nothing. It tells no features (KIP-584): of those that there are
+/// none says anything true of Karst (`metadata.version` is the format of another controller's log), and where
+/// `transaction.version` and `group.version` are missing, clients take the older protocols, which are the ones served.
 pub fn api_versions(error: ErrorCode) -> ApiVersionsResponse {
     if !matches!(error, ErrorCode::None | ErrorCode::UnsupportedVersion) {
         return ApiVersionsResponse::default().with_error_code(error.code());

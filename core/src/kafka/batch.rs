@@ -267,8 +267,8 @@ impl CheckedBatch {
     ///
     /// # Errors
     /// Kafka's own for the defect:
-    /// - `INVALID_RECORD`: no batch, more than one, an older format, an unknown codec, a count or base offset that
-    ///   can't be, a control batch, a producer without epoch or sequence, or uncompressed records that don't fill the batch one behind the other;
+    /// - `INVALID_RECORD`: no batch, more than one, an older format, an unknown codec, a base offset other than 0, a count
+    ///   that can't be, a control batch, a producer without epoch or sequence, or uncompressed records that don't fill the batch one behind the other;
     /// - `CORRUPT_MESSAGE`: a length or CRC that does not match;
     /// - `INVALID_TIMESTAMP`: the times claim to be the broker's;
     /// - `INVALID_TXN_STATE`: a transaction, of which there are none.
@@ -332,6 +332,9 @@ impl Flaw {
 
 fn check_header(header: &BatchHeader) -> Result<(), Refusal> {
     let invalid = |why| Err(ErrorCode::InvalidRecord.because(why));
+    if header.base_offset != 0 {
+        return invalid("a client's batch begins at offset 0: the broker gives it its own");
+    }
     if header.attributes.is_control() {
         return invalid("clients may not write control records");
     }

@@ -105,6 +105,8 @@ codes! {
     InvalidTxnState = 48 "INVALID_TXN_STATE",
     /// The producer may not use the transactional id; final for it.
     TransactionalIdAuthorizationFailed = 53 "TRANSACTIONAL_ID_AUTHORIZATION_FAILED",
+    /// There is nobody who could allow or forbid anything.
+    SecurityDisabled = 54 "SECURITY_DISABLED",
     /// The log can't be written or read.
     KafkaStorageError = 56 "KAFKA_STORAGE_ERROR",
     /// Nothing is known of the producer any more.
@@ -129,18 +131,32 @@ codes! {
     OffsetNotAvailable = 78 "OFFSET_NOT_AVAILABLE",
     /// The member is given an id and must join again with it.
     MemberIdRequired = 79 "MEMBER_ID_REQUIRED",
+    /// The replica that is to lead can't.
+    PreferredLeaderNotAvailable = 80 "PREFERRED_LEADER_NOT_AVAILABLE",
     /// The group, or what the broker keeps of all groups, is full.
     GroupMaxSizeReached = 81 "GROUP_MAX_SIZE_REACHED",
     /// Another member has taken the place of this static one; final for it.
     FencedInstanceId = 82 "FENCED_INSTANCE_ID",
+    /// No replica can lead.
+    EligibleLeadersNotAvailable = 83 "ELIGIBLE_LEADERS_NOT_AVAILABLE",
+    /// The partition has the leader that it should have.
+    ElectionNotNeeded = 84 "ELECTION_NOT_NEEDED",
+    /// The partition is not being moved.
+    NoReassignmentInProgress = 85 "NO_REASSIGNMENT_IN_PROGRESS",
     /// The group consumes the topic.
     GroupSubscribedToTopic = 86 "GROUP_SUBSCRIBED_TO_TOPIC",
     /// A record batch that breaks a rule.
     InvalidRecord = 87 "INVALID_RECORD",
+    /// What is asked about is not there.
+    ResourceNotFound = 91 "RESOURCE_NOT_FOUND",
+    /// Something is asked about twice.
+    DuplicateResource = 92 "DUPLICATE_RESOURCE",
     /// No topic of that id here; the client refreshes its metadata.
     UnknownTopicId = 100 "UNKNOWN_TOPIC_ID",
     /// The topic's name and id do not belong together.
     InconsistentTopicId = 103 "INCONSISTENT_TOPIC_ID",
+    /// There is no such transactional producer.
+    TransactionalIdNotFound = 105 "TRANSACTIONAL_ID_NOT_FOUND",
     /// Brokers are asked for controllers, or the other way round.
     MismatchedEndpointType = 114 "MISMATCHED_ENDPOINT_TYPE",
     /// Endpoints of a kind that Kafka does not know are asked for.

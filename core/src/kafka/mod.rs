@@ -5,16 +5,19 @@
 //! ```
 //! Nothing in here panics on bytes from a client or allocates more than they pay for.
 
+mod admin;
 pub mod api;
 pub mod batch;
 pub mod compression;
 pub mod error;
 pub mod frame;
+pub(crate) mod operations;
 mod reader;
 pub mod request;
 pub mod response;
 mod shape;
 
+pub use admin::AdminRequest;
 pub use api::Api;
 pub(crate) use batch::Flaw;
 pub use batch::{Attributes, Batch, BatchHeader, BatchTime, Batches, CheckedBatch, Codec, RecordFacts};

@@ -1,5 +1,6 @@
 //! Requests: from a frame to something that a handler can act on.
 
+use super::admin::AdminRequest;
 use super::api::Api;
 use super::batch::CheckedBatch;
 use super::error::{ErrorCode, Refusal};
@@ -83,6 +84,8 @@ pub enum RequestBody {
     IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
     /// Something about a consumer group.
     Group(Box<GroupRequest>),
+    /// A question of administrators.
+    Admin(Box<AdminRequest>),
 }
 
 /// What a request says about consumer groups.
@@ -223,8 +226,24 @@ fn decode_body(api: Api, version: i16, body: &Bytes) -> Result<Option<RequestBod
         Api::ListGroups => group(GroupRequest::List(shape::decode(version, body)?)),
         Api::DescribeGroups => group(GroupRequest::Describe(shape::decode(version, body)?)),
         Api::DeleteGroups => group(GroupRequest::Delete(shape::decode(version, body)?)),
+        Api::DescribeAcls => admin(AdminRequest::Acls(shape::decode(version, body)?)),
+        Api::CreateAcls => admin(AdminRequest::CreateAcls(shape::decode(version, body)?)),
+        Api::DeleteAcls => admin(AdminRequest::DeleteAcls(shape::decode(version, body)?)),
+        Api::DescribeLogDirs => admin(AdminRequest::LogDirs(shape::decode(version, body)?)),
+        Api::ElectLeaders => admin(AdminRequest::ElectLeaders(shape::decode(version, body)?)),
+        Api::AlterPartitionReassignments => admin(AdminRequest::Reassign(shape::decode(version, body)?)),
+        Api::ListPartitionReassignments => admin(AdminRequest::Reassignments(shape::decode(version, body)?)),
+        Api::DescribeClientQuotas => admin(AdminRequest::ClientQuotas(shape::decode(version, body)?)),
+        Api::DescribeUserScramCredentials => admin(AdminRequest::ScramCredentials(shape::decode(version, body)?)),
+        Api::DescribeProducers => admin(AdminRequest::Producers(shape::decode(version, body)?)),
+        Api::DescribeTransactions => admin(AdminRequest::Transactions(shape::decode(version, body)?)),
+        Api::ListTransactions => admin(AdminRequest::ListTransactions(shape::decode(version, body)?)),
         Api::ApiVersions => return Ok(None),
     }))
+}
+
+fn admin(request: AdminRequest) -> RequestBody {
+    RequestBody::Admin(Box::new(request))
 }
 
 fn group(request: GroupRequest) -> RequestBody {
@@ -314,6 +333,18 @@ fn name(api: Api) -> &'static str {
         Api::ListGroups => "ListGroups",
         Api::DescribeGroups => "DescribeGroups",
         Api::DeleteGroups => "DeleteGroups",
+        Api::DescribeAcls => "DescribeAcls",
+        Api::CreateAcls => "CreateAcls",
+        Api::DeleteAcls => "DeleteAcls",
+        Api::DescribeLogDirs => "DescribeLogDirs",
+        Api::ElectLeaders => "ElectLeaders",
+        Api::AlterPartitionReassignments => "AlterPartitionReassignments",
+        Api::ListPartitionReassignments => "ListPartitionReassignments",
+        Api::DescribeClientQuotas => "DescribeClientQuotas",
+        Api::DescribeUserScramCredentials => "DescribeUserScramCredentials",
+        Api::DescribeProducers => "DescribeProducers",
+        Api::DescribeTransactions => "DescribeTransactions",
+        Api::ListTransactions => "ListTransactions",
     }
 }
 

@@ -170,6 +170,14 @@ impl LogCache {
         (None, older)
     }
 
+    /// Bytes of the stream's batches in here that end behind `offset`.
+    #[must_use]
+    pub fn bytes_after(&self, stream: StreamId, offset: Offset) -> u64 {
+        let Some(cached) = self.streams.get(&stream) else { return 0 };
+        let first = cached.batches.partition_point(|batch| batch.end <= offset);
+        cached.batches.range(first..).map(|batch| batch.batch.len() as u64).sum()
+    }
+
     /// How much is in here.
     #[must_use]
     pub const fn bytes(&self) -> Bytes {

@@ -137,6 +137,17 @@ impl Producers {
         ProducerTable { producers: producers.collect(), forgotten: self.forgotten }
     }
 
+    /// What is durable of each producer, by id.
+    pub fn known(&self) -> impl Iterator<Item = (ProducerId, &ProducerState)> {
+        self.known.iter().map(|(id, known)| (*id, &known.state))
+    }
+
+    /// Producers of which something is durable.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.known.len()
+    }
+
     /// What a batch comes to. May forget a producer to make room for a new one.
     pub fn check(&mut self, now: Now, batch: &Sequenced) -> Verdict {
         let known = self.known.get(&batch.producer).map(|known| &known.state);

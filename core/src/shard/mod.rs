@@ -61,6 +61,7 @@ use crate::mail::Mail as To;
 use crate::metadata::{Command, Image};
 use crate::node::{self, Asker};
 use crate::session::{self, Answer, Fee, Numbered};
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use api::ProduceOutcome;
@@ -112,6 +113,8 @@ pub struct Shard {
     cut: CutNumber,
     /// Whether a marker was asked for that has not come yet.
     cut_asked: bool,
+    /// Where partitions are stored, for administrators.
+    log_dir: Box<str>,
 }
 
 /// The tag of the command that asks for producer ids; all others, by [`Topics::tag`], begin above it.
@@ -166,6 +169,7 @@ impl Shard {
             unpaid: BTreeMap::new(),
             cut: CutNumber(0),
             cut_asked: false,
+            log_dir: Box::default(),
             limits: limits.clone(),
         }
     }
@@ -322,6 +326,7 @@ impl Shard {
                 self.handle_incremental_alter_configs(now, asked, request, out);
             }
             RequestBody::DeleteTopics(request) => self.handle_delete_topics(now, asked, request, out),
+            RequestBody::Admin(request) => self.handle_admin(now, asked, request, out),
             RequestBody::Group(request) => self.handle_group(now, asked, &frame, *request, out),
         }
     }

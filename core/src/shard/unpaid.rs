@@ -11,8 +11,10 @@ use super::fetches::Fetch;
 use super::joins::Asked;
 use super::lookups::Listing;
 use super::{Effect, Pool, Shard};
+use crate::kafka::AdminRequest;
 use crate::machine::{Effects, Now, Rope};
 use crate::session::{Answer, Fee};
+use alloc::boxed::Box;
 use kafka_protocol::messages::{DescribeConfigsRequest, DescribeTopicPartitionsRequest, MetadataRequest};
 
 /// What waits for credit for answers. None of it is an answer yet: one that is made is in memory already.
@@ -33,6 +35,7 @@ pub(super) enum Unanswered {
     DescribeTopicPartitions(DescribeTopicPartitionsRequest),
     DescribeConfigs(DescribeConfigsRequest),
     Groups(Question),
+    Admin(Box<AdminRequest>),
 }
 
 impl Shard {
@@ -69,6 +72,7 @@ impl Shard {
             Unanswered::Metadata(request) => self.metadata(asked, &request),
             Unanswered::DescribeTopicPartitions(request) => self.described_topics(asked, &request),
             Unanswered::DescribeConfigs(request) => self.describe_configs(asked.version, &request),
+            Unanswered::Admin(request) => self.admin_answer(asked, &request),
             Unanswered::Groups(question) => self.group_answer(asked, question),
         }
     }

@@ -6,6 +6,7 @@ Every broker listens on 127.0.0.1 only, dies with the script that started it, an
 
 import atexit
 import ctypes
+import fcntl
 import os
 import random
 import re
@@ -30,6 +31,7 @@ LOG_TAIL = 15
 
 _brokers = []
 _directories = []
+_ports = []
 
 
 class Failed(AssertionError):
@@ -86,15 +88,21 @@ def directory(name="data"):
 
 def free_port():
     """A free port outside the range from which the kernel takes ports for outgoing connections: a client that tries
-    to reach a broker that is down could otherwise be connected to itself."""
+    to reach a broker that is down could otherwise be connected to itself. It is this script's until that ends, also
+    while the broker is down: other scripts may run beside it."""
+    RUN.mkdir(parents=True, exist_ok=True)
     for _ in range(200):
         port = random.SystemRandom().randrange(20000, 30000)
-        with socket.socket() as probe:
-            try:
+        ours = open(RUN / f"port-{port}.lock", "w")
+        try:
+            fcntl.flock(ours, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as probe:
                 probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
+        except OSError:
+            ours.close()
+            continue
+        _ports.append(ours)
+        return port
     raise Failed("no free port between 20000 and 30000")
 
 

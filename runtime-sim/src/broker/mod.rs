@@ -132,7 +132,11 @@ impl Broker {
             halted: RefCell::default(),
         }));
         let inner = &wires.0;
-        let shard = wires.drive(&inner.shard, Shard::new(limits, rng.child("shard")), Wires::perform_shard);
+        let shard = wires.drive(
+            &inner.shard,
+            Shard::new(limits, rng.child("shard")).storing_at("bucket"),
+            Wires::perform_shard,
+        );
         let wal = wires.drive(&inner.wal, Wal::new(device, limits)?, Wires::perform_wal);
         let uploader = Uploader::new(limits, rng.child("uploader"));
         let uploader = wires.drive(&inner.uploader, uploader, Wires::perform_uploader);

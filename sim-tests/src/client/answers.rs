@@ -106,6 +106,7 @@ impl Client {
             }
             Asked::Time(place, puzzle) => self.handle_time(&decode(frame, version)?, (place, puzzle), out),
             Asked::Epoch(place, puzzle) => self.handle_epoch(&decode(frame, version)?, (place, puzzle), out),
+            Asked::Size(place) => self.verify_sized(&decode(frame, version)?, &place),
             Asked::Grow(name, count, wish) => {
                 self.handle_grown(now, &decode(frame, version)?, (name, count, wish), out)
             }
@@ -219,7 +220,7 @@ impl Client {
                     return Err(format!("records up to {next} above the high watermark {}", answer.high_watermark));
                 }
                 self.positions.insert(place.clone(), next);
-                self.verify_fetched(&place, next);
+                self.verify_fetched(&place, next, records.len());
                 out.push(Effect::Observe(Observation::Read(place, from, Payload(records))));
             }
         }
@@ -334,6 +335,7 @@ fn api_of(asked: &Asked) -> ApiKey {
         Asked::DeleteRecords(..) => ApiKey::DeleteRecords,
         Asked::Time(..) => ApiKey::ListOffsets,
         Asked::Epoch(..) => ApiKey::OffsetForLeaderEpoch,
+        Asked::Size(_) => ApiKey::DescribeLogDirs,
     }
 }
 

@@ -64,7 +64,10 @@ impl Describe for Observation {
                 about.of(place).number("write", write.0).number("base", u64::try_from(*base).unwrap_or(0));
             }
             Self::Read(place, _, records) => describe::batches(records, |about| place.describe(about), about),
-            Self::Asked(place, _) | Self::HighWatermark(place, ..) | Self::ReadAll(place, ..) => place.describe(about),
+            Self::Asked(place, _)
+            | Self::HighWatermark(place, ..)
+            | Self::ReadAll(place, ..)
+            | Self::Sized(place, _) => place.describe(about),
             Self::Creating(topic, _)
             | Self::Created(topic)
             | Self::Growing(topic, ..)

@@ -197,6 +197,7 @@ enum Asked {
     DeleteRecords(Place, TrimId, bool),
     Time(Place, Puzzle),
     Epoch(Place, Puzzle),
+    Size(Place),
     Configs(String, u64),
     Change(Change),
     /// Of all configs at once.
@@ -259,6 +260,7 @@ impl Asked {
             Self::DeleteRecords(..) => "delete-records",
             Self::Time(..) => "list-offsets-by-time",
             Self::Epoch(..) => "offset-for-leader-epoch",
+            Self::Size(_) => "describe-log-dirs",
             Self::Configs(..) => "describe-configs",
             Self::Change(_) => "change-configs",
             Self::Replace(_) => "replace-configs",

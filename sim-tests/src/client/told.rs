@@ -2,7 +2,7 @@
 
 mod groups;
 
-use crate::oracle::{ConfigEnd, Growth, Judged, Observation, Outcome, Place, Question, Told, Trim, Upto};
+use crate::oracle::{ConfigEnd, Growth, Judged, Observation, Outcome, Place, Question, Size, Told, Trim, Upto};
 use groups::of_group;
 use karst_core::kafka::BatchHeader;
 
@@ -40,6 +40,9 @@ pub(super) fn that(seen: &Observation) -> String {
         Observation::Missing(place, _) => format!("{place} is said not to exist"),
         Observation::ReadAll(place, start, end) => {
             format!("it has read all of {place}, from offset {start} up to {end}")
+        }
+        Observation::Sized(place, Size { read, told, .. }) => {
+            format!("{place} is said to take {told} bytes, of which it has read {read}")
         }
         Observation::Creating(topic, partitions) => {
             format!("it is about to create topic {topic}, partitions: {partitions}")

@@ -1,10 +1,11 @@
-//! The end of a run: a client reads every partition, from its start to its end.
+//! The end of a run: a client reads every partition, from its start to its end, and asks what it takes.
 
 use super::work::topic_name;
 use super::{Asked, Client, Effect, Mode};
-use crate::oracle::{Observation, Place};
+use crate::oracle::{Observation, Place, Size};
+use kafka_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use kafka_protocol::messages::{ApiKey, FetchRequest};
+use kafka_protocol::messages::{ApiKey, DescribeLogDirsRequest, DescribeLogDirsResponse, FetchRequest};
 use karst_core::machine::{Effects, Now};
 use std::collections::VecDeque;
 
@@ -25,6 +26,39 @@ struct Current {
     start: Option<i64>,
     end: Option<i64>,
     next: i64,
+    /// Bytes of what was read.
+    bytes: u64,
+    /// What the partition takes, it says.
+    size: Option<i64>,
+    /// Start and end after that.
+    again: (Option<i64>, Option<i64>),
+}
+
+impl Current {
+    fn new(place: Place) -> Self {
+        Self { place, start: None, end: None, next: 0, bytes: 0, size: None, again: (None, None) }
+    }
+
+    /// What is still to be known.
+    fn next(&self) -> Next {
+        match (self.start, self.end, self.size) {
+            (None, ..) => Next::List(EARLIEST),
+            (_, None, _) => Next::List(LATEST),
+            (_, Some(end), _) if self.next < end => Next::Fetch,
+            (_, _, None) => Next::Size,
+            _ if self.again.0.is_none() => Next::List(EARLIEST),
+            _ if self.again.1.is_none() => Next::List(LATEST),
+            (Some(start), Some(end), Some(told)) => Next::Done { start, end, told },
+        }
+    }
+}
+
+/// What a client does next about a partition that it reads.
+enum Next {
+    List(i64),
+    Fetch,
+    Size,
+    Done { start: i64, end: i64, told: i64 },
 }
 
 impl Verify {
@@ -54,21 +88,27 @@ impl Client {
                 self.mode = Mode::Done;
                 return;
             };
-            verify.current = Some(Current { place, start: None, end: None, next: 0 });
+            verify.current = Some(Current::new(place));
         }
         let Some(current) = &verify.current else { return };
         let place = current.place.clone();
-        match (current.start, current.end) {
-            (None, _) => self.list_offset_of(now, place, EARLIEST, out),
-            (_, None) => self.list_offset_of(now, place, LATEST, out),
-            (Some(start), Some(end)) if current.next >= end => {
-                verify.current = None;
-                out.push(Effect::Observe(Observation::ReadAll(place, start, end)));
-                self.verify(now, out);
-            }
-            _ => {
+        match current.next() {
+            Next::List(which) => self.list_offset_of(now, place, which, out),
+            Next::Fetch => {
                 let from = current.next;
                 self.fetch_on(now, place, from, out);
+            }
+            Next::Size => self.ask_size(now, place, out),
+            Next::Done { start, end, told } => {
+                // What came or went meanwhile would explain another size.
+                let is_still = current.again == (Some(start), Some(end)) && current.next == end;
+                let read = current.bytes;
+                verify.current = None;
+                out.push(Effect::Observe(Observation::ReadAll(place.clone(), start, end)));
+                if is_still {
+                    out.push(Effect::Observe(Observation::Sized(place, Size { start, read, told })));
+                }
+                self.verify(now, out);
             }
         }
     }
@@ -77,11 +117,14 @@ impl Client {
         if let Mode::Verify(Verify { current: Some(current), .. }) = &mut self.mode
             && current.place == *place
         {
-            if which == EARLIEST {
-                current.start = Some(offset);
-                current.next = offset;
-            } else {
-                current.end = Some(offset);
+            match (which, current.size) {
+                (EARLIEST, None) => {
+                    current.start = Some(offset);
+                    current.next = offset;
+                }
+                (_, None) => current.end = Some(offset),
+                (EARLIEST, Some(_)) => current.again.0 = Some(offset),
+                (_, Some(_)) => current.again.1 = Some(offset),
             }
         }
     }
@@ -94,12 +137,47 @@ impl Client {
         }
     }
 
-    pub(super) fn verify_fetched(&mut self, place: &Place, next: i64) {
+    pub(super) fn verify_fetched(&mut self, place: &Place, next: i64, bytes: usize) {
         if let Mode::Verify(Verify { current: Some(current), .. }) = &mut self.mode
             && current.place == *place
         {
             current.next = next;
+            current.bytes += bytes as u64;
         }
+    }
+
+    fn ask_size(&mut self, now: Now, place: Place, out: &mut Effects<Effect>) {
+        let topic = DescribableLogDirTopic::default()
+            .with_topic(topic_name(&place.topic))
+            .with_partitions(vec![place.partition]);
+        let request = DescribeLogDirsRequest::default().with_topics(Some(vec![topic]));
+        self.send(now, (ApiKey::DescribeLogDirs, 4), &request, Asked::Size(place), out);
+    }
+
+    pub(super) fn verify_sized(&mut self, response: &DescribeLogDirsResponse, place: &Place) -> Result<(), String> {
+        let [dir] = &response.results[..] else {
+            return Err(format!("a broker keeps partitions in one place, not in {}", response.results.len()));
+        };
+        if (response.error_code, dir.error_code) != (0, 0) {
+            return Err(format!(
+                "describe-log-dirs was answered with errors {} {}",
+                response.error_code, dir.error_code
+            ));
+        }
+        let told = dir.topics.iter().filter(|topic| topic.name.as_str() == place.topic);
+        let mut told = told.flat_map(|topic| &topic.partitions).filter(|one| one.partition_index == place.partition);
+        match told.next() {
+            Some(one) => {
+                if let Mode::Verify(Verify { current: Some(current), .. }) = &mut self.mode
+                    && current.place == *place
+                {
+                    current.size = Some(one.partition_size);
+                }
+            }
+            // It is not there any more, or is being opened.
+            None => self.verify_failed(),
+        }
+        Ok(())
     }
 
     fn fetch_on(&mut self, now: Now, place: Place, from: i64, out: &mut Effects<Effect>) {

@@ -49,7 +49,7 @@ impl Member {
             Asked::Heartbeat => {
                 let response: HeartbeatResponse = body(frame, version)?;
                 self.beats += u64::from(response.error_code == 0);
-                if response.error_code == 0 {
+                if response.error_code == 0 && self.is_loaded {
                     self.see(GroupSeen::Lives(waited), out);
                 }
                 self.follow(now, "heartbeat", response.error_code)
@@ -58,6 +58,7 @@ impl Member {
                 let response: OffsetCommitResponse = body(frame, version)?;
                 let line = response.topics.first().and_then(|topic| topic.partitions.first());
                 let code = line.ok_or("an empty answer to offset-commit")?.error_code;
+                self.is_loaded |= code == 0;
                 let landed = match code {
                     0 => Landed::Acked,
                     UNAVAILABLE => Landed::Unknown,
@@ -158,6 +159,7 @@ impl Member {
         let generation = self.generation;
         let leader = super::identity_of(&response.leader);
         self.see(GroupSeen::Joined { asker: self.me.id, who: identity, generation, leader, floor }, out);
+        self.is_loaded = true;
         self.see(GroupSeen::Lives(waited), out);
         self.step = Step::Sync(if response.skip_assignment { Vec::new() } else { members });
         Ok(())
@@ -211,6 +213,7 @@ impl Member {
         if let Some((partition, offset)) = found.iter().find(|line| !is_stamped(line)) {
             return Err(format!("offset {offset} of partition {partition} was never committed"));
         }
+        self.is_loaded = true;
         self.see(GroupSeen::Offsets(question, found), out);
         self.step = Step::Steady;
         if self.settles() {

@@ -80,6 +80,8 @@ pub struct Member {
     received: BytesMut,
     correlation: i32,
     pending: Option<Pending>,
+    /// Its group answered over this connection as only one does that is loaded: to heartbeats every group says yes.
+    is_loaded: bool,
     /// When it may ask again, after an answer that told it to wait.
     patience: Instant,
     is_topic_there: bool,
@@ -179,6 +181,7 @@ impl Member {
             received: BytesMut::new(),
             correlation: 0,
             pending: None,
+            is_loaded: false,
             patience: Instant(0),
             is_topic_there: !me.creates,
             id: String::new(),
@@ -279,6 +282,7 @@ impl Member {
             }
         }
         self.received.clear();
+        self.is_loaded = false;
         if matches!(self.step, Step::Sync(_)) {
             // It does not know what is its own in the generation that it has joined: it joins again.
             self.generation = 0;

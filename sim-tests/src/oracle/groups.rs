@@ -80,19 +80,49 @@ pub(super) enum Kept {
 pub(super) struct GroupModel {
     /// The newest generation that anybody heard of.
     newest: i32,
-    /// That generation when each client began to join.
-    joining: BTreeMap<u32, i32>,
+    /// Counts joins and answers to them.
+    moment: u64,
+    /// Who joins.
+    joining: BTreeMap<u32, Joining>,
     /// How many joins may have reached the broker since anybody first heard of it.
     begun: usize,
     /// The newest generation of the group as it is: what was under way when it was found to be another may have been
     /// answered by the one before.
     reached: i32,
-    leaders: BTreeMap<i32, String>,
+    leaders: BTreeMap<i32, Leader>,
     owners: BTreeMap<(i32, i32), String>,
     partitions: BTreeMap<i32, OffsetModel>,
     /// The last acknowledged commit of each partition when each open question was asked.
     asked: BTreeMap<u64, BTreeMap<i32, Acked>>,
     lives: Lives,
+}
+
+/// When somebody began to join.
+#[derive(Clone, Copy, Debug)]
+struct Joining {
+    /// The newest generation then; none if the group was another one.
+    newest: Option<i32>,
+    moment: u64,
+}
+
+/// Who leads a generation.
+#[derive(Debug)]
+struct Leader {
+    who: String,
+    /// When anybody first heard of that generation.
+    heard: u64,
+    /// The group may have been removed until then, and have had such a generation before.
+    is_perhaps_reborn: bool,
+}
+
+/// What the answer to a join said.
+struct Joined {
+    who: String,
+    generation: i32,
+    leader: String,
+    began: Joining,
+    /// The generation that it knew before.
+    floor: i32,
 }
 
 /// When a group had members.
@@ -142,61 +172,20 @@ impl GroupModel {
         match seen {
             GroupSeen::Lives(waited) => self.lives.told(at, waited),
             GroupSeen::Joining(asker) => {
-                self.joining.insert(asker, self.newest);
+                self.moment += 1;
+                self.joining.insert(asker, Joining { newest: Some(self.newest), moment: self.moment });
                 self.begun += 1;
             }
             GroupSeen::Joined { asker, who, generation, leader, floor } => {
-                let began = self.joining.remove(&asker);
-                let known = began.unwrap_or(0).max(floor);
-                let has_offsets = self.has_offsets(kept, at);
-                let has_another = self.leaders.get(&generation).is_some_and(|other| *other != leader);
-                // Each join begins a generation at most, and the end of that member another one.
-                let may_be_reached = usize::try_from(generation).is_ok_and(|generation| generation <= 2 * self.begun);
-                let is_another = may_be_reached && (generation < known || has_another);
-                let mut on_their_way = 0;
-                if is_another && !has_offsets {
-                    // Nobody was in it, and nothing was kept: it was removed, and this is another one of that name, of
-                    // which joins that never heard an answer may have begun generations.
-                    (self.newest, self.reached) = (0, 0);
-                    // They may be answered by it, or by yet another one.
-                    on_their_way = self.joining.len();
-                    self.joining.clear();
-                    self.leaders.clear();
-                    self.owners.clear();
-                } else if generation < known {
-                    let message = format!("{name}: {who} joins generation {generation} after {known}");
-                    return Err(Violation::new("generation-goes-back", message));
-                }
-                if generation > self.newest {
-                    self.newest = generation;
-                    self.begun = on_their_way + self.joining.len();
-                }
-                if began.is_some() {
-                    self.reached = self.reached.max(generation);
-                }
-                let other = self.leaders.entry(generation).or_insert_with(|| leader.clone());
-                if *other != leader {
-                    let message = format!("{name}: {leader} and {other} both lead generation {generation}");
-                    return Err(Violation::new("one-leader", message));
-                }
+                self.moment += 1;
+                let began = self.joining.remove(&asker).unwrap_or(Joining { newest: None, moment: self.moment });
+                self.joined(name, Joined { who, generation, leader, began, floor }, self.has_offsets(kept, at))?;
             }
             GroupSeen::Assigned { who, generation, owned } => {
                 if at.span.is_short() && !self.has_offsets(kept, at) {
-                    // It may have been removed, and be another one that has come as far.
-                    let other =
-                        |partition| self.owners.get(&(generation, partition)).is_some_and(|owner| *owner != who);
-                    if owned.iter().any(|partition| other(*partition)) {
-                        self.owners.clear();
-                    }
+                    self.may_be_another(&who, generation, &owned);
                 }
-                for partition in owned {
-                    let owner = self.owners.entry((generation, partition)).or_insert_with(|| who.clone());
-                    if *owner != who {
-                        let message =
-                            format!("{name}: {owner} and {who} both own partition {partition} in {generation}");
-                        return Err(Violation::new("one-owner", message));
-                    }
-                }
+                self.assigned(name, &who, generation, owned)?;
             }
             GroupSeen::Committing(id, partition, offset, generation) => {
                 let model = self.partitions.entry(partition).or_default();
@@ -229,6 +218,67 @@ impl GroupModel {
                         Violation::new(invariant, format!("{name}, partition {partition}: {why}"))
                     })?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Somebody is in a generation.
+    fn joined(&mut self, name: &str, joined: Joined, has_offsets: bool) -> Result<(), Violation> {
+        let Joined { who, generation, leader, began, floor } = joined;
+        let known = began.newest.unwrap_or(0).max(floor);
+        let other = self.leaders.get(&generation).filter(|other| other.who != leader);
+        if other.is_some_and(|other| other.is_perhaps_reborn && began.moment < other.heard) && generation >= known {
+            // The answer was long on its way: it is of the group before.
+            return Ok(());
+        }
+        let has_another = other.is_some();
+        // Each join begins a generation at most, and the end of that member another one.
+        let may_be_reached = usize::try_from(generation).is_ok_and(|generation| generation <= 2 * self.begun);
+        let is_another = may_be_reached && (generation < known || has_another);
+        if is_another && !has_offsets {
+            // Nobody was in it, and nothing was kept: it was removed, and this is another one of that name, of which
+            // joins that never heard an answer may have begun generations.
+            (self.newest, self.reached) = (0, 0);
+            // They may be answered by it, or by yet another one, whenever they arrive.
+            self.joining.values_mut().for_each(|began| began.newest = None);
+            self.leaders.clear();
+            self.owners.clear();
+        } else if generation < known {
+            let message = format!("{name}: {who} joins generation {generation} after {known}");
+            return Err(Violation::new("generation-goes-back", message));
+        }
+        if generation > self.newest {
+            self.newest = generation;
+            self.begun = self.joining.len();
+        }
+        if began.newest.is_some() {
+            self.reached = self.reached.max(generation);
+        }
+        let (heard, is_perhaps_reborn) = (self.moment, !has_offsets);
+        let first = || Leader { who: leader.clone(), heard, is_perhaps_reborn };
+        let other = &self.leaders.entry(generation).or_insert_with(first).who;
+        if *other != leader {
+            let message = format!("{name}: {leader} and {other} both lead generation {generation}");
+            return Err(Violation::new("one-leader", message));
+        }
+        Ok(())
+    }
+
+    /// It may have been removed, and be another one that has come as far.
+    fn may_be_another(&mut self, who: &str, generation: i32, owned: &[i32]) {
+        let other = |partition| self.owners.get(&(generation, partition)).is_some_and(|owner| owner != who);
+        if owned.iter().any(|partition| other(*partition)) {
+            self.owners.clear();
+        }
+    }
+
+    fn assigned(&mut self, name: &str, who: &str, generation: i32, owned: Vec<i32>) -> Result<(), Violation> {
+        for partition in owned {
+            let owner = self.owners.entry((generation, partition)).or_insert_with(|| who.to_owned());
+            if owner != who {
+                let message = format!("{name}: {owner} and {who} both own partition {partition} in {generation}");
+                return Err(Violation::new("one-owner", message));
             }
         }
         Ok(())

@@ -8,6 +8,7 @@ mod configs;
 mod groups;
 mod partition;
 mod producers;
+mod size;
 mod spans;
 mod stored;
 mod times;
@@ -20,6 +21,7 @@ mod tests;
 pub use configs::{ConfigEnd, ConfigId, Judged};
 pub use groups::{CommitId, GroupSeen, Landed};
 pub use partition::{Outcome, Violation};
+pub use size::Size;
 pub use spans::{Span, Spans};
 pub use times::{Question, Told};
 pub use topic::{Growth, GrowthId};
@@ -114,6 +116,8 @@ pub enum Observation {
     Listed(u64, Vec<(String, i32)>),
     /// The whole of a partition was read, from its start to its high watermark.
     ReadAll(Place, i64, i64),
+    /// What a partition takes, of which nothing came or went since it was read.
+    Sized(Place, Size),
     /// A member of that consumer group tells of it. The group's topic has its name.
     Group(String, GroupSeen),
     /// Answers came out of order, or one made no sense.
@@ -144,7 +148,8 @@ impl Observation {
             | Self::Trimmed(place, ..)
             | Self::Told(place, ..)
             | Self::Missing(place, _)
-            | Self::ReadAll(place, ..) => Some(&place.topic),
+            | Self::ReadAll(place, ..)
+            | Self::Sized(place, _) => Some(&place.topic),
             Self::Creating(topic, _)
             | Self::Created(topic)
             | Self::Growing(topic, ..)
@@ -321,6 +326,7 @@ impl Oracle {
                 let allowance = self.allowance(&place);
                 self.place(&place).check_complete(start, end, allowance)?;
             }
+            Observation::Sized(place, size) => size.check(&place)?,
             Observation::Group(group, seen) => {
                 let is_about_offsets = matches!(seen, GroupSeen::Offsets(..));
                 let is_deleting = self.is_deleting(&group);

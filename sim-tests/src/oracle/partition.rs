@@ -10,7 +10,7 @@ use super::{Place, WriteId};
 use crate::client::batch;
 use bytes::Bytes;
 use karst_runtime_sim::time::SimTime;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What became of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -441,7 +441,7 @@ impl PartitionModel {
             let message = format!("{}: the log started at {known}, and the record at {offset} was found", self.name);
             return Err(Violation::new("deleted-records-served", message));
         }
-        let claim = Claim { question, told, start: self.latest_start(allowance), end };
+        let claim = Claim { question, told, start: self.latest_start(end, allowance), end };
         self.judge(&claim)?;
         self.claims.push(claim);
         Ok(())
@@ -460,12 +460,13 @@ impl PartitionModel {
         claim.judge(&self.name, records)
     }
 
-    /// The latest offset at which the log may start by now: after trims, or after retention.
-    fn latest_start(&self, allowance: Allowance) -> i64 {
+    /// The latest offset at which a log that ended at `end` or later may start by now: after trims, or after retention.
+    /// Between batches of which the place is known others may lie, and go.
+    fn latest_start(&self, end: i64, allowance: Allowance) -> i64 {
         let known = self.trims.latest_start(self.sent).max(self.explained);
-        let ends = self.log.iter().rev().map(|(base, id)| base + self.writes[id].records);
-        let mut beyond = ends.take_while(|end| *end > known);
-        beyond.find(|end| self.is_explained(*end, allowance)).unwrap_or(known)
+        let bounds = self.log.iter().flat_map(|(base, id)| [*base, base + self.writes[id].records]);
+        let beyond: BTreeSet<i64> = bounds.chain([end]).filter(|bound| *bound > known).collect();
+        beyond.into_iter().rev().find(|bound| self.is_explained(*bound, allowance)).unwrap_or(known)
     }
 
     /// A batch was read: it bears the leader epoch under which it was appended, and the time at which it was stamped.

@@ -53,3 +53,17 @@ fn a_topic_that_is_created_again_after_somebody_deleted_it_is_another_one() {
 fn creating_and_written(creating: Observation) -> Vec<Observation> {
     [creating].into_iter().chain(written(1, 0)).chain(high_watermark(1, 2)).collect()
 }
+
+#[test]
+fn a_partition_takes_what_is_read_of_it_and_more_only_below_its_start() {
+    let told = |start, read, told| {
+        let sized = Observation::Sized(place(), super::Size { start, read, told });
+        verdict(&mut Oracle::default(), [Observation::Creating(TOPIC.into(), 1), sized])
+    };
+    for (start, read, size) in [(0, 0, 0), (0, 70, 70), (3, 70, 70), (3, 70, 90), (3, 0, 0)] {
+        assert_eq!(told(start, read, size), Ok(()));
+    }
+    for (start, read, size) in [(0, 70, 71), (0, 70, 69), (3, 70, 69), (0, 0, -1)] {
+        assert_eq!(told(start, read, size), Err("partition-size"));
+    }
+}

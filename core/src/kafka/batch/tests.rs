@@ -109,6 +109,8 @@ fn each_defect_gets_kafkas_error() {
     let put = |at: usize, bytes: &'static [u8]| {
         after(move |batch| batch[at..at + bytes.len()].copy_from_slice(bytes)).map(|_| ()).unwrap_err()
     };
+    assert_eq!(put(7, &[1]), InvalidRecord, "base offset 1");
+    assert_eq!(put(0, &[0x80]), InvalidRecord, "negative base offset");
     assert_eq!(put(8, &[0, 0, 0, 48]), CorruptMessage, "length less than a header");
     assert_eq!(put(8, &[0xff; 4]), CorruptMessage, "negative length");
     assert_eq!(put(8, &[0x7f, 0xff, 0xff, 0xff]), CorruptMessage, "length beyond the end");

@@ -1,5 +1,6 @@
 //! The shapes of the requests that are served: Kafka's schemas, one line per field.
 
+mod admin;
 mod groups;
 
 use super::{Element, Field, Kind, Place, Shape};
@@ -64,6 +65,18 @@ pub(super) const fn of(api: Api) -> &'static Shape {
         Api::ListGroups => &groups::LIST_GROUPS,
         Api::DescribeGroups => &groups::DESCRIBE_GROUPS,
         Api::DeleteGroups => &groups::DELETE_GROUPS,
+        Api::DescribeAcls => &admin::DESCRIBE_ACLS,
+        Api::CreateAcls => &admin::CREATE_ACLS,
+        Api::DeleteAcls => &admin::DELETE_ACLS,
+        Api::DescribeLogDirs => &admin::DESCRIBE_LOG_DIRS,
+        Api::ElectLeaders => &admin::ELECT_LEADERS,
+        Api::AlterPartitionReassignments => &admin::ALTER_PARTITION_REASSIGNMENTS,
+        Api::ListPartitionReassignments => &admin::LIST_PARTITION_REASSIGNMENTS,
+        Api::DescribeClientQuotas => &admin::DESCRIBE_CLIENT_QUOTAS,
+        Api::DescribeUserScramCredentials => &admin::DESCRIBE_USER_SCRAM_CREDENTIALS,
+        Api::DescribeProducers => &admin::DESCRIBE_PRODUCERS,
+        Api::DescribeTransactions => &admin::DESCRIBE_TRANSACTIONS,
+        Api::ListTransactions => &admin::LIST_TRANSACTIONS,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The shapes against kafka-protocol's own encoder, and against bytes that mean harm.
 
+mod admin;
 mod groups;
 
 use super::*;
@@ -440,6 +441,18 @@ impl Maker {
             Api::ListGroups => self.list_groups().encode(&mut out, version),
             Api::DescribeGroups => self.describe_groups().encode(&mut out, version),
             Api::DeleteGroups => self.delete_groups().encode(&mut out, version),
+            Api::DescribeAcls => self.describe_acls().encode(&mut out, version),
+            Api::CreateAcls => self.create_acls().encode(&mut out, version),
+            Api::DeleteAcls => self.delete_acls().encode(&mut out, version),
+            Api::DescribeLogDirs => self.describe_log_dirs().encode(&mut out, version),
+            Api::ElectLeaders => self.elect_leaders().encode(&mut out, version),
+            Api::AlterPartitionReassignments => self.alter_partition_reassignments().encode(&mut out, version),
+            Api::ListPartitionReassignments => self.list_partition_reassignments().encode(&mut out, version),
+            Api::DescribeClientQuotas => self.describe_client_quotas().encode(&mut out, version),
+            Api::DescribeUserScramCredentials => self.describe_user_scram_credentials().encode(&mut out, version),
+            Api::DescribeProducers => self.describe_producers().encode(&mut out, version),
+            Api::DescribeTransactions => self.describe_transactions().encode(&mut out, version),
+            Api::ListTransactions => self.list_transactions().encode(&mut out, version),
         };
         written.expect("only what the version has is set");
         out.freeze()

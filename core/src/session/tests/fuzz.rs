@@ -5,16 +5,18 @@ use super::*;
 use crate::machine::Rng;
 
 /// Frames captured from clients, one a line, as hexadecimal digits.
-const CAPTURED: [&str; 5] = [
+const CAPTURED: [&str; 7] = [
     include_str!("../../../../fixtures/frames/kcat-librdkafka-2.0.2.hex"),
     include_str!("../../../../fixtures/frames/confluent-kafka-2.16.1.hex"),
     include_str!("../../../../fixtures/frames/confluent-kafka-2.16.1-admin.hex"),
     include_str!("../../../../fixtures/frames/confluent-kafka-2.16.1-idempotent.hex"),
     include_str!("../../../../fixtures/frames/confluent-kafka-2.16.1-groups.hex"),
+    include_str!("../../../../fixtures/frames/java-3.9.1-admin.hex"),
+    include_str!("../../../../fixtures/frames/kafka-python-3.0.12-admin.hex"),
 ];
 
-/// Only Java's clients ask for these, of which there is no capture.
-const UNCAPTURED: [Api; 2] = [Api::DescribeCluster, Api::DescribeTopicPartitions];
+/// Clients ask for it once they have found who coordinates transactions, which there are none of.
+const UNCAPTURED: [Api; 1] = [Api::DescribeTransactions];
 
 /// Frames with their length, as they were on the wire.
 fn captured() -> Vec<Vec<u8>> {

@@ -88,8 +88,10 @@ fn api_versions_is_answered_here_and_an_unknown_version_by_the_oldest() {
         assert!(rest.is_empty());
         assert_eq!(response.error_code, error);
         let served: Vec<i16> = response.api_keys.iter().map(|api| api.api_key).collect();
-        let expected =
-            [0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 32, 33, 37, 42, 44, 47, 60, 75];
+        let expected = [
+            0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 29, 30, 31, 32, 33, 35, 37, 42, 43,
+            44, 45, 46, 47, 48, 50, 60, 61, 65, 66, 75,
+        ];
         assert_eq!(served, expected);
         assert_eq!((response.api_keys[0].min_version, response.api_keys[0].max_version), (0, 13));
     }

@@ -1,7 +1,7 @@
 //! CreateTopics: answered when the partitions are open.
 
 use super::configs::{effective, set, shown};
-use super::{kafka_id, millis, repeated, str_bytes, text};
+use super::{kafka_id, millis, own_topics, repeated, str_bytes, text};
 use crate::id::TopicId;
 use crate::kafka::ErrorCode;
 use crate::limits::Limits;
@@ -113,13 +113,15 @@ impl Shard {
             );
         }
         let configs = self.check_configs(topic)?;
-        let partitions = match partitions(topic, &self.limits) {
+        let usual = own_topics::usual_partitions(&name, &self.limits);
+        let partitions = match partitions(topic, usual) {
             Ok(partitions) if partitions <= self.limits.partitions_per_topic => partitions,
             Ok(_) => return refuse(ErrorCode::InvalidPartitions, "more partitions than a topic may have"),
             Err(outcome) => return Err(outcome),
         };
         topic.assignments.iter().try_for_each(|assignment| self.check_replicas(&assignment.broker_ids))?;
-        Ok(NewTopic { id: TopicId::draw(&mut self.rng), name, partitions, configs })
+        let new = NewTopic { id: TopicId::draw(&mut self.rng), name, partitions, configs };
+        own_topics::check(new, &self.limits)
     }
 }
 
@@ -157,9 +159,9 @@ pub(super) fn create(new: NewTopic) -> TopicStep {
     TopicStep::Command(Command::CreateTopic(new.clone()), TopicOutcome::Created(Box::new(new)))
 }
 
-/// The number of partitions asked for: 1 if that is left to the broker. Replicas are accepted as they are: durability
+/// The number of partitions asked for, the usual one if that is left to the broker. Replicas are accepted as they are: durability
 /// comes from the WAL's device and the object store.
-fn partitions(topic: &CreatableTopic, limits: &Limits) -> Result<u32, TopicOutcome> {
+fn partitions(topic: &CreatableTopic, usual: u32) -> Result<u32, TopicOutcome> {
     let refuse = |code, why: &'static str| Err(TopicOutcome::refused(code, why));
     if !topic.assignments.is_empty() {
         if topic.num_partitions != -1 || topic.replication_factor != -1 {
@@ -176,7 +178,7 @@ fn partitions(topic: &CreatableTopic, limits: &Limits) -> Result<u32, TopicOutco
         return refuse(ErrorCode::InvalidReplicationFactor, "the replication factor must be above 0, or -1");
     }
     match topic.num_partitions {
-        -1 => Ok(limits.default_partitions),
+        -1 => Ok(usual),
         count @ 1.. => Ok(count.unsigned_abs()),
         _ => refuse(ErrorCode::InvalidPartitions, "the number of partitions must be above 0, or -1"),
     }

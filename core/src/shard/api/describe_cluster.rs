@@ -2,7 +2,7 @@
 
 use super::{broker_id, str_bytes};
 use crate::id::NodeId;
-use crate::kafka::{ErrorCode, Refusal};
+use crate::kafka::{ErrorCode, Refusal, operations};
 use crate::machine::Effects;
 use crate::shard::joins::Asked;
 use crate::shard::{Effect, Shard};
@@ -23,6 +23,9 @@ impl Shard {
         out: &mut Effects<Effect>,
     ) {
         let response = match check_endpoints(asked.version, request.endpoint_type) {
+            Ok(()) if request.include_cluster_authorized_operations => {
+                self.cluster(asked).with_cluster_authorized_operations(operations::ON_CLUSTER)
+            }
             Ok(()) => self.cluster(asked),
             Err(Refusal { code, why }) => {
                 DescribeClusterResponse::default().with_error_code(code.code()).with_error_message(why.map(str_bytes))

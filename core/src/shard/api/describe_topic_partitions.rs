@@ -1,7 +1,7 @@
 //! DescribeTopicPartitions: topics and who serves their partitions, in order of their names, page by page (KIP-966).
 
 use super::{broker_id, kafka_id, str_bytes};
-use crate::kafka::ErrorCode;
+use crate::kafka::{ErrorCode, operations};
 use crate::machine::{Effects, Now, Rope};
 use crate::metadata::{Image, StreamState, TopicName};
 use crate::shard::joins::Asked;
@@ -149,6 +149,8 @@ fn described(
         .with_name(Some(name.clone().into()))
         .with_topic_id(kafka_id(id))
         .with_is_internal(name.as_str() == crate::group::TOPIC)
+        // As Kafka does, unasked.
+        .with_topic_authorized_operations(operations::ON_TOPIC)
         .with_partitions(partitions.collect());
     Some((described, (end < count).then_some(end)))
 }

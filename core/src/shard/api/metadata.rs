@@ -1,9 +1,9 @@
 //! Metadata: which topics there are, and who serves them.
 
 use super::create_topics::{collides, create};
-use super::{broker_id, kafka_id, str_bytes};
+use super::{broker_id, kafka_id, own_topics, str_bytes};
 use crate::id::{PartitionIndex, TopicId};
-use crate::kafka::ErrorCode;
+use crate::kafka::{ErrorCode, operations};
 use crate::limits::Limits;
 use crate::machine::{Effects, Now, Rope};
 use crate::metadata::{CleanupPolicy, Image, NewTopic, StreamState, TopicConfigs, TopicImage, TopicName};
@@ -80,11 +80,18 @@ impl Shard {
             // There was no such field.
             topics.iter_mut().for_each(|topic| topic.is_internal = false);
         }
+        if request.include_topic_authorized_operations {
+            let known = topics.iter_mut().filter(|topic| topic.error_code == 0);
+            known.for_each(|topic| topic.topic_authorized_operations = operations::ON_TOPIC);
+        }
+        let on_cluster =
+            if request.include_cluster_authorized_operations { operations::ON_CLUSTER } else { operations::UNASKED };
         let me = self.me.map_or(broker_id(crate::id::NodeId(0)), |me| broker_id(me.node));
         let response = MetadataResponse::default()
             .with_brokers(brokers.collect())
             .with_cluster_id(Some(str_bytes(&format!("{}", image.cluster))))
             .with_controller_id(me)
+            .with_cluster_authorized_operations(on_cluster)
             .with_topics(topics);
         encoded(asked.version, &response)
     }
@@ -93,7 +100,7 @@ impl Shard {
     fn missing_topic(&mut self, topic: &MetadataRequestTopic) -> Option<NewTopic> {
         let name = TopicName::parse(topic.name.as_ref()?.as_str())?;
         let image = self.image.as_ref().expect("requests come after the image");
-        if image.names.contains_key(&name) || collides(image, &name) {
+        if image.names.contains_key(&name) || collides(image, &name) || own_topics::is_reserved(&name) {
             return None;
         }
         Some(unasked_topic(TopicId::draw(&mut self.rng), name, &self.limits))

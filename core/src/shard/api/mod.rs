@@ -1,5 +1,6 @@
 //! One handler for each API that the shard answers.
 
+mod admin;
 mod configs;
 mod create_partitions;
 mod create_topics;
@@ -14,6 +15,7 @@ mod init_producer_id;
 mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;
+mod own_topics;
 mod produce;
 mod record_errors;
 

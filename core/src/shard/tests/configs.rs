@@ -235,6 +235,32 @@ fn changes_are_applied_one_after_the_other_and_told_when_durable() {
 }
 
 #[test]
+fn lists_without_effect_grow_and_shrink_all_the_same() {
+    const LEADERS: &str = "leader.replication.throttled.replicas";
+    let mut world = world();
+    let mut list = |operation, value: &str| {
+        let number = change(&mut world, (TOPIC, "orders"), &[(LEADERS, operation, Some(value))], false);
+        if world.commands() > 0 {
+            world.decide();
+        }
+        let (code, _) = changed(&mut world, number);
+        (code, set_of(&mut world, "orders").pop().map(|(_, value)| value).unwrap_or_default())
+    };
+    assert_eq!(list(APPEND, "0:1,1:1"), (0, "0:1,1:1".into()));
+    assert_eq!(list(APPEND, "1:1,2:1,2:1"), (0, "0:1,1:1,2:1".into()), "none twice");
+    assert_eq!(list(SUBTRACT, "1:1,7:1,what"), (0, "0:1,2:1".into()), "what is not there is not missed");
+    assert_eq!(list(APPEND, "*"), (40, "0:1,2:1".into()), "all, or some");
+    assert_eq!(list(APPEND, "x"), (40, "0:1,2:1".into()));
+    assert_eq!(list(SUBTRACT, "2:1,0:1"), (0, String::new()));
+    assert_eq!(list(SUBTRACT, "*"), (0, String::new()));
+    assert_eq!(list(SET, "*"), (0, "*".into()));
+    assert_eq!(list(SUBTRACT, &"7:7,".repeat(2_000)).0, 40, "it is not worth a look");
+    let followers = ("follower.replication.throttled.replicas", SUBTRACT, Some("1:1"));
+    let rehearsed = change(&mut world, (TOPIC, "orders"), &[followers], true);
+    assert_eq!(changed(&mut world, rehearsed), (0, String::new()));
+}
+
+#[test]
 fn changes_that_can_not_be_are_refused_in_kafkas_words() {
     let mut world = world();
     let topic = (TOPIC, "orders");

@@ -11,10 +11,14 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
-use kafka_protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
+use kafka_protocol::messages::create_topics_request::{
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
+};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, ProduceResponse, TopicName,
+    CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, MetadataRequest,
+    ProduceResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -133,4 +137,52 @@ fn replicas_are_assigned_to_this_broker_or_refused() {
     }
     assert_eq!(create(&[(0, &[1]), (0, &[1])]), 39);
     assert_eq!(create(&[(0, &[1]), (2, &[1])]), 39);
+}
+
+/// Asks for a topic to be created. Returns the code, and what would be created.
+fn create_own(topic: CreatableTopic) -> (i16, Option<(u32, bool)>) {
+    let mut world = World::new(&Limits { offsets_partitions: 5, ..Limits::default() });
+    let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(1_000);
+    let number = world.ask(Api::CreateTopics, 7, RequestBody::CreateTopics(request));
+    let created = world.created().pop();
+    if created.is_some() {
+        world.decide();
+    }
+    let response: CreateTopicsResponse = world.answer(number, 7);
+    let created = created.map(|new| (new.partitions, new.configs.cleanup_policy().compact.is_on()));
+    (response.topics[0].error_code, created)
+}
+
+#[test]
+fn the_log_of_groups_is_created_as_the_broker_does_it_or_not_at_all() {
+    let own = |partitions, policy: Option<&'static str>| {
+        let config = |value| {
+            CreatableTopicConfig::default()
+                .with_name(StrBytes::from_static_str("cleanup.policy"))
+                .with_value(Some(StrBytes::from_static_str(value)))
+        };
+        let topic = CreatableTopic::default()
+            .with_name(name("__consumer_offsets"))
+            .with_num_partitions(partitions)
+            .with_replication_factor(-1)
+            .with_configs(policy.map(config).into_iter().collect());
+        create_own(topic)
+    };
+    for (partitions, policy) in [(5, Some("compact")), (5, None), (-1, None)] {
+        assert_eq!(own(partitions, policy), (0, Some((5, true))));
+    }
+    for (partitions, policy, code) in
+        [(1, Some("compact"), 37), (50, None, 37), (5, Some("delete"), 40), (5, Some("compact,delete"), 40)]
+    {
+        assert_eq!(own(partitions, policy), (code, None));
+    }
+    for reserved in ["__transaction_state", "__cluster_metadata", "__share_group_state"] {
+        let topic = CreatableTopic::default().with_name(name(reserved)).with_num_partitions(1);
+        assert_eq!(create_own(topic.with_replication_factor(1)), (17, None));
+        let mut world = World::new(&Limits::default());
+        let topic = MetadataRequestTopic::default().with_name(Some(name(reserved)));
+        let request = MetadataRequest::default().with_topics(Some(vec![topic])).with_allow_auto_topic_creation(true);
+        world.ask(Api::Metadata, 12, RequestBody::Metadata(request));
+        assert_eq!(world.commands(), 0, "nor by asking for it");
+    }
 }

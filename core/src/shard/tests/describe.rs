@@ -218,3 +218,35 @@ fn who_may_create_topics_by_asking_for_them_and_how_many_partitions_they_get_can
         assert!(created.iter().all(|topic| topic.partitions == default_partitions), "{created:?}");
     }
 }
+
+#[test]
+fn authorized_operations_are_told_to_who_asks() {
+    const UNASKED: i32 = i32::MIN;
+    let mut world = world();
+    for (asks, on_topic, on_cluster) in [(false, UNASKED, UNASKED), (true, 3576, 8096)] {
+        for version in 7..=13 {
+            let topics = ["a", "none"].map(|topic| MetadataRequestTopic::default().with_name(Some(name(topic))));
+            let mut request = MetadataRequest::default().with_topics(Some(topics.into()));
+            request.allow_auto_topic_creation = false;
+            request.include_topic_authorized_operations = asks && version >= 8;
+            request.include_cluster_authorized_operations = asks && (8..=10).contains(&version);
+            let number = world.ask(Api::Metadata, version, RequestBody::Metadata(request));
+            let response: MetadataResponse = world.answer(number, version);
+            let told: Vec<i32> = response.topics.iter().map(|topic| topic.topic_authorized_operations).collect();
+            assert_eq!(told, [if version >= 8 { on_topic } else { UNASKED }, UNASKED], "version {version}");
+            let is_told = (8..=10).contains(&version);
+            assert_eq!(response.cluster_authorized_operations, if is_told { on_cluster } else { UNASKED });
+        }
+        for version in 0..=2 {
+            let request = DescribeClusterRequest::default().with_include_cluster_authorized_operations(asks);
+            let number = world.ask(Api::DescribeCluster, version, RequestBody::DescribeCluster(request));
+            let response: DescribeClusterResponse = world.answer(number, version);
+            assert_eq!((response.error_code, response.cluster_authorized_operations), (0, on_cluster));
+        }
+    }
+    let topic = TopicRequest::default().with_name(name("a"));
+    let request = DescribeTopicPartitionsRequest::default().with_topics(vec![topic]);
+    let number = world.ask(Api::DescribeTopicPartitions, 0, RequestBody::DescribeTopicPartitions(request));
+    let response: DescribeTopicPartitionsResponse = world.answer(number, 0);
+    assert_eq!(response.topics[0].topic_authorized_operations, 3576, "always, as Kafka does");
+}

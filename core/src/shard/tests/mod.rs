@@ -1,5 +1,6 @@
 //! The shard, asked by a client and told by a node that are both played here.
 
+mod admin;
 mod configs;
 mod corners;
 mod credit;

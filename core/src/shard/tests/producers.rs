@@ -40,7 +40,7 @@ fn batch(base: u64, producer: u64, epoch: i16, first: i32) -> Appended {
 }
 
 fn send(world: &mut World, batch: &Appended) -> RequestNumber {
-    let records = CheckedBatch::check(&batch.batch.0).map_err(|refusal| refusal.code.into());
+    let records = CheckedBatch::check(&sample::sent(batch)).map_err(|refusal| refusal.code.into());
     let partitions = vec![ProducePartition { index: 0, records }];
     let name = Some(StrBytes::from_static_str("orders"));
     let topics = vec![ProduceTopic { name, id: Default::default(), partitions }];

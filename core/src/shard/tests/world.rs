@@ -50,8 +50,13 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(limits: &Limits) -> Self {
+        Self::storing_at("bucket", limits)
+    }
+
+    /// One that stores at a place of that name.
+    pub(super) fn storing_at(place: &str, limits: &Limits) -> Self {
         let mut world = Self {
-            shard: Shard::new(limits, Rng::new(1)),
+            shard: Shard::new(limits, Rng::new(1)).storing_at(place),
             now: Now { mono: Instant(1_000), wall: WallTime(1_700_000_000_000) },
             image: Image::new(ClusterId([1; 16]), FEATURE_LEVEL),
             sent: CommandSeq(0),
@@ -105,8 +110,12 @@ impl World {
 
     /// Sends a batch of so many records to a partition.
     pub(super) fn produce(&mut self, topic: &str, partition: u32, records: u32) -> RequestNumber {
-        let batch = sample::batch(1, 1, 0, records, 10, &mut Rng::new(9));
-        let checked = CheckedBatch::check(&batch.batch).expect("a sound batch");
+        self.send(topic, partition, &sample::batch(1, 1, 0, records, 10, &mut Rng::new(9)))
+    }
+
+    /// Sends this batch to a partition.
+    pub(super) fn send(&mut self, topic: &str, partition: u32, batch: &Appended) -> RequestNumber {
+        let checked = CheckedBatch::check(&sample::sent(batch)).expect("a sound batch");
         let partitions = vec![ProducePartition { index: partition.cast_signed(), records: Ok(checked) }];
         let name = Some(StrBytes::from_string(topic.into()));
         let topics = vec![ProduceTopic { name, id: TopicId::default(), partitions }];

@@ -1,5 +1,6 @@
 //! What clients ask for.
 
+use super::admin;
 use super::batch_name;
 use super::groups;
 use super::phrases::{count, list};
@@ -102,6 +103,7 @@ impl Describe for Request {
                 configured(all, about);
             }
             RequestBody::Group(asked) => groups::groups(asked, about),
+            RequestBody::Admin(asked) => admin::admin(asked, about),
             RequestBody::Metadata(_)
             | RequestBody::FindCoordinator(_)
             | RequestBody::InitProducerId(_)
@@ -214,6 +216,7 @@ fn of_request(request: &Request) -> String {
             format!("DeleteRecords of {}", list(all))
         }
         RequestBody::Group(asked) => groups::of_group_request(asked),
+        RequestBody::Admin(asked) => admin::of_admin_request(asked),
         RequestBody::DescribeConfigs(asked) => {
             format!("DescribeConfigs of {}", list(asked.resources.iter().map(|one| one.resource_name.to_string())))
         }

@@ -24,6 +24,7 @@
 //!
 //! Names come from aliases, see [`World::alias`](crate::exec::World::alias).
 
+mod admin;
 mod batch;
 mod compaction;
 mod compute;

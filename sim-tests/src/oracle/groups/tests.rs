@@ -89,3 +89,34 @@ fn a_generation_has_one_leader_unless_the_group_may_be_another() {
     group.commits(2, 1_001, 1).expect("it is a member");
     assert_eq!(group.joins(3, 3, 1, "m3"), Err("one-leader"));
 }
+
+#[test]
+fn an_answer_that_was_long_on_its_way_may_be_of_the_group_before() {
+    let told = |asker: u32, leader: &str| {
+        let (who, leader) = (format!("m{asker}"), leader.to_owned());
+        GroupSeen::Joined { asker, who, generation: 1, leader, floor: 0 }
+    };
+    for (begins, judged) in [(0, Ok(())), (2, Err("one-leader"))] {
+        let mut group = Group::default();
+        for millis in 0..3 {
+            if millis == begins {
+                group.see(millis, GroupSeen::Joining(2)).expect("whoever likes");
+            }
+            if millis == 1 {
+                group.joins(1, 1, 1, "m1").expect("nobody else was heard of");
+                group.commits(1, 1_001, 1).expect("it is a member");
+            }
+        }
+        assert_eq!(group.see(3, told(2, "m2")), judged, "it began to join at {begins}");
+    }
+    // The first one had offsets all the time: there is one group.
+    let mut group = Group::default();
+    group.joins(0, 1, 1, "m1").expect("nobody else was heard of");
+    group.commits(0, 1_001, 1).expect("it is a member");
+    group.see(0, GroupSeen::Joining(2)).expect("whoever likes");
+    group.see(0, GroupSeen::Joining(3)).expect("whoever likes");
+    let second = GroupSeen::Joined { asker: 3, who: "m3".into(), generation: 2, leader: "m3".into(), floor: 0 };
+    group.see(1, second).expect("it is the next");
+    let other = GroupSeen::Joined { asker: 2, who: "m2".into(), generation: 2, leader: "m2".into(), floor: 0 };
+    assert_eq!(group.see(2, other), Err("one-leader"));
+}

@@ -27,7 +27,7 @@ pub(super) fn decodes(api: Api, version: i16, body: &Bytes) -> bool {
         Api::ListGroups => decode::<ListGroupsRequest>(version, body).is_ok(),
         Api::DescribeGroups => decode::<DescribeGroupsRequest>(version, body).is_ok(),
         Api::DeleteGroups => decode::<DeleteGroupsRequest>(version, body).is_ok(),
-        other => panic!("{other:?} is not about groups"),
+        _ => super::admin::decodes(api, version, body),
     }
 }
 

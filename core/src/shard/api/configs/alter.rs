@@ -4,7 +4,9 @@
 use super::{BROKER, TOPIC, set, shown};
 use crate::kafka::ErrorCode;
 use crate::machine::{Effects, Now};
-use crate::metadata::{CleanupPolicy, Command, ConfigName, ConfigNames, ConfigPatch, TopicConfigs, TopicName};
+use crate::metadata::{
+    CleanupPolicy, Command, ConfigKind, ConfigName, ConfigNames, ConfigPatch, InertName, TopicConfigs, TopicName,
+};
 use crate::shard::api::{repeated, str_bytes};
 use crate::shard::joins::Asked;
 use crate::shard::topics::{TopicOutcome, TopicRequest, TopicStep};
@@ -29,6 +31,10 @@ const SET: i8 = 0;
 const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
+
+/// What is added to a list or taken away is no longer, in bytes: it is compared with the list, and no list that is kept is
+/// nearly as long.
+const LONGEST_LIST: usize = 4096;
 
 /// What a line of a request wants of one config.
 struct Change<'a> {
@@ -160,12 +166,14 @@ impl Shard {
             BROKER => return Err(self.refuse_broker(name.as_str())),
             other => return refuse(ErrorCode::InvalidRequest, format!("Unknown resource type {other}")),
         }
-        let patch = patch(begin, changes, self.limits.largest_batch)?;
         let image = self.image.as_ref().expect("requests come after the image");
-        let Some(name) = TopicName::parse(name.as_str()) else {
+        let topic_name = TopicName::parse(name.as_str());
+        let topic = topic_name.as_ref().and_then(|name| image.topic_named(name));
+        let patch = patch((begin, topic.map(|(_, topic)| &topic.configs)), changes, self.limits.largest_batch)?;
+        if topic_name.is_none() {
             return refuse(ErrorCode::InvalidTopicException, "the topic's name is not legal".into());
-        };
-        let Some((id, topic)) = image.topic_named(&name) else {
+        }
+        let Some((id, topic)) = topic else {
             let why = format!("The topic '{}' does not exist.", name.as_str());
             return refuse(ErrorCode::UnknownTopicOrPartition, why);
         };
@@ -193,8 +201,12 @@ fn change_of(config: &kafka_protocol::messages::alter_configs_request::Alterable
     Change { name: config.name.as_str(), operation: SET, value: config.value.as_ref().map(StrBytes::as_str) }
 }
 
-/// What the changes come to.
-fn patch(begin: ConfigPatch, changes: &[Change<'_>], largest_batch: u32) -> Result<ConfigPatch, TopicOutcome> {
+/// What the changes come to, for a topic that is configured like this, if there is one.
+fn patch(
+    (begin, now): (ConfigPatch, Option<&TopicConfigs>),
+    changes: &[Change<'_>],
+    largest_batch: u32,
+) -> Result<ConfigPatch, TopicOutcome> {
     let invalid = |why| TopicOutcome::refused(ErrorCode::InvalidConfig, why);
     let mut patch = begin;
     for Change { name, operation, value } in changes {
@@ -205,12 +217,21 @@ fn patch(begin: ConfigPatch, changes: &[Change<'_>], largest_batch: u32) -> Resu
                 // What there is not is not set: there is nothing to do.
                 patch.clear = ConfigName::parse(name).map_or(patch.clear, |known| patch.clear.with(known));
             }
-            APPEND => patch.append = list(name, value, "APPEND").map_err(invalid)?,
-            SUBTRACT => {
-                let known = value.split(',').map(|element| list(name, element, "SUBTRACT"));
-                patch.subtract = known.filter_map(Result::ok).fold(CleanupPolicy::NONE, CleanupPolicy::join);
-                list(name, "", "SUBTRACT").map_err(invalid)?;
+            APPEND | SUBTRACT if value.len() > LONGEST_LIST => {
+                return Err(invalid(format!("a list of more than {LONGEST_LIST} bytes is not added or taken away")));
             }
+            APPEND | SUBTRACT => match list_named(name, *operation).map_err(invalid)? {
+                List::CleanupPolicy if *operation == APPEND => patch.append = policy(value).map_err(invalid)?,
+                List::CleanupPolicy => {
+                    let known = value.split(',').filter_map(|element| policy(element).ok());
+                    patch.subtract = known.fold(CleanupPolicy::NONE, CleanupPolicy::join);
+                }
+                List::Inert(inert) => {
+                    let known = now.and_then(|configs| configs.text(ConfigName::Inert(inert))).unwrap_or_default();
+                    let changed = changed_list(&known, *operation, value);
+                    set(&mut patch.set, name, &changed, largest_batch).map_err(invalid)?;
+                }
+            },
             other => {
                 let why = format!("Unknown operations type {other}");
                 return Err(TopicOutcome::refused(ErrorCode::InvalidRequest, why));
@@ -220,14 +241,46 @@ fn patch(begin: ConfigPatch, changes: &[Change<'_>], largest_batch: u32) -> Resu
     Ok(patch)
 }
 
-/// The elements of a list. Only one is honoured: of those that have no effect nobody needs a part changed.
-fn list(name: &str, value: &str, operation: &str) -> Result<CleanupPolicy, String> {
-    let Some(ConfigName::CleanupPolicy) = ConfigName::parse(name) else {
-        return Err(format!("Can't {operation} to key {} because its type is not LIST.", shown(name)));
-    };
+/// A config that is a list.
+enum List {
+    /// The one that is honoured: its elements are added and taken away when the change is made.
+    CleanupPolicy,
+    /// One without effect: what it becomes is known when it is asked for, and set.
+    Inert(InertName),
+}
+
+fn list_named(name: &str, operation: i8) -> Result<List, String> {
+    match ConfigName::parse(name) {
+        Some(ConfigName::CleanupPolicy) => Ok(List::CleanupPolicy),
+        Some(ConfigName::Inert(inert)) if inert.kind() == ConfigKind::List => Ok(List::Inert(inert)),
+        _ => {
+            let operation = if operation == APPEND { "APPEND" } else { "SUBTRACT" };
+            Err(format!("Can't {operation} to key {} because its type is not LIST.", shown(name)))
+        }
+    }
+}
+
+/// The elements of `cleanup.policy`.
+fn policy(value: &str) -> Result<CleanupPolicy, String> {
     let mut configs = TopicConfigs::default();
     configs.set(ConfigName::CleanupPolicy, value)?;
     Ok(configs.cleanup_policy())
+}
+
+/// The list with these elements more or less, as Kafka makes it: none twice.
+fn changed_list(known: &str, operation: i8, value: &str) -> String {
+    let mut elements: Vec<&str> = known.split(',').filter(|one| !one.is_empty()).collect();
+    for element in value.split(',').filter(|one| !one.is_empty()) {
+        let at = elements.iter().position(|one| *one == element);
+        match (operation, at) {
+            (APPEND, None) => elements.push(element),
+            (SUBTRACT, Some(at)) => {
+                elements.remove(at);
+            }
+            _ => {}
+        }
+    }
+    elements.join(",")
 }
 
 fn told(outcome: TopicOutcome) -> (ErrorCode, Option<StrBytes>) {

@@ -4,7 +4,7 @@
 use super::answers;
 use crate::group::Reply;
 use crate::group::{Described, DescribedMember};
-use crate::kafka::ErrorCode;
+use crate::kafka::{ErrorCode, operations};
 use crate::machine::{Effects, Now, Rope};
 use crate::shard::api::str_bytes;
 use crate::shard::joins::Asked;
@@ -45,8 +45,6 @@ const NONE: i64 = -1;
 const PARTITION: u64 = 128;
 /// The kind of all groups here.
 const CLASSIC: &str = "classic";
-/// Says that nobody asked which operations are authorized, or that nobody knows.
-const OPERATIONS_UNKNOWN: i32 = i32::MIN;
 
 impl Question {
     /// A group is answered once, however often it is named: its answer may be far larger than its name.
@@ -200,7 +198,11 @@ impl Shard {
     }
 
     fn describe_groups(&self, version: i16, request: &DescribeGroupsRequest) -> DescribeGroupsResponse {
-        let groups = request.groups.iter().map(|id| described(version, self.groups.coordinator.describe(&id.0)));
+        let groups = request.groups.iter().map(|id| {
+            let group = described(version, self.groups.coordinator.describe(&id.0));
+            let is_told = request.include_authorized_operations && group.error_code == 0;
+            if is_told { group.with_authorized_operations(operations::ON_GROUP) } else { group }
+        });
         DescribeGroupsResponse::default().with_groups(groups.collect())
     }
 }
@@ -236,7 +238,6 @@ fn described(version: i16, group: Described) -> DescribedGroup {
         .with_protocol_type(str_bytes(&group.protocol_type))
         .with_protocol_data(str_bytes(&group.protocol))
         .with_members(group.members.into_iter().map(member).collect());
-    let response = if version >= 3 { response.with_authorized_operations(OPERATIONS_UNKNOWN) } else { response };
     if version >= MISSING_IS_ERROR && is_missing {
         response.with_error_message(Some(str_bytes(&format!("Group {} not found.", group.group))))
     } else {
