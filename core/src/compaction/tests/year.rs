@@ -61,17 +61,17 @@ impl Traffic {
         Self { model, rng: Rng::new(7), first, pause, rates, retention, longest: Line::default() }
     }
 
-    /// So many days, with a look each `every` days. Objects are rewritten once an hour.
-    fn run(&mut self, days: i64, every: i64) {
-        const HOUR: i64 = DAY / 24;
+    /// So many days, with a look each `every` days. Objects are rewritten each `hours`.
+    fn run(&mut self, days: i64, every: i64, hours: i64) {
+        let round = hours * DAY / 24;
         let mut told = -1;
         let mut rewritten = 0;
         while self.model.now < days * DAY {
             self.cut();
-            if self.model.now / HOUR == rewritten {
+            if self.model.now / round == rewritten {
                 continue;
             }
-            rewritten = self.model.now / HOUR;
+            rewritten = self.model.now / round;
             self.retain();
             self.model.compact_all();
             let today = self.model.now / DAY / every;
@@ -152,7 +152,7 @@ impl Traffic {
 #[test]
 fn a_month_of_traffic_leaves_few_objects() {
     let mut traffic = Traffic::new(Some(7 * DAY), 30 * 60_000, &Limits::default());
-    traffic.run(30, 5);
+    traffic.run(30, 5, 1);
     let Line { most_ranges, space, rewritten, .. } = traffic.longest;
     // A busy partition has 3.8 GiB: 30 full objects.
     assert!(most_ranges < 150, "{most_ranges} ranges of one stream");
@@ -161,9 +161,14 @@ fn a_month_of_traffic_leaves_few_objects() {
 
 #[test]
 #[ignore = "takes minutes"]
-fn a_year_of_traffic() {
+fn a_year_of_traffic_kept_for_a_week() {
     eprintln!("40 partitions, a cut every 5 minutes; retention of 7 days");
-    Traffic::new(Some(7 * DAY), 300_000, &Limits::default()).run(365, 30);
-    eprintln!("kept for ever");
-    Traffic::new(None, 300_000, &Limits::default()).run(365, 30);
+    Traffic::new(Some(7 * DAY), 300_000, &Limits::default()).run(365, 30, 1);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn a_year_of_traffic_kept_for_ever() {
+    eprintln!("40 partitions, a cut every 5 minutes; kept for ever");
+    Traffic::new(None, 300_000, &Limits::default()).run(365, 30, 12);
 }
