@@ -150,3 +150,35 @@ random!(
     /// One run of a broker process.
     Incarnation
 );
+
+impl WalUuid {
+    /// From the text that it is shown as: 32 hexadecimal digits, with or without hyphens between them.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut digits = text.chars().filter(|char| *char != '-').map(|char| char.to_digit(16));
+        let mut bytes = [0; 16];
+        for byte in &mut bytes {
+            let (high, low) = (digits.next()??, digits.next()??);
+            *byte = u8::try_from(16 * high + low).ok()?;
+        }
+        digits.next().is_none().then_some(Self(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::WalUuid;
+    use crate::machine::Rng;
+    use alloc::string::ToString;
+
+    #[test]
+    fn a_wal_is_named_as_it_is_shown() {
+        let uuid = WalUuid::draw(&mut Rng::new(1));
+        let shown = uuid.to_string();
+        assert_eq!(WalUuid::parse(&shown), Some(uuid));
+        assert_eq!(WalUuid::parse(&shown.replace('-', "").to_uppercase()), Some(uuid));
+        for wrong in ["", "no", &shown[1..], &(shown.clone() + "0"), &shown.replace('4', "g")] {
+            assert_eq!(WalUuid::parse(wrong), None, "{wrong}");
+        }
+    }
+}

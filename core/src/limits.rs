@@ -86,6 +86,16 @@ pub struct Limits {
     pub compaction_force_split: Duration,
     /// The log cache keeps uploaded records up to this.
     pub log_cache: u64,
+    /// Memory for data blocks of objects: those that were read last, and those that are being read.
+    pub block_cache: u64,
+    /// Requests for parts of data objects under way at once; half of them may be for what is read ahead.
+    pub object_reads: u32,
+    /// What is read ahead, or of several readers, is asked for in pieces of so many bytes at most.
+    pub read_piece: u32,
+    /// What is read ahead at most for one who reads a partition in order; 0: nothing.
+    pub read_ahead: u64,
+    /// One who has not read for so long is not read ahead for any more.
+    pub idle_reader: Duration,
     /// Object ids per lease.
     pub lease: u32,
     /// Producer ids per lease.
@@ -177,6 +187,11 @@ impl Default for Limits {
             compaction_bandwidth: 128 * u64::from(MIB),
             compaction_force_split: Duration::from_secs(6 * 3600),
             log_cache: 128 * u64::from(MIB),
+            block_cache: 128 * u64::from(MIB),
+            object_reads: 16,
+            read_piece: 4 * MIB,
+            read_ahead: 16 * u64::from(MIB),
+            idle_reader: Duration::from_secs(60),
             lease: 64,
             producer_lease: 1_000,
             producers: 10_000,
@@ -283,6 +298,9 @@ impl Limits {
         let idle = self.idle_credit;
         if idle == 0 || self.wal_depth == 0 || self.uploads == 0 || self.lease == 0 {
             return Err("idle credit, WAL depth, uploads and lease must be above zero".into());
+        }
+        if self.object_reads == 0 {
+            return Err("requests for parts of data objects at once must be above zero".into());
         }
         if self.producer_lease == 0 || self.producer_states == 0 {
             return Err("the lease of producer ids and the number of state blocks must be above zero".into());

@@ -30,6 +30,8 @@ pub enum Halt {
     Clean,
     /// Asked to stop before it served. Nothing was changed; the WAL may hold records, which the next start uploads.
     NotStarted,
+    /// The lost WAL that it was started for is given up: the next start will not ask for it.
+    GivenUp,
     /// A newer registration of this node, or another leader, fenced this one.
     Fenced(alloc::string::String),
     /// The WAL's device failed; what was durable before that was uploaded as far as possible.

@@ -5,6 +5,8 @@ mod status;
 mod topics;
 mod whom;
 
+pub(crate) use status::get;
+
 use crate::config::{Layers, UsageError, value};
 use crate::failure::Failure;
 use crate::flags::Flags;

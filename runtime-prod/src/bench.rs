@@ -14,11 +14,12 @@ mod machines;
 mod null_world;
 mod options;
 mod produce;
+mod reads;
 mod report;
 mod stats;
 mod workdir;
 
-pub use options::{Against, BrokerOptions, CoreOptions, DiskOptions, parse};
+pub use options::{Against, BrokerOptions, CoreOptions, DiskOptions, ReadsOptions, parse};
 
 use crate::failure::Failure;
 use std::fmt;
@@ -42,6 +43,8 @@ pub enum Subject {
     Disk(DiskOptions),
     /// A broker, by a client over a socket.
     Broker(BrokerOptions),
+    /// Consumers that are behind, of a broker whose object store is far away.
+    Reads(ReadsOptions),
     /// The core's machines, on one thread and without input or output.
     Core(CoreOptions),
 }
@@ -65,6 +68,7 @@ impl Bench {
             Subject::Help => return Ok(options::HELP.into()),
             Subject::Disk(options) => disk::run(options)?,
             Subject::Broker(options) => broker::run(options)?,
+            Subject::Reads(options) => reads::run(options)?,
             Subject::Core(options) => machines::run(options)?,
         };
         Ok(match self.form {

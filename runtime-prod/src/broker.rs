@@ -129,6 +129,7 @@ impl Broker {
             incarnation: Incarnation::draw(&mut rng.child("incarnation")),
             host: advertised.host.clone(),
             port: advertised.port,
+            purpose: node::Purpose::Serve,
         };
         let machines = Machines {
             shard: Shard::new(&limits, rng.child("shard")).storing_at(&config.store_name()),

@@ -65,6 +65,8 @@ pub struct Config {
     pub network_threads: u32,
     /// Threads for the object directory.
     pub store_threads: u32,
+    /// How much longer each request to the object directory takes.
+    pub store_delay: Duration,
     /// Whether machines check their invariants after every input.
     pub check_invariants: bool,
     /// What is logged.
@@ -138,6 +140,7 @@ impl Default for Config {
             node: NodeId(0),
             network_threads: 2,
             store_threads: 4,
+            store_delay: Duration::ZERO,
             check_invariants: false,
             log: Targets::new().with_default(LevelFilter::INFO),
             log_format: LogFormat::Human,

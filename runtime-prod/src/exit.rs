@@ -68,6 +68,7 @@ pub fn explain(halt: &Halt) -> (Code, String) {
             "stopped before it served: nothing was changed. The WAL may hold records, which the next start uploads"
                 .into(),
         ),
+        Halt::GivenUp => (Code::CLEAN, "the WAL is given up: the next start takes another".into()),
         Halt::Fenced(why) => (
             Code::FENCED,
             format!("fenced: {why}\nAnother broker runs under this node id or took over. Give each its own --node-id."),

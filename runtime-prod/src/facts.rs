@@ -161,7 +161,8 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{scaled:.1} {}", UNITS[unit])
 }
 
-fn utc(time: WallTime) -> String {
+/// A time for people.
+pub(crate) fn utc(time: WallTime) -> String {
     let text = DateTime::from_millis(time.0).fmt(DateTimeFormat::DateTime);
     // Times that clients made up may lie beyond every calendar.
     text.unwrap_or_else(|_| format!("{} ms since 1970", time.0))

@@ -22,6 +22,8 @@ use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::flags::Flags;
 use crate::store::{Reader, S3};
+use karst_core::controller::Audit;
+use karst_core::wal::Inspection;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -110,6 +112,22 @@ pub(crate) fn wal(place: &WalDevice, config: &Config) -> Result<String, Failure>
     let Findings { mut facts, flaws } = look(&Subject::Wal(Some(place.path().into())), config)?;
     facts.texts("flaws", flaws);
     Ok(facts.lines())
+}
+
+/// What the metadata log tells.
+///
+/// # Errors
+/// Says what can't be read.
+pub(crate) fn audit(config: &Config) -> Result<Audit, Failure> {
+    metadata::read(&reader(config)?)
+}
+
+/// What is where the WAL is configured; nothing there counts as blank.
+///
+/// # Errors
+/// Says that nobody may look.
+pub(crate) fn find_wal(config: &Config) -> Result<Inspection, Failure> {
+    ring::find(config.wal().path(), &config.limits)
 }
 
 fn look(subject: &Subject, config: &Config) -> Result<Findings, Failure> {

@@ -13,6 +13,7 @@ mod groups;
 pub(crate) mod histogram;
 pub(crate) mod metrics;
 mod pages;
+mod reads;
 mod status;
 mod view;
 

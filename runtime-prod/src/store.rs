@@ -9,6 +9,7 @@
 
 mod body;
 mod directory;
+mod distant;
 mod durability;
 mod key_path;
 mod listing;
@@ -18,6 +19,7 @@ mod s3;
 mod workers;
 
 pub use directory::{Directory, OpenError};
+pub use distant::Distant;
 pub use probing::probe;
 pub use reader::Reader;
 pub use s3::{Location, S3};

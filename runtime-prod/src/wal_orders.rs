@@ -1,5 +1,8 @@
 //! `karst wal`: what an operator does to a write-ahead log while no broker has it.
 
+mod give_up;
+mod registration;
+
 use crate::admin::Told;
 use crate::command;
 use crate::config::{Config, Layers, UsageError};
@@ -7,15 +10,20 @@ use crate::disk::{Blanking, Content};
 use crate::failure::Failure;
 use crate::flags::Flags;
 use crate::inspect;
+use karst_core::id::WalUuid;
 use std::ffi::OsString;
 
 /// The text of `karst wal --help`.
 const HELP: &str = "\
 karst wal blank [--overwrite]   fills the beginning and the end of the WAL's device with zeros, so that a broker takes it
                                 for new; says what it holds first, and does nothing without --overwrite
+karst wal give-up UUID [--yes]  gives up the WAL of that name, which is lost for good: the broker may start with another
+                                then, and what the lost one had and the bucket has not is gone. Says what that is about
+                                first, and asks; with --yes it does not ask. Not while the broker runs, and not while the
+                                WAL is there
 
   --wal-device URI        which device, as for the broker: block:/dev/nvme1n1 or file:PATH [file:DATA-DIR/wal]
-  --data-dir DIR, --config FILE and all others of the broker
+  --data-dir DIR, --object-store URL, --node-id N, --config FILE and all others of the broker
 
 To see what a WAL holds without touching it: karst inspect wal.
 ";
@@ -32,7 +40,20 @@ pub enum WalOrder {
         /// Where things are.
         config: Box<Config>,
     },
+    /// Let a broker go on without a WAL that is lost.
+    GiveUp {
+        /// Which.
+        lost: Lost,
+        /// Whether what only it had may go.
+        consent: Consent,
+        /// Where things are, as the broker has them.
+        config: Box<Config>,
+    },
 }
+
+/// A WAL that is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost(pub WalUuid);
 
 /// Whether something may be lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +73,7 @@ impl WalOrder {
         match self {
             Self::Help => Ok(Told::Well(HELP.into())),
             Self::Blank { consent, config } => blank(*consent, config),
+            Self::GiveUp { lost, consent, config } => give_up::run(*lost, *consent, config),
         }
     }
 }
@@ -82,20 +104,33 @@ pub(crate) fn parse(
     mut flags: Flags<impl Iterator<Item = OsString>>,
     mut layers: Layers,
 ) -> Result<WalOrder, UsageError> {
-    let (mut words, mut consent) = (Vec::new(), Consent::Wanting);
+    let (mut words, mut consent, mut agreed) = (Vec::new(), Consent::Wanting, Consent::Wanting);
     while let Some(flag) = flags.advance()? {
         match flag.as_str() {
             "--help" | "-h" => return Ok(WalOrder::Help),
             "--overwrite" => consent = Consent::Given,
+            "--yes" => agreed = Consent::Given,
             flag if flag.starts_with('-') => command::key(&mut flags, &mut layers)?,
             _ => words.push(flag),
         }
     }
+    let usage = |what: &str| Err(UsageError(format!("karst wal {what}; see karst wal --help")));
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => Ok(WalOrder::Help),
+        ["blank", ..] if agreed == Consent::Given => usage("blank: there is --overwrite, and no --yes"),
+        ["give-up", ..] if consent == Consent::Given => usage("give-up: there is --yes, and no --overwrite"),
+        ["give-up", uuid] => {
+            let Some(lost) = WalUuid::parse(uuid).map(Lost) else {
+                return usage(&format!(
+                    "give-up: {uuid:?} is no WAL's name, which the broker tells when it refuses to start"
+                ));
+            };
+            Ok(WalOrder::GiveUp { lost, consent: agreed, config: Box::new(layers.load()?.config) })
+        }
+        ["give-up", ..] => usage("give-up: which WAL? The broker names it when it refuses to start"),
         ["blank"] => Ok(WalOrder::Blank { consent, config: Box::new(layers.load()?.config) }),
         ["blank", ..] => Err(UsageError("karst wal blank takes no names: see --wal-device".into())),
-        _ => Err(UsageError("karst wal: there is blank; see karst wal --help".into())),
+        _ => Err(UsageError("karst wal: there are blank and give-up; see karst wal --help".into())),
     }
 }
 
@@ -115,13 +150,29 @@ mod tests {
             WalOrder::Blank { consent, config } => {
                 assert_eq!((consent, config.wal()), (Consent::Given, WalDevice::Block("/dev/sdz".into())));
             }
-            WalOrder::Help => panic!("an order"),
+            other => panic!("{other:?}"),
         }
+        const LOST: &str = "0b7c4e1a-5f52-4c0e-9a53-5d9f4b0d9c11";
+        match read(&format!("give-up {LOST} --yes --node-id 3")).expect("legal") {
+            WalOrder::GiveUp { lost: Lost(lost), consent, config } => {
+                assert_eq!((lost.to_string(), consent, config.node.0), (LOST.into(), Consent::Given, 3));
+            }
+            other => panic!("{other:?}"),
+        }
+        let asks = read(&format!("give-up {LOST}"));
+        assert!(matches!(asks, Ok(WalOrder::GiveUp { consent: Consent::Wanting, .. })));
         assert!(matches!(read("blank"), Ok(WalOrder::Blank { consent: Consent::Wanting, .. })));
         assert!(matches!(read(""), Ok(WalOrder::Help)));
-        for (line, named) in
-            [("blank x", "takes no names"), ("erase", "there is blank"), ("blank --overwrit", "no option --overwrit")]
-        {
+        for (line, named) in [
+            ("blank x", "takes no names"),
+            ("erase", "there are blank and give-up"),
+            ("blank --overwrit", "no option --overwrit"),
+            ("blank --yes", "no --yes"),
+            ("give-up", "which WAL?"),
+            ("give-up 0b7c", "no WAL's name"),
+            ("give-up a b", "which WAL?"),
+            ("give-up x --overwrite", "no --overwrite"),
+        ] {
             let error = read(line).expect_err(line);
             assert!(error.contains(named), "{line}: {error}");
         }

@@ -55,11 +55,11 @@
 //! ([`Log`](crate::metadata::StateKind::Log)).
 //!
 //! ```text
-//!   0              16        24        32       40          44      44+F        52+F        56+F
-//!  +--------------+---------+---------+--------+-----------+-------+-----------+-----------+- - - - - -+
-//!  | envelope     | object  | stream  | end    | F: length | F     | forgotten | producers | producers |
-//!  | (State)      | id      | id      | offset | of fields | bytes | 0: nobody | (count)   |           |
-//!  +--------------+---------+---------+--------+-----------+-------+-----------+-----------+- - - - - -+
+//!   0              16        24        32       40          44      44+F        48+F
+//!  +--------------+---------+---------+--------+-----------+-------+-----------+- - - - - -+
+//!  | envelope     | object  | stream  | end    | F: length | F     | producers | producers |
+//!  | (State)      | id      | id      | offset | of fields | bytes | (count)   |           |
+//!  +--------------+---------+---------+--------+-----------+-------+-----------+- - - - - -+
 //!
 //!  each producer, by id, ascending:                   each of its last one to five batches, in order:
 //!   0     8       10                 18        19      0                 4                8        16           24
@@ -70,7 +70,6 @@
 //! ```
 //! The broker's time of a batch is the one that it gave the records (signed, ms since 1970; `message.timestamp.type` was
 //! LogAppendTime), or the least number if it gave none: a batch that is sent again is answered as it was the first time.
-//! `forgotten` is one more than the largest id of a producer that was forgotten after long idleness.
 //!
 //! # Footer
 //! The last 64 bytes of the object.
@@ -114,7 +113,10 @@ mod writer;
 pub use block::{StoredBatch, decode_block};
 pub use footer::Footer;
 pub use index::{BlockEntry, Index, Plan};
-pub use reader::{Extent, Finished, ObjectReader, Outcome, Read, ReadBatches, ReadError, ReadId};
+pub use reader::{
+    Extent, Finished, Following, ObjectReader, Origin, Outcome, Read, ReadBatches, ReadBlock, ReadError, ReadId,
+    ReadStats,
+};
 pub use state::{PRODUCERS, decode_state};
 pub use writer::{Built, Copied, CopyWriter, ObjectWriter, build};
 

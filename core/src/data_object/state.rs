@@ -18,7 +18,6 @@ pub(super) fn encode_state(object: ObjectId, stream: StreamId, end: Offset, tabl
     body.put_u64(stream.0);
     body.put_u64(end.0);
     body.put_u32(0);
-    body.put_u64(table.forgotten.map_or(0, |id| id.0 + 1));
     body.put_u32(u32::try_from(table.producers.len()).expect("producers of a partition are bounded"));
     for (id, state) in &table.producers {
         body.put_u64(id.0);
@@ -52,12 +51,11 @@ pub fn decode_state(
     }
     let room = body.u32()? as usize;
     fields::skip(body.bytes(room)?)?;
-    let forgotten = body.u64()?.checked_sub(1).map(ProducerId);
     let count = body.count(PRODUCER + WRITTEN)?;
     if count > PRODUCERS {
         return Err(DecodeError::Malformed);
     }
-    let mut table = ProducerTable { forgotten, ..ProducerTable::default() };
+    let mut table = ProducerTable::default();
     for _ in 0..count {
         let id = ProducerId(body.u64()?);
         if table.producers.last_key_value().is_some_and(|(last, _)| *last >= id) {
@@ -69,7 +67,7 @@ pub fn decode_state(
 }
 
 /// Length of a block's body without producers, of a producer without batches, and of a batch.
-const FIXED: usize = 40;
+const FIXED: usize = 32;
 const PRODUCER: usize = 19;
 const WRITTEN: usize = 24;
 /// In the place of a time that the broker did not give.

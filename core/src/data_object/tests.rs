@@ -320,7 +320,7 @@ fn golden_producers() -> Vec<CutRange> {
     let first = range_of(first);
     let plain = range_of(vec![batch(6, 1, 0, 1, 5, &mut rng)]);
     let mut second = range_of(vec![sequenced(&batch(9, 2, 100, 1, 5, &mut rng), 8, 0, 4)]);
-    let mut all = ProducerTable { forgotten: Some(ProducerId(6)), ..ProducerTable::default() };
+    let mut all = ProducerTable::default();
     let earlier = sequenced(&batch(9, 1, 90, 4, 5, &mut rng), 8, 0, 0);
     all.follow(ProducerTable::of([&earlier]));
     all.follow(ProducerTable::of(&second.batches));

@@ -97,8 +97,6 @@ codes! {
     PolicyViolation = 44 "POLICY_VIOLATION",
     /// The sequence does not follow the producer's last one.
     OutOfOrderSequenceNumber = 45 "OUT_OF_ORDER_SEQUENCE_NUMBER",
-    /// The batch was written before, so long ago that its offset is forgotten.
-    DuplicateSequenceNumber = 46 "DUPLICATE_SEQUENCE_NUMBER",
     /// The producer has begun a newer epoch.
     InvalidProducerEpoch = 47 "INVALID_PRODUCER_EPOCH",
     /// Transactional records outside a transaction that the broker knows.
@@ -109,7 +107,7 @@ codes! {
     SecurityDisabled = 54 "SECURITY_DISABLED",
     /// The log can't be written or read.
     KafkaStorageError = 56 "KAFKA_STORAGE_ERROR",
-    /// Nothing is known of the producer any more.
+    /// No producer has that id.
     UnknownProducerId = 59 "UNKNOWN_PRODUCER_ID",
     /// The group has members.
     NonEmptyGroup = 68 "NON_EMPTY_GROUP",

@@ -28,6 +28,8 @@ pub enum Fault {
     Api(i16),
     /// A version of an API that is not served.
     Version(i16),
+    /// One that clients older than those that Kafka 4 serves would ask for (KIP-896).
+    OldVersion(i16),
     /// Not text, or something else that the decoder refuses.
     Content,
 }
@@ -56,6 +58,9 @@ impl core::fmt::Display for Malformed {
             Fault::Memory => write!(f, "{field} would take too much memory for a request of this length"),
             Fault::Api(key) => write!(f, "{field} {key} is not served"),
             Fault::Version(version) => write!(f, "version {version} of {field} is not served"),
+            Fault::OldVersion(version) => {
+                write!(f, "version {version} of {field} is not served: as for Kafka 4, clients must be of 2.1 or later")
+            }
             Fault::Content => write!(f, "{field} can't be decoded"),
         }
     }

@@ -21,8 +21,9 @@ use kafka_protocol::messages::{
     OffsetForLeaderEpochRequest, ProduceRequest,
 };
 use kafka_protocol::messages::{
-    DeleteGroupsRequest, DescribeGroupsRequest, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest,
+    ConsumerGroupHeartbeatRequest, DeleteGroupsRequest, DescribeGroupsRequest, HeartbeatRequest, JoinGroupRequest,
+    LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
+    SyncGroupRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -111,6 +112,8 @@ pub enum GroupRequest {
     Describe(DescribeGroupsRequest),
     /// Delete some.
     Delete(DeleteGroupsRequest),
+    /// Join, or still there, by the new protocol.
+    NewHeartbeat(ConsumerGroupHeartbeatRequest),
 }
 
 /// Records to append, each batch checked already, but for what is compressed.
@@ -184,6 +187,7 @@ pub fn decode(frame: Bytes) -> Result<(Header, Ask), Malformed> {
     if !api.serves(version) {
         return match api {
             Api::ApiVersions => Ok((header, Ask::Versions { version: 0, error: ErrorCode::UnsupportedVersion })),
+            _ if version < api.served().0 => Err(Malformed { field: name(api), fault: Fault::OldVersion(version) }),
             _ => Err(Malformed { field: name(api), fault: Fault::Version(version) }),
         };
     }
@@ -226,6 +230,7 @@ fn decode_body(api: Api, version: i16, body: &Bytes) -> Result<Option<RequestBod
         Api::ListGroups => group(GroupRequest::List(shape::decode(version, body)?)),
         Api::DescribeGroups => group(GroupRequest::Describe(shape::decode(version, body)?)),
         Api::DeleteGroups => group(GroupRequest::Delete(shape::decode(version, body)?)),
+        Api::ConsumerGroupHeartbeat => group(GroupRequest::NewHeartbeat(shape::decode(version, body)?)),
         Api::DescribeAcls => admin(AdminRequest::Acls(shape::decode(version, body)?)),
         Api::CreateAcls => admin(AdminRequest::CreateAcls(shape::decode(version, body)?)),
         Api::DeleteAcls => admin(AdminRequest::DeleteAcls(shape::decode(version, body)?)),
@@ -333,6 +338,7 @@ fn name(api: Api) -> &'static str {
         Api::ListGroups => "ListGroups",
         Api::DescribeGroups => "DescribeGroups",
         Api::DeleteGroups => "DeleteGroups",
+        Api::ConsumerGroupHeartbeat => "ConsumerGroupHeartbeat",
         Api::DescribeAcls => "DescribeAcls",
         Api::CreateAcls => "CreateAcls",
         Api::DeleteAcls => "DeleteAcls",
@@ -438,7 +444,7 @@ mod tests {
             assert!(matches!(ask, Ask::Versions { version: 0, error: ErrorCode::UnsupportedVersion }), "{ask:?}");
         }
         assert_eq!(head(24, 0).unwrap_err().fault, Fault::Api(24));
-        assert_eq!(head(0, 2).unwrap_err().fault, Fault::Version(2));
+        assert_eq!(head(0, 2).unwrap_err().fault, Fault::OldVersion(2));
         assert_eq!(head(1, 19).unwrap_err().fault, Fault::Version(19));
         assert_eq!(head(3, 1).unwrap_err(), Malformed { field: "client id", fault: Fault::Short });
     }

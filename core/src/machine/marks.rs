@@ -179,6 +179,10 @@ marks! {
     DuplicateDurable = "shard.duplicate-durable",
     /// A batch does not follow its producer's last one.
     SequenceGap = "shard.sequence-gap",
+    /// A producer that has batches in flight is unknown, and the first of them was refused: so is the next.
+    GapAfterRefusal = "shard.gap-after-refusal",
+    /// A producer that is unknown is taken in the middle of its sequence.
+    ProducerTakenMidway = "shard.producer-taken-midway",
     /// A producer begins a newer epoch without asking.
     ProducerEpochBumped = "shard.producer-epoch-bumped",
     /// A producer that was idle for long is forgotten.
@@ -199,6 +203,26 @@ marks! {
     FetchBegunAgain = "shard.fetch-begun-again",
     /// An object, or a part of it, arrives unreadable and is read again.
     ObjectReadAgain = "shard.object-read-again",
+    /// A read waits for blocks that are on their way to another.
+    ReadJoined = "reads.joined",
+    /// A read waits since as much is being read as may be.
+    ReadWaitedInLine = "reads.waited-in-line",
+    /// A read ends unserved since others were before it for too long.
+    ReadCrowdedOut = "reads.crowded-out",
+    /// Adjacent blocks that several reads want are asked for together.
+    ReadsMerged = "reads.merged",
+    /// A block was read ahead when it was wanted.
+    ReadAheadUsed = "reads.ahead-used",
+    /// A block was read ahead for nothing.
+    ReadAheadWasted = "reads.ahead-wasted",
+    /// What was read ahead did not come.
+    ReadAheadFailed = "reads.ahead-failed",
+    /// Less is read ahead, since a reader goes on elsewhere or came too late.
+    ReadAheadShrunk = "reads.ahead-shrunk",
+    /// A block that was read ahead has left when it is wanted.
+    BlockLeftWhileWanted = "reads.block-left-while-wanted",
+    /// Several reads wait for a load that fails.
+    LoadFailedForMany = "reads.load-failed-for-many",
     /// A record is looked for by its time in an object.
     TimeReadFromObject = "shard.time-read-from-object",
     /// A record is looked for by its time by a job.
@@ -261,6 +285,11 @@ marks! {
     AnswerHeldBack = "session.answer-held-back",
     /// A connection is not read since its request has no credit.
     ReadingPaused = "session.reading-paused",
+
+    /// A lost WAL is given up.
+    WalGivenUp = "node.wal-given-up",
+    /// A WAL is not given up: it is another one, it is there, or nothing is left to give up.
+    GiveUpRefused = "node.give-up-refused",
 
     /// The committed ranges of a deleted topic are dropped.
     CommitOfDeletedTopic = "metadata.commit-of-deleted-topic",

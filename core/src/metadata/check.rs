@@ -43,6 +43,7 @@ impl Image {
         ensure(counters.into_iter().all(|counter| counter < bounds::COUNTER), "a counter is too large")?;
         ensure(node.epoch.0 > 0, "it never registered")?;
         ensure(node.answers.keys().all(|seq| *seq <= node.last_command), "an answer to a command not taken")?;
+        ensure(node.given_up.is_none_or(|given| given.of_epoch < node.epoch), "a ring of no past epoch was given up")?;
         ensure(node.epochs.len() <= 1, "more than one epoch that may have left something in a ring")?;
         for (epoch, image) in &node.epochs {
             ensure(*epoch <= node.epoch, "an epoch from the future")?;

@@ -58,6 +58,9 @@ pub enum Command {
         host: String,
         /// Kafka port.
         port: u16,
+        /// The ring that is lost with all that is in it alone: it is not recovered, and its epoch's streams end where
+        /// they are committed. It must be the one that the cluster waits for, and not the one on the disk.
+        give_up: Option<WalUuid>,
     },
     /// The new ring life is durable on the disk. Only now may streams be opened.
     NameWal {
@@ -325,6 +328,10 @@ pub enum Refusal {
         /// The ring that holds acknowledged records.
         expected: WalUuid,
     },
+    /// The cluster waits for no ring of this node: all that was acknowledged is committed, or was given up.
+    NothingToGiveUp,
+    /// The ring that is to be given up is the one on the disk: nothing is lost yet.
+    WalPresent,
     /// The ring's trim point is ahead of the metadata: the bucket was restored from an older copy.
     WalAhead {
         /// What the metadata knows.

@@ -57,6 +57,19 @@ pub struct NodeImage {
     pub last_command: CommandSeq,
     /// Answers that the node has not confirmed.
     pub answers: BTreeMap<CommandSeq, Answer>,
+    /// The last ring of it that was given up, if any ever was.
+    pub given_up: Option<GivenUpImage>,
+}
+
+/// A ring that was lost, and with it what was acknowledged and not committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GivenUpImage {
+    /// Its life.
+    pub wal: WalUuid,
+    /// The node epoch that wrote to it.
+    pub of_epoch: NodeEpoch,
+    /// When that was decided.
+    pub at: WallTime,
 }
 
 /// A node epoch that wrote to a ring.

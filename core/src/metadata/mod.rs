@@ -35,8 +35,8 @@ pub use configs::{
 };
 pub use epochs::EpochHistory;
 pub use image::{
-    EpochImage, Image, NodeImage, ObjectImage, ObjectState, PartitionImage, RangeImage, StateImage, StreamImage,
-    StreamState, TopicImage,
+    EpochImage, GivenUpImage, Image, NodeImage, ObjectImage, ObjectState, PartitionImage, RangeImage, StateImage,
+    StreamImage, StreamState, TopicImage,
 };
 
 use crate::id::FeatureLevel;

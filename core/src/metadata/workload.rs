@@ -74,13 +74,16 @@ impl Workload {
             }
         }
         let wal = wal.filter(|_| !self.rng.chance(1, 10));
+        let known = named.map(|(_, image)| image.wal);
+        let lost = if self.rng.chance(1, 4) { Some(WalUuid::draw(&mut self.rng)) } else { known };
+        let give_up = lost.filter(|_| self.rng.chance(1, 8));
         NodeCommand {
             node: id,
             incarnation: Incarnation::draw(&mut self.rng),
             epoch: NodeEpoch(0),
             seq: CommandSeq(1),
             confirmed: CommandSeq(0),
-            command: Box::new(Command::Register { wal, host: "broker".into(), port: 9092 }),
+            command: Box::new(Command::Register { wal, host: "broker".into(), port: 9092, give_up }),
         }
     }
 

@@ -15,7 +15,8 @@
 //!           ▼                                       ▼
 //!        drain ─► last cut ─► CloseStreams ─► clean WAL ─► Halt      drain, last cut, Halt
 //! ```
-//! A crash anywhere begins again at the top.
+//! A crash anywhere begins again at the top. A broker that is to give up a lost WAL ([`Purpose`]) takes the first line
+//! only: it registers without it, and ends.
 
 mod commands;
 mod janitor;
@@ -26,7 +27,7 @@ mod stop;
 
 pub use mail::{Asker, Effect, Input, Mail};
 
-use crate::id::{CutNumber, Incarnation, NodeEpoch, NodeId, ObjectId, WalUuid};
+use crate::id::{ClusterId, CutNumber, Incarnation, NodeEpoch, NodeId, ObjectId, WalUuid};
 use crate::limits::Limits;
 use crate::machine::{Deadline, Effects, Machine, Now, OpId, Rng};
 use crate::mail::{Halt, Mail as To};
@@ -53,6 +54,22 @@ pub struct Config {
     pub host: String,
     /// Kafka port.
     pub port: u16,
+    /// What it is started for.
+    pub purpose: Purpose,
+}
+
+/// What a broker is started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To serve.
+    Serve,
+    /// To register without a WAL that is lost, and to end.
+    GiveUp {
+        /// In this cluster: an empty bucket, or another one's, is left as it is.
+        cluster: ClusterId,
+        /// The lost one.
+        wal: WalUuid,
+    },
 }
 
 /// The machine. See the module.

@@ -1,9 +1,9 @@
 //! From the first image to serving.
 
 use super::recovery::Recoveries;
-use super::{Asker, Effect, Node, Phase, to};
+use super::{Asker, Effect, Node, Phase, Purpose, to};
 use crate::id::{NodeEpoch, WalUuid};
-use crate::machine::{Effects, Now};
+use crate::machine::{Effects, Mark, Now, sometimes};
 use crate::mail::{Halt, Mail as To};
 use crate::metadata::{Answer, Command, Image, Refusal, RegisteredWal};
 use crate::{compaction, controller, shard, wal};
@@ -13,6 +13,19 @@ use alloc::format;
 impl Node {
     /// The WAL comes before the bucket: only the disk can tell that an empty bucket is one that was lost.
     pub(super) fn handle_inspection(&mut self, inspection: wal::Inspection, out: &mut Effects<Effect>) {
+        if let Purpose::GiveUp { cluster, .. } = self.config.purpose {
+            // Whatever else is on the disk is no business of this: only the lost ring itself must not be.
+            let found = match inspection {
+                wal::Inspection::Ring(found)
+                    if (found.life.cluster, found.life.node) == (cluster, self.config.node) =>
+                {
+                    Some(found)
+                }
+                _ => None,
+            };
+            self.phase = Phase::Joining(found);
+            return out.push(to(To::Controller(controller::Mail::Start { cluster: Some(cluster) })));
+        }
         let found = match inspection {
             wal::Inspection::Blank => None,
             wal::Inspection::Unreadable(why) => return self.halt(Halt::WalUnreadable(why), out),
@@ -39,14 +52,24 @@ impl Node {
         self.image = Some(image);
         self.phase = Phase::Registering(found);
         let wal = found.map(|found| RegisteredWal { uuid: found.life.uuid, epoch: found.life.epoch, trim: found.trim });
-        let register = Command::Register { wal, host: self.config.host.clone(), port: self.config.port };
+        let give_up = match self.config.purpose {
+            Purpose::Serve => None,
+            Purpose::GiveUp { wal, .. } => Some(wal),
+        };
+        let register = Command::Register { wal, host: self.config.host.clone(), port: self.config.port, give_up };
         self.commands.send(Asker::Node, register, NodeEpoch(0), out);
     }
 
     pub(super) fn handle_registered(&mut self, answer: Answer, out: &mut Effects<Effect>) {
         let Answer::Registered { epoch, recoveries } = answer else {
+            sometimes!(Mark::GiveUpRefused, matches!(self.config.purpose, Purpose::GiveUp { .. }));
             return self.halt(refused_registration(&answer), out);
         };
+        if let Purpose::GiveUp { wal, .. } = self.config.purpose {
+            sometimes!(Mark::WalGivenUp);
+            tracing::info!(%wal, "given up");
+            return self.halt(Halt::GivenUp, out);
+        }
         let Phase::Registering(found) = &self.phase else { unreachable!("the caller looked at the phase") };
         tracing::info!(%epoch, recoveries = recoveries.len(), "registered");
         self.epoch = epoch;
@@ -93,8 +116,16 @@ fn refused_registration(answer: &Answer) -> Halt {
     match answer {
         Answer::Refused(Refusal::WrongWal { expected }) => Halt::WalRefused(format!(
             "acknowledged records are in the WAL {expected}, which is not the one on this disk: start with that disk; \
-             a blank or older disk would lose them"
+             a blank or older disk would lose them. If it is lost for good, this says what goes with it, and asks before \
+             it gives that up: karst wal give-up {expected}"
         )),
+        Answer::Refused(Refusal::NothingToGiveUp) => Halt::WalRefused(
+            "the cluster waits for no WAL of this node: all that was acknowledged is committed, or was given up before"
+                .into(),
+        ),
+        Answer::Refused(Refusal::WalPresent) => Halt::WalRefused(
+            "the WAL that is to be given up is the one on this disk: start the broker, and nothing is lost".into(),
+        ),
         Answer::Refused(Refusal::WalAhead { known }) => Halt::WalRefused(format!(
             "the WAL was trimmed beyond LSN {known}, where the bucket's metadata ends: the bucket is an older copy; \
              restore the newer one"

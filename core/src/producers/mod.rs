@@ -18,20 +18,19 @@
 //! # What a batch comes to
 //! | producer and epoch | sequence | it comes to |
 //! |---|---|---|
-//! | unknown | 0 | taken |
-//! | unknown, and perhaps forgotten | not 0 | `UNKNOWN_PRODUCER_ID`: the producer begins a new epoch |
-//! | unknown, and never known | not 0 | `OUT_OF_ORDER_SEQUENCE_NUMBER`: what comes before it was refused or is to come |
+//! | unknown | any | taken |
+//! | unknown | above one that its connection owes | `OUT_OF_ORDER_SEQUENCE_NUMBER` |
 //! | older epoch | any | `INVALID_PRODUCER_EPOCH` |
 //! | newer epoch | 0 | taken, unasked (KIP-360) |
 //! | newer epoch | not 0 | `OUT_OF_ORDER_SEQUENCE_NUMBER` |
 //! | same epoch | the next | taken |
 //! | same epoch | of a batch that is remembered | that one's offset, once it is durable |
-//! | same epoch | below all that are remembered | `DUPLICATE_SEQUENCE_NUMBER`: clients take it for written, which it is |
 //! | same epoch | any other | `OUT_OF_ORDER_SEQUENCE_NUMBER` |
 //!
-//! Kafka takes any sequence of a producer that it doesn't know, since deleting records makes it forget producers. Here
-//! nothing but idleness does, so a gap at the beginning is a gap: to take the second of two batches in flight after the
-//! first was refused would write them in the wrong order.
+//! As in Kafka a producer that is unknown may be in the middle of its sequence: its topic was deleted and created again
+//! under it, or it was idle for so long that it is forgotten. But where the first of two batches in flight was refused and
+//! comes again, to take the second would write them in the wrong order; so the shard remembers what its connection *owes*.
+//! What lies below all that are remembered may be written or not: nobody who keeps to five batches in flight asks.
 //!
 //! # Forgetting
 //! A producer is forgotten a day (by default) after its last batch: a day by the owner's monotonic clock since it wrote or since the
@@ -72,7 +71,6 @@ pub struct Producers {
     uses: u64,
     /// Batches in flight, in order.
     pending: BTreeMap<ProducerId, VecDeque<Pending>>,
-    forgotten: Option<ProducerId>,
     /// The largest timestamp of a producer's batch.
     newest: WallTime,
 }
@@ -117,7 +115,6 @@ impl Producers {
             by_use: BTreeMap::new(),
             uses: 0,
             pending: BTreeMap::new(),
-            forgotten: table.forgotten,
             newest: WallTime(i64::MIN),
         };
         let mut states: alloc::vec::Vec<_> = table.producers.into_iter().collect();
@@ -134,7 +131,7 @@ impl Producers {
     #[must_use]
     pub fn table(&self) -> ProducerTable {
         let producers = self.known.iter().map(|(id, known)| (*id, known.state.clone()));
-        ProducerTable { producers: producers.collect(), forgotten: self.forgotten }
+        ProducerTable { producers: producers.collect() }
     }
 
     /// What is durable of each producer, by id.
@@ -148,14 +145,15 @@ impl Producers {
         self.known.len()
     }
 
-    /// What a batch comes to. May forget a producer to make room for a new one.
-    pub fn check(&mut self, now: Now, batch: &Sequenced) -> Verdict {
+    /// What a batch comes to, whose connection owes what begins with `owed`: it was refused, and comes again. May forget
+    /// a producer to make room for a new one.
+    pub fn check(&mut self, now: Now, batch: &Sequenced, owed: Option<Sequence>) -> Verdict {
         let known = self.known.get(&batch.producer).map(|known| &known.state);
         let pending = self.pending.get(&batch.producer);
         let last = pending
             .and_then(|pending| pending.back().map(|last| (last.epoch, last.last)))
             .or_else(|| known.map(|state| (state.epoch, state.last().last)));
-        let Some((epoch, last)) = last else { return self.check_unknown(now, batch) };
+        let Some((epoch, last)) = last else { return self.check_unknown(now, batch, owed) };
         if batch.epoch != epoch {
             return match (batch.epoch > epoch, batch.first == Sequence::FIRST) {
                 (true, true) => {
@@ -179,9 +177,6 @@ impl Producers {
         }
         if batch.first == last.next() {
             return Verdict::Append;
-        }
-        if durable.is_some_and(|state| batch.last.lies_before(state.batches[0].first)) {
-            return refused(ErrorCode::DuplicateSequenceNumber, "written so long ago that its offset is forgotten");
         }
         sometimes!(Mark::SequenceGap);
         refused(ErrorCode::OutOfOrderSequenceNumber, "it does not follow the producer's last batch")
@@ -242,19 +237,19 @@ impl Producers {
         assert!(self.pending.values().all(|pending| !pending.is_empty()), "what is in flight is something");
     }
 
-    fn check_unknown(&mut self, now: Now, batch: &Sequenced) -> Verdict {
-        if batch.first != Sequence::FIRST {
-            if self.forgotten.is_some_and(|forgotten| batch.producer <= forgotten) {
-                return refused(ErrorCode::UnknownProducerId, "the producer was idle for long, and is forgotten");
-            }
-            sometimes!(Mark::SequenceGap);
-            return refused(ErrorCode::OutOfOrderSequenceNumber, "the producer begins with another sequence than 0");
+    fn check_unknown(&mut self, now: Now, batch: &Sequenced, owed: Option<Sequence>) -> Verdict {
+        if owed.is_some_and(|owed| owed.lies_before(batch.first)) {
+            sometimes!(Mark::GapAfterRefusal);
+            return refused(
+                ErrorCode::OutOfOrderSequenceNumber,
+                "what comes before it was refused, and is to come again",
+            );
         }
-        if self.make_room(now) {
-            Verdict::Append
-        } else {
-            refused(ErrorCode::NotLeaderOrFollower, "too many producers write to the partition")
+        if !self.make_room(now) {
+            return refused(ErrorCode::NotLeaderOrFollower, "too many producers write to the partition");
         }
+        sometimes!(Mark::ProducerTakenMidway, batch.first != Sequence::FIRST);
+        Verdict::Append
     }
 
     /// Whether one more may be remembered.
@@ -293,7 +288,6 @@ impl Producers {
         if let Some(known) = self.known.remove(&id) {
             self.by_use.remove(&known.used);
         }
-        self.forgotten = self.forgotten.max(Some(id));
     }
 
     fn use_now(&mut self, id: ProducerId) -> u64 {

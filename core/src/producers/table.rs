@@ -42,7 +42,7 @@ impl ProducerState {
     }
 
     /// Adds the next batch of the producer. One that does not follow the last is of a producer that was forgotten
-    /// meanwhile, and began anew.
+    /// meanwhile, and is taken from there on.
     pub fn write(&mut self, epoch: ProducerEpoch, timestamp: WallTime, batch: Written) {
         if epoch != self.epoch || batch.first != self.last().last.next() {
             *self = Self::new(epoch, timestamp, batch);
@@ -77,8 +77,6 @@ impl ProducerState {
 pub struct ProducerTable {
     /// By id.
     pub producers: BTreeMap<ProducerId, ProducerState>,
-    /// The largest id among those that were forgotten.
-    pub forgotten: Option<ProducerId>,
 }
 
 impl ProducerTable {
@@ -115,12 +113,11 @@ impl ProducerTable {
                 }
             }
         }
-        self.forgotten = self.forgotten.max(later.forgotten);
     }
 
     /// Whether it says nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.producers.is_empty() && self.forgotten.is_none()
+        self.producers.is_empty()
     }
 }

@@ -42,7 +42,11 @@ impl Log {
     }
 
     fn send(&mut self, now: u64, batch: Sequenced) -> Result<Verdict, ErrorCode> {
-        let verdict = self.producers.check(at(now), &batch);
+        self.send_owing(now, batch, None)
+    }
+
+    fn send_owing(&mut self, now: u64, batch: Sequenced, owed: Option<i32>) -> Result<Verdict, ErrorCode> {
+        let verdict = self.producers.check(at(now), &batch, owed.and_then(Sequence::of));
         if verdict == Verdict::Append {
             self.producers.append(&batch, Offset(self.end));
             self.in_flight.push_back((batch, Offset(self.end)));
@@ -81,7 +85,7 @@ fn sequences_go_from_their_end_to_zero() {
         WallTime(0),
         Written { first: Sequence::of(i32::MAX - 3).expect("not negative"), last, base: Offset(3), stamped: None },
     );
-    let mut log = Log::of(ProducerTable { producers: [(ProducerId(1), state)].into(), forgotten: None }, 10);
+    let mut log = Log::of(ProducerTable { producers: [(ProducerId(1), state)].into() }, 10);
     assert_eq!(log.send(0, batch(1, 0, i32::MAX - 3, 4)), Ok(Verdict::Durable(Offset(3), None)));
     assert_eq!(log.send(0, batch(1, 0, 1, 1)), Err(ErrorCode::OutOfOrderSequenceNumber));
     log.write(0, batch(1, 0, 0, 2));
@@ -105,11 +109,11 @@ fn a_batch_that_is_in_flight_waits_and_one_that_is_durable_has_its_offset() {
 }
 
 #[test]
-fn five_batches_are_remembered_and_older_ones_known_to_be_written() {
+fn five_batches_are_remembered() {
     let mut log = Log::new();
     let bases: Vec<Offset> = (0..7).map(|n| log.write(0, batch(7, 0, 2 * n, 2))).collect();
     for (n, base) in (0..7).zip(bases) {
-        let expected = if n < 2 { Err(ErrorCode::DuplicateSequenceNumber) } else { Ok(Verdict::Durable(base, None)) };
+        let expected = if n < 2 { Err(ErrorCode::OutOfOrderSequenceNumber) } else { Ok(Verdict::Durable(base, None)) };
         assert_eq!(log.send(0, batch(7, 0, 2 * n, 2)), expected);
     }
     assert_eq!(log.producers.table(), log.written);
@@ -134,10 +138,25 @@ fn a_newer_epoch_begins_at_zero_and_ends_the_older() {
 }
 
 #[test]
-fn an_unknown_producer_begins_at_zero() {
+fn an_unknown_producer_may_be_in_the_middle_of_its_sequence() {
     let mut log = Log::new();
-    assert_eq!(log.send(0, batch(7, 0, 1, 1)), Err(ErrorCode::OutOfOrderSequenceNumber));
-    log.write(0, batch(7, 5, 0, 1));
+    let base = log.write(0, batch(7, 5, 30, 2));
+    assert_eq!(log.send(0, batch(7, 5, 30, 2)), Ok(Verdict::Durable(base, None)));
+    for other in [batch(7, 5, 28, 2), batch(7, 5, 0, 1), batch(7, 5, 33, 1), batch(7, 6, 32, 1)] {
+        assert_eq!(log.send(0, other), Err(ErrorCode::OutOfOrderSequenceNumber), "{other:?}");
+    }
+    assert_eq!(log.send(0, batch(7, 4, 0, 1)), Err(ErrorCode::InvalidProducerEpoch));
+    log.write(0, batch(7, 5, 32, 1));
+}
+
+#[test]
+fn an_unknown_producer_is_not_taken_above_what_its_connection_owes() {
+    let mut log = Log::new();
+    assert_eq!(log.send_owing(0, batch(7, 0, 5, 1), Some(4)), Err(ErrorCode::OutOfOrderSequenceNumber));
+    assert_eq!(log.send_owing(0, batch(7, 0, 4, 1), Some(4)), Ok(Verdict::Append));
+    // One that is known is told by its last batch.
+    assert_eq!(log.send_owing(0, batch(7, 0, 5, 1), Some(4)), Ok(Verdict::Append));
+    assert_eq!(log.send_owing(0, batch(8, 0, 3, 1), Some(4)), Ok(Verdict::Append));
 }
 
 #[test]
@@ -148,7 +167,7 @@ fn a_log_that_fails_forgets_what_was_in_flight() {
     assert_eq!(log.send(0, batch(8, 0, 0, 1)), Ok(Verdict::Append));
     log.producers.poison();
     assert_eq!(log.producers.table(), log.written);
-    assert_eq!(log.producers.check(at(0), &batch(7, 0, 1, 1)), Verdict::Append);
+    assert_eq!(log.producers.check(at(0), &batch(7, 0, 1, 1), None), Verdict::Append);
 }
 
 #[test]
@@ -161,10 +180,9 @@ fn a_producer_is_forgotten_when_both_the_clock_and_the_log_say_a_day() {
         assert_eq!(log.send(mono, batch(8, 0, 0, 1)), Ok(Verdict::Append));
         log.land(mono, log_time);
         assert_eq!(log.producers.table().producers.contains_key(&ProducerId(7)), !is_forgotten, "{mono} {log_time}");
-        let again = log.send(mono, batch(7, 0, 1, 1));
-        assert_eq!(again, if is_forgotten { Err(ErrorCode::UnknownProducerId) } else { Ok(Verdict::Append) });
-        // One that never wrote here is not taken for a forgotten one.
-        assert_eq!(log.send(mono, batch(9, 0, 1, 1)), Err(ErrorCode::OutOfOrderSequenceNumber));
+        // It goes on where it was, or from anywhere.
+        let beyond = log.send(mono, batch(7, 0, 2, 1));
+        assert_eq!(beyond, if is_forgotten { Ok(Verdict::Append) } else { Err(ErrorCode::OutOfOrderSequenceNumber) });
     }
 }
 
@@ -173,10 +191,10 @@ fn a_wall_clock_that_jumps_forgets_nobody() {
     let mut log = Log::new();
     log.write(0, batch(7, 0, 0, 1));
     let jumped = Now { mono: Instant(1), wall: WallTime(400 * DAY_MS) };
-    assert_eq!(log.producers.check(jumped, &batch(8, 0, 0, 1)), Verdict::Append);
+    assert_eq!(log.producers.check(jumped, &batch(8, 0, 0, 1), None), Verdict::Append);
     log.producers.append(&batch(8, 0, 0, 1), Offset(log.end));
     log.producers.apply(jumped, &batch(8, 0, 0, 1), Offset(log.end), (WallTime(400 * DAY_MS), None));
-    assert_eq!(log.producers.check(jumped, &batch(7, 0, 0, 1)), Verdict::Durable(Offset(1_000), None));
+    assert_eq!(log.producers.check(jumped, &batch(7, 0, 0, 1), None), Verdict::Durable(Offset(1_000), None));
 }
 
 #[test]
@@ -193,7 +211,8 @@ fn producers_are_bounded_and_only_one_that_is_idle_gives_way() {
     assert_eq!(known, [ProducerId(0), ProducerId(2)], "the one that wrote longest ago gave way");
     // What is in flight counts.
     assert_eq!(log.send(5, batch(4, 0, 0, 1)), Err(ErrorCode::NotLeaderOrFollower));
-    assert_eq!(log.send(later, batch(1, 0, 1, 1)), Err(ErrorCode::UnknownProducerId));
+    assert_eq!(log.send(later, batch(1, 0, 1, 1)), Ok(Verdict::Append), "in the middle of its sequence");
+    assert_eq!(log.send(later, batch(2, 0, 1, 1)), Err(ErrorCode::NotLeaderOrFollower), "it gave way in turn");
 }
 
 #[test]
@@ -228,12 +247,14 @@ fn parts_of_a_log_fold_to_what_the_whole_folds_to() {
 }
 
 #[test]
-fn one_that_was_forgotten_and_began_anew_is_what_it_is_now() {
-    let mut log = Log::new();
-    log.write(0, batch(7, 0, 0, 5));
-    let mut later = ProducerTable::default();
-    later.write(batch(7, 0, 0, 2), Offset(5_000), (WallTime(9), None));
-    let mut all = log.producers.table();
-    all.follow(later.clone());
-    assert_eq!(all, later);
+fn one_that_was_forgotten_and_is_taken_from_elsewhere_is_what_it_is_now() {
+    for first in [0, 3, 9] {
+        let mut log = Log::new();
+        log.write(0, batch(7, 0, 0, 5));
+        let mut later = ProducerTable::default();
+        later.write(batch(7, 0, first, 2), Offset(5_000), (WallTime(9), None));
+        let mut all = log.producers.table();
+        all.follow(later.clone());
+        assert_eq!(all, later, "{first}");
+    }
 }

@@ -53,6 +53,7 @@ use crate::machine::{Deadline, Effects, Instant, Machine, Mark, Now, OpId, OpIds
 use crate::shard;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use answers::{Answers, Owed};
 use bytes::Bytes;
 use checks::Checks;
@@ -64,6 +65,8 @@ use intake::Intake;
 #[derive(Debug)]
 pub struct Session {
     conn: ConnId,
+    /// Where the client is.
+    from: Arc<str>,
     phase: Phase,
     reading: Reading,
     last: RequestNumber,
@@ -106,6 +109,7 @@ impl Session {
     pub fn new(conn: ConnId, limits: &Limits) -> Self {
         Self {
             conn,
+            from: Arc::from(""),
             phase: Phase::Open,
             reading: Reading::On,
             last: RequestNumber::default(),
@@ -124,6 +128,7 @@ impl Session {
     /// where the client comes from, and where it has connected to, if that is what clients are to be told.
     pub fn opened(&mut self, now: Now, arrival: shard::Arrival, out: &mut Effects<Effect>) {
         self.active = now.mono;
+        self.from = Arc::clone(&arrival.from);
         out.push(shard::Mail::Opened(self.conn, arrival));
     }
 
@@ -281,7 +286,7 @@ impl Session {
 
     fn close(&mut self, why: String, out: &mut Effects<Effect>) {
         assert!(self.is_serving(), "a connection is closed once");
-        tracing::info!(conn = self.conn.0, %why, "closing a connection");
+        tracing::info!(conn = self.conn.0, from = %self.from, %why, "closing a connection");
         self.phase = Phase::Closing;
         if let Some(charge) = self.intake.clear() {
             self.credit.refund(charge, out);

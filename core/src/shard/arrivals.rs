@@ -39,6 +39,11 @@ impl Arrivals {
         self.0.insert(conn, arrival);
     }
 
+    /// Whether a connection is open.
+    pub(super) fn is_open(&self, conn: ConnId) -> bool {
+        self.0.contains_key(&conn)
+    }
+
     /// The host of a connection's client.
     pub(super) fn host(&self, conn: ConnId) -> Arc<str> {
         self.0.get(&conn).map(|arrival| arrival.from.clone()).unwrap_or_default()

@@ -45,6 +45,7 @@ impl Shard {
     /// What the next batch before the WAL comes to. All before it have their offsets, so here is where a producer's
     /// order is looked at.
     fn judge(&mut self, now: Now, waiting: &Waiting) -> Judgement {
+        let owed = self.owed_before(waiting.part);
         let Some(partition) = self.partitions.get_mut(&waiting.stream) else {
             sometimes!(Mark::DeletedWhileWaiting);
             return Judgement::Known(ProduceOutcome::Failed(ErrorCode::UnknownTopicOrPartition.into()));
@@ -55,7 +56,7 @@ impl Shard {
                 let loading = ErrorCode::NotLeaderOrFollower.because("the partition's producers are being loaded");
                 return Judgement::Known(ProduceOutcome::Failed(loading));
             };
-            match producers.check(now, sequenced) {
+            match producers.check(now, sequenced, owed) {
                 Verdict::Append => {}
                 Verdict::InFlight(base) => {
                     if partition.wait(base, waiting.part) {

@@ -2,7 +2,7 @@
 
 use super::found::Found;
 use super::joins::Asked;
-use crate::data_object::{Read, ReadBatches, ReadError, ReadId};
+use crate::data_object::{Read, ReadBatches, ReadBlock, ReadError, ReadId};
 use crate::id::{ConnId, Offset, StreamEpoch, StreamId, TopicId};
 use crate::kafka::ErrorCode;
 use crate::machine::{Deadline, Instant, Mark, sometimes};
@@ -238,13 +238,17 @@ impl Fetches {
         }
         let gone = matches!(result, Err(ReadError::Gone | ReadError::NotHeld));
         steps[at] = Step::Known(match result {
-            Ok(ReadBatches { batches, buffer, .. }) => {
+            Ok(ReadBatches { blocks, .. }) => {
                 let mut records = Found::default();
-                records.push(buffer, batches.into_iter().map(|batch| batch.batch.0).collect());
+                for ReadBlock { batches, buffer } in blocks {
+                    records.push(buffer, batches.into_iter().map(|batch| batch.batch.0).collect());
+                }
                 Got::Records { high_watermark, start, records }
             }
-            // It comes with a fetch that begins with it.
-            Err(ReadError::TooLong(_)) => Got::Records { high_watermark, start, records: Found::default() },
+            // It comes with a fetch that begins with it, or when fewer others are before it.
+            Err(ReadError::TooLong(_) | ReadError::Crowded) => {
+                Got::Records { high_watermark, start, records: Found::default() }
+            }
             Err(_) => Got::Failed(ErrorCode::KafkaStorageError),
         });
         *missing -= 1;

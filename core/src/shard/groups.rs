@@ -5,7 +5,7 @@ use super::api::{ProduceOutcome, Question, unasked_topic};
 use super::appends::{Times, Waiting};
 use super::joins::{Asked, Begun};
 use super::{Effect, Mode, Shard, to};
-use crate::data_object::{Extent, Read, ReadBatches, ReadError, ReadId};
+use crate::data_object::{Extent, Origin, Read, ReadBatches, ReadError, ReadId};
 use crate::group::{self, Append, AppendId, Coordinator, Load, Out, Reply};
 use crate::id::{Offset, PartitionIndex, StreamId, TopicId};
 use crate::kafka::{Batch, Batches};
@@ -17,6 +17,7 @@ use crate::node::Asker;
 use crate::session;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 
 /// Whose batches these are.
@@ -100,8 +101,8 @@ impl Groups {
     pub(super) fn loaded(&mut self, now: Now, partition: u32, result: Result<ReadBatches, ReadError>) {
         self.loads = true;
         match result {
-            Ok(ReadBatches { batches, .. }) => {
-                let batches: Vec<Batch> = batches.into_iter().filter_map(|batch| parse(&batch.batch)).collect();
+            Ok(read) => {
+                let batches: Vec<Batch> = read.into_batches().filter_map(|batch| parse(&batch.batch)).collect();
                 if batches.is_empty() {
                     return self.coordinator.load_failed(now, partition);
                 }
@@ -280,6 +281,7 @@ impl Shard {
         let id = self.fetches.next_read();
         let read = Read {
             id,
+            origin: Origin::Groups(partition),
             cluster: image.cluster,
             object: range.object,
             stream,
@@ -289,9 +291,7 @@ impl Shard {
             room: u64::MAX,
         };
         self.groups.reads.insert(id, partition);
-        let mut outcome = crate::data_object::Outcome::default();
-        self.reader.read(now, read, &mut self.ops, &mut outcome);
-        self.take_outcome(now, outcome, out);
+        self.begin_reads(now, vec![read], out);
     }
 }
 

@@ -22,6 +22,11 @@ pub(crate) struct Part {
 }
 
 impl Part {
+    /// Which one it is.
+    pub(super) fn index(self) -> usize {
+        self.index
+    }
+
     /// The number of its request.
     pub(super) fn join(self) -> u64 {
         self.join
@@ -75,6 +80,11 @@ impl<R, O> Joins<R, O> {
     /// The name of one part.
     pub(crate) fn part(&self, join: u64, index: usize) -> Part {
         Part { join, index }
+    }
+
+    /// The request that a part is of, if that is open.
+    pub(super) fn request(&self, part: Part) -> Option<&R> {
+        self.open.get(&part.join).map(|join| &join.request)
     }
 
     /// A part's outcome is known. Returns the request if it was the last one. A part of a request that was given up is

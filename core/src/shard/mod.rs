@@ -1,12 +1,13 @@
 //! MACHINE: the shard. Everything that clients ask for is decided here.
 //!
 //! **Owns** the partitions that this broker leads, the log cache, the queue before the WAL, batches that are put into
-//! their topic's codec on the way there, waiting fetches, requests about topics, the broker's credit, and a replica of the
-//! metadata image.
+//! their topic's codec on the way there, the debts of idempotent producers, waiting fetches, requests about topics, the
+//! broker's credit, and a replica of the metadata image.
 //!
 //! **Promises** that a produce request is answered only when its records are durable; that a fetch returns exactly the
 //! bytes that were acknowledged, never beyond the high watermark; that a partition's batches enter the WAL in the order
-//! in which they came; that all credit is back when nothing is asked any more.
+//! in which they came, and none of an idempotent producer's before one that was refused and comes again; that all credit
+//! is back when nothing is asked any more.
 //!
 //! ```text
 //!              requests                                   grants
@@ -25,6 +26,7 @@ mod appends;
 mod arrivals;
 mod configs;
 mod credit;
+mod debts;
 mod durable;
 mod fetches;
 mod found;
@@ -34,6 +36,7 @@ mod lookups;
 mod mail;
 mod partition;
 mod producer_ids;
+mod reads;
 mod recompressions;
 mod replica;
 mod retention;
@@ -51,7 +54,7 @@ pub(crate) use joins::{Asked, Begun, Joins, Part};
 pub use mail::{Effect, Input, Mail, Pool};
 pub use watch::{WatchLimits, WatchedGroup, WatchedGroups, WatchedOffset};
 
-use crate::data_object::ObjectReader;
+use crate::data_object::{Finished, ObjectReader, Origin, ReadStats};
 use crate::id::{ConnId, CutNumber, NodeEpoch, NodeId, StreamId};
 use crate::kafka::{Request, RequestBody, encode};
 use crate::limits::Limits;
@@ -62,12 +65,13 @@ use crate::metadata::{Command, Image};
 use crate::node::{self, Asker};
 use crate::session::{self, Answer, Fee, Numbered};
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use api::ProduceOutcome;
 use appends::Appends;
 use arrivals::Arrivals;
 use credit::{Credit, Grant};
+use debts::Debts;
 use fetches::Fetches;
 use groups::{Appender, Groups};
 use kafka_protocol::protocol::Encodable;
@@ -84,6 +88,8 @@ use unpaid::Unpaid;
 #[derive(Debug)]
 pub struct Shard {
     limits: Limits,
+    /// Where partitions are stored, for administrators.
+    log_dir: Box<str>,
     rng: Rng,
     image: Option<Image>,
     me: Option<Me>,
@@ -95,6 +101,7 @@ pub struct Shard {
     produces: Joins<Appender, ProduceOutcome>,
     /// Which of them are answered at the latest when.
     produces_due: BTreeMap<(Instant, Asked), u64>,
+    debts: Debts,
     topics: Topics,
     retention: Retention,
     groups: Groups,
@@ -102,6 +109,8 @@ pub struct Shard {
     lookups: Lookups,
     cache: LogCache,
     reader: ObjectReader,
+    /// Reads that have ended, of which nobody has heard yet; none between two inputs.
+    finished_reads: VecDeque<Finished>,
     /// Producers of partitions that are being opened.
     states: States,
     producer_ids: ProducerIds,
@@ -113,8 +122,6 @@ pub struct Shard {
     cut: CutNumber,
     /// Whether a marker was asked for that has not come yet.
     cut_asked: bool,
-    /// Where partitions are stored, for administrators.
-    log_dir: Box<str>,
 }
 
 /// The tag of the command that asks for producer ids; all others, by [`Topics::tag`], begin above it.
@@ -147,8 +154,10 @@ impl Shard {
         Self {
             groups: Groups::new(limits, &rng),
             reader: ObjectReader::new(limits, rng.child("reader")),
+            finished_reads: VecDeque::new(),
             states: States::new(limits.store_attempt, rng.child("states")),
             producer_ids: ProducerIds::default(),
+            log_dir: Box::default(),
             rng,
             image: None,
             me: None,
@@ -159,6 +168,7 @@ impl Shard {
             recompressions: Recompressions::new(limits),
             produces: Joins::default(),
             produces_due: BTreeMap::new(),
+            debts: Debts::default(),
             topics: Topics::default(),
             retention: Retention::default(),
             fetches: Fetches::default(),
@@ -169,7 +179,6 @@ impl Shard {
             unpaid: BTreeMap::new(),
             cut: CutNumber(0),
             cut_asked: false,
-            log_dir: Box::default(),
             limits: limits.clone(),
         }
     }
@@ -202,6 +211,7 @@ impl Shard {
             && self.groups.is_quiescent()
             && self.fetches.is_empty()
             && self.lookups.is_empty()
+            && self.reader.is_idle()
             && self.unpaid.is_empty()
             && self.appends.is_empty()
             && self.recompressions.is_idle()
@@ -222,10 +232,22 @@ impl Shard {
         self.credit.is_whole()
     }
 
+    /// Whether no connection has to send again what was refused, as is so when all are gone.
+    #[must_use]
+    pub fn is_owed_nothing(&self) -> bool {
+        self.debts.is_empty()
+    }
+
     /// What the log cache holds.
     #[must_use]
     pub const fn cache_bytes(&self) -> crate::log_cache::Bytes {
         self.cache.bytes()
+    }
+
+    /// What the reader of objects has done, and how it is.
+    #[must_use]
+    pub fn reads(&self) -> ReadStats {
+        self.reader.stats()
     }
 
     /// How much of each pool of credit there is, is free, and is waited for.
@@ -262,11 +284,13 @@ impl Shard {
                         self.lookups.orphan(op, conn);
                     }
                 }
+                self.reader.forget(Origin::Client(conn));
                 self.groups.coordinator.forget(conn);
                 self.forget_appends(now, conn, out);
                 self.producer_ids.forget(conn);
                 self.unpaid.remove(&conn);
                 self.arrivals.closed(conn);
+                self.debts.forget(conn);
                 // What a job holds, or a read brings, is paid for until it comes back.
                 let grants = if self.lookups.has_orphan_of(conn) {
                     self.credit.forget_wishes(now.mono, conn)
@@ -370,6 +394,7 @@ impl Machine for Shard {
             Input::Tick => self.handle_tick(now, out),
         }
         self.drive_groups(now, out);
+        self.hear_reads(now, out);
     }
 
     fn deadline(&self) -> Option<Deadline> {
@@ -397,8 +422,11 @@ impl Machine for Shard {
         self.credit.invariants();
         self.groups.coordinator.invariants();
         self.cache.invariants();
+        self.reader.invariants();
+        assert!(self.finished_reads.is_empty(), "whoever waited for a read that has ended hears of it at once");
         self.recompressions.invariants();
         self.states.invariants();
+        self.debts.invariants();
         for (stream, partition) in &self.partitions {
             partition.invariants();
             if let Some(end) = self.cache.end(*stream) {

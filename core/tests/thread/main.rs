@@ -10,10 +10,11 @@ use kafka_protocol::messages::{
     CreateTopicsRequest, CreateTopicsResponse, FetchRequest, FetchResponse, ProduceResponse, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, StrBytes};
-use karst_core::id::{ConnId, TopicId};
+use karst_core::id::{ClusterId, ConnId, TopicId, WalUuid};
 use karst_core::kafka::{Acks, Api, CheckedBatch, Produce, ProducePartition, ProduceTopic, Request, RequestBody};
 use karst_core::machine::{Payload, Rope};
 use karst_core::mail::Halt;
+use karst_core::node::Purpose;
 use karst_core::session::Answer;
 use std::time::Duration;
 use world::{Storage, World};
@@ -76,6 +77,46 @@ fn a_broker_with_the_wal_of_another_cluster_changes_nothing() {
     let (halt, after) = World::refuse(mixed.clone());
     assert!(matches!(&halt, Halt::WalRefused(why) if why.contains("belong together")), "{halt:?}");
     assert!(after.holds_what(&mixed), "the bucket or the WAL was changed");
+}
+
+#[test]
+fn a_lost_wal_is_given_up_by_the_name_that_the_refusal_tells() {
+    let mut world = World::start(Storage::new(1 << 20));
+    create_topic(&mut world);
+    produce(&mut world, 0);
+    world.pass(Duration::from_secs(60));
+    assert_eq!((produce(&mut world, 1), world.committed_objects()), (1, 1), "the second is in the WAL only");
+    let cluster = world.cluster();
+    let left = world.crash();
+    let lost = left.clone().with_disk_of(&Storage::new(1 << 20));
+    let (halt, lost) = World::refuse(lost);
+    let Halt::WalRefused(why) = halt else { panic!("{halt:?}") };
+    let (_, name) = why.split_once("karst wal give-up ").expect("it says what can be done");
+    let wal = WalUuid::parse(name).expect("it names the WAL");
+
+    let refused = |storage: Storage, cluster, wal, why: &str| {
+        let (halt, after) = World::end_of(storage.clone(), Purpose::GiveUp { cluster, wal });
+        match &halt {
+            Halt::WalRefused(said) | Halt::Bucket(said) if said.contains(why) => {}
+            _ => panic!("not refused since {why:?}: {halt:?}"),
+        }
+        (storage, after)
+    };
+    refused(lost.clone(), cluster, WalUuid([7; 16]), name);
+    refused(left.clone(), cluster, wal, "start the broker");
+    let (before, after) = refused(Storage::new(1 << 20), cluster, wal, "the bucket is empty");
+    assert!(after.holds_what(&before), "an empty bucket is not initialised");
+    let (before, after) = refused(lost.clone(), ClusterId([7; 16]), wal, "belong together");
+    assert!(after.holds_what(&before), "another cluster's bucket is not changed");
+
+    let (halt, given_up) = World::end_of(lost, Purpose::GiveUp { cluster, wal });
+    assert_eq!(halt, Halt::GivenUp);
+    refused(given_up.clone(), cluster, wal, "was given up before");
+    let mut world = World::start(given_up);
+    assert_eq!(fetch_all(&mut world), expected(1));
+    assert_eq!(produce(&mut world, 1), 1, "the offset is given again");
+    world = World::start(world.crash());
+    assert_eq!(fetch_all(&mut world), expected(2));
 }
 
 fn create_topic(world: &mut World) {

@@ -3,13 +3,13 @@
 use karst_core::compaction::{self, Compactor};
 use karst_core::controller::{self, Controller};
 use karst_core::disk::{DiskDone, DiskOp, DiskResult};
-use karst_core::id::{ConnId, Incarnation, NodeId};
+use karst_core::id::{ClusterId, ConnId, Incarnation, NodeId};
 use karst_core::kafka::Request;
 use karst_core::limits::Limits;
 use karst_core::machine::{Effects, Instant, Machine, Now, Payload, Rng, WallTime};
 use karst_core::mail::{Halt, Mail};
 use karst_core::metadata::ObjectState;
-use karst_core::node::{self, Node};
+use karst_core::node::{self, Node, Purpose};
 use karst_core::session::{self, Answer, Numbered, RequestNumber};
 use karst_core::shard::{self, Shard};
 use karst_core::store::{ETag, Found, Key, Precondition, Span, StoreCall, StoreDone, StoreError, StoreOp, StoreResult};
@@ -41,6 +41,11 @@ impl Storage {
     /// Another bucket for this disk.
     pub(crate) fn with_bucket_of(self, other: &Self) -> Self {
         Self { bucket: other.bucket.clone(), ..self }
+    }
+
+    /// Another disk for this bucket.
+    pub(crate) fn with_disk_of(self, other: &Self) -> Self {
+        Self { disk: other.disk.clone(), ..self }
     }
 
     /// Whether nothing differs.
@@ -137,25 +142,30 @@ macro_rules! step {
 impl World {
     /// Starts a broker and waits until it serves.
     pub(crate) fn start(storage: Storage) -> Self {
-        let world = Self::begin(storage);
+        let world = Self::begin(storage, Purpose::Serve);
         assert!(world.ready, "the broker does not serve: {:?}", world.halted);
         world
     }
 
     /// Starts a broker that refuses to serve: why, and what it leaves.
     pub(crate) fn refuse(storage: Storage) -> (Halt, Storage) {
-        let world = Self::begin(storage);
+        Self::end_of(storage, Purpose::Serve)
+    }
+
+    /// Starts a broker that is not to serve: how it ends, and what it leaves.
+    pub(crate) fn end_of(storage: Storage, purpose: Purpose) -> (Halt, Storage) {
+        let world = Self::begin(storage, purpose);
         assert!(!world.ready, "the broker serves");
         (world.halted.expect("a broker that does not serve halts"), world.storage)
     }
 
-    fn begin(mut storage: Storage) -> Self {
+    fn begin(mut storage: Storage, purpose: Purpose) -> Self {
         storage.starts += 1;
         let limits = Limits { batch: 16 << 10, wal_block: 16 << 10, ..Limits::default() };
         let rng = Rng::new(storage.starts);
         let node = NodeId(1);
         let incarnation = Incarnation::draw(&mut rng.child("incarnation"));
-        let config = node::Config { node, incarnation, host: "localhost".into(), port: 9092 };
+        let config = node::Config { node, incarnation, host: "localhost".into(), port: 9092, purpose };
         let mut world = Self {
             shard: Shard::new(&limits, rng.child("shard")),
             wal: Wal::new(storage.disk.len() as u64, &limits).expect("the disk is large enough"),
@@ -205,6 +215,11 @@ impl World {
             self.tick();
             self.settle();
         }
+    }
+
+    /// The cluster.
+    pub(crate) fn cluster(&self) -> ClusterId {
+        self.node.image().expect("a broker that started has an image").cluster
     }
 
     /// Data objects that the metadata knows.

@@ -18,7 +18,8 @@ pub(super) fn ask(http: &str, json: bool) -> Result<Told, Failure> {
     Ok(if ready == 200 { Told::Well(body) } else { Told::Unwell(body) })
 }
 
-fn get(http: &str, path: &str) -> Result<(u16, String), Failure> {
+/// Asks for a page. Returns its code and its body.
+pub(crate) fn get(http: &str, path: &str) -> Result<(u16, String), Failure> {
     let mut stream = connect(http)?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();

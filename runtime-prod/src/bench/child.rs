@@ -19,11 +19,17 @@ pub(super) struct Broker {
 impl Broker {
     /// Starts this program as a broker on a free port, with its data in `dir`, and waits until it serves.
     pub(super) fn start(dir: &Path) -> Result<Self, Failure> {
+        Self::start_with(dir, &["--http", "off"])
+    }
+
+    /// The same, with further options.
+    pub(super) fn start_with(dir: &Path, options: &[&str]) -> Result<Self, Failure> {
         progress("starting a broker");
         let mut child = Command::new(std::env::current_exe()?)
             .arg("--data-dir")
             .arg(dir)
-            .args(["--listen", "127.0.0.1:0", "--http", "off"])
+            .args(["--listen", "127.0.0.1:0"])
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -40,6 +40,17 @@ pub(super) fn over_and_over(address: &str, topic: &TopicName, range: Range, duri
     Ok(bytes)
 }
 
+/// Reads a range from its start to its end.
+pub(super) fn once(address: &str, topic: &TopicName, range: Range) -> Result<(), Failure> {
+    let mut client = Client::connect(address)?;
+    let mut at = range.start;
+    while at < range.end {
+        let records = fetch(&mut client, topic, range.partition, at)?;
+        at = end_of(records, at)?;
+    }
+    Ok(())
+}
+
 fn fetch(client: &mut Client, topic: &TopicName, partition: i32, at: i64) -> Result<Bytes, Failure> {
     let wanted = FetchPartition::default()
         .with_partition(partition)

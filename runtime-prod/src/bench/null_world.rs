@@ -90,7 +90,8 @@ impl NullWorld {
         let limits = Limits::default();
         let rng = Rng::new(1);
         let (id, incarnation) = (NodeId(0), Incarnation::draw(&mut rng.child("incarnation")));
-        let config = node::Config { node: id, incarnation, host: "localhost".into(), port: 9092 };
+        let config =
+            node::Config { node: id, incarnation, host: "localhost".into(), port: 9092, purpose: node::Purpose::Serve };
         let mut world = Self {
             session: Session::new(CONN, &limits),
             shard: Shard::new(&limits, rng.child("shard")),

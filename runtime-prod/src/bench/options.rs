@@ -28,6 +28,13 @@ karst bench broker [--data-dir DIR | --connect HOST:PORT [--data-dir DIR]]
   --connections N         producers and consumers at once, a partition each [2]
   --record-size BYTES     of each record's value [1024]
 
+karst bench reads
+  Consumers that are far behind, one and ten of the same partition, of a broker whose object store takes long for each
+  request: what they get with and without reading ahead, how many GETs that takes, and what a producer notices of them.
+  --data-dir DIR          where a broker is started for this run [.]
+  --delay-ms MS           what each request to the store takes besides [50]
+  --mebibytes MIB         how much there is to consume [256]
+
 karst bench core
   The machines of the core on one thread, as in a broker but without socket, disk and store, which are done at once:
   processor time per batch, from request bytes to answer bytes, and which machine takes it.
@@ -74,6 +81,19 @@ pub enum Against {
     Running(String),
 }
 
+/// What is measured of consumers that are behind.
+#[derive(Clone, Debug)]
+pub struct ReadsOptions {
+    /// Where files are made.
+    pub dir: PathBuf,
+    /// How long a producer is measured.
+    pub during: Duration,
+    /// What each request to the store takes besides.
+    pub delay: Duration,
+    /// How much there is to consume.
+    pub bytes: u64,
+}
+
 /// What is measured of the core.
 #[derive(Clone, Debug)]
 pub struct CoreOptions {
@@ -90,6 +110,8 @@ struct All {
     during: Duration,
     record: usize,
     connections: usize,
+    delay: Duration,
+    bytes: u64,
     form: Form,
 }
 
@@ -104,8 +126,13 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Bench, UsageEr
         "disk" => &["--dir"],
         "broker" => &["--data-dir", "--connect", "--connections", "--record-size"],
         "core" => &["--record-size"],
+        "reads" => &["--data-dir", "--delay-ms", "--mebibytes"],
         "--help" | "-h" => return Ok(explain()),
-        _ => return Err(UsageError(format!("there is no benchmark {subject:?}: there are disk, broker and core"))),
+        _ => {
+            return Err(UsageError(format!(
+                "there is no benchmark {subject:?}: there are disk, broker, reads and core"
+            )));
+        }
     };
     let mut all = All {
         dir: ".".into(),
@@ -113,6 +140,8 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Bench, UsageEr
         during: Duration::from_secs(5),
         record: 1024,
         connections: 2,
+        delay: Duration::from_millis(50),
+        bytes: 256 << 20,
         form: Form::Table,
     };
     while let Some(flag) = flags.advance()? {
@@ -123,6 +152,8 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Bench, UsageEr
             flag if !known.contains(&flag) => return Err(flags.unknown(|_| None)),
             "--record-size" => all.record = number(&flag, &flags.value()?, LARGEST_RECORD)? as usize,
             "--connections" => all.connections = number(&flag, &flags.value()?, 1000)? as usize,
+            "--delay-ms" => all.delay = Duration::from_millis(number(&flag, &flags.value()?, 10_000)?.into()),
+            "--mebibytes" => all.bytes = u64::from(number(&flag, &flags.value()?, 1 << 20)?) << 20,
             "--connect" => {
                 let address = flags.value()?;
                 value::endpoint(&address).map_err(|what| UsageError(format!("{flag} {address:?} {what}")))?;
@@ -135,10 +166,11 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Bench, UsageEr
             }
         }
     }
-    let All { dir, against, during, record, connections, form } = all;
+    let All { dir, against, during, record, connections, delay, bytes, form } = all;
     let subject = match subject.as_str() {
         "disk" => Subject::Disk(DiskOptions { dir, during }),
         "broker" => Subject::Broker(BrokerOptions { against, dir, during, record, connections }),
+        "reads" => Subject::Reads(ReadsOptions { dir, during, delay, bytes }),
         _ => Subject::Core(CoreOptions { during, record }),
     };
     Ok(Bench { subject, form })
@@ -174,6 +206,12 @@ mod tests {
             other => panic!("{other:?}"),
         }
         assert!(matches!(read("disk --dir /d").expect("legal").subject, Subject::Disk(DiskOptions { .. })));
+        match read("reads --delay-ms 7 --mebibytes 3").expect("legal").subject {
+            Subject::Reads(options) => {
+                assert_eq!((options.delay, options.bytes), (Duration::from_millis(7), 3 << 20));
+            }
+            other => panic!("{other:?}"),
+        }
         assert!(matches!(read("core").expect("legal").subject, Subject::Core(_)));
         assert!(matches!(read("").expect("legal").subject, Subject::Help));
         assert!(matches!(read("disk --help").expect("legal").subject, Subject::Help));

@@ -39,6 +39,8 @@ pub(super) enum Unit {
     Processors,
     /// One figure through another.
     Ratio,
+    /// How many.
+    Count,
 }
 
 impl Unit {
@@ -48,14 +50,14 @@ impl Unit {
             Self::Nanos => "ns",
             Self::Megabytes => "MB/s",
             Self::Processors => "CPUs",
-            Self::Ratio => "",
+            Self::Ratio | Self::Count => "",
         }
     }
 
     const fn decimals(self) -> usize {
         match self {
             Self::Micros | Self::Megabytes => 1,
-            Self::Nanos => 0,
+            Self::Nanos | Self::Count => 0,
             Self::Processors | Self::Ratio => 2,
         }
     }

@@ -8,7 +8,7 @@ use crate::http;
 use crate::monitor::{Monitor, Phase, Progress};
 use crate::net;
 use crate::signals::GiveUp;
-use crate::store::{self, Directory, Location, OpenError, S3, Submit, Workers};
+use crate::store::{self, Directory, Distant, Location, OpenError, S3, Submit, Workers};
 use karst_core::limits::Limits;
 use karst_core::machine::Rng;
 use karst_core::store::probe::Unfit;
@@ -92,7 +92,7 @@ pub(super) fn open_store(
         };
         StartError::new(code, error)
     })?;
-    Ok(Arc::new(Workers::start(directory, config.store_threads)))
+    Ok(Arc::new(Workers::start(Distant::new(directory, config.store_delay), config.store_threads)))
 }
 
 pub(super) fn open_bucket(location: &Location, config: &Config, rng: Rng, give_up: &GiveUp) -> Result<S3, StartError> {

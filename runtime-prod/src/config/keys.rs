@@ -154,6 +154,12 @@ pub static KEYS: &[Key] = &[
         place: Place::Small(Unit::One, (1, 64), |of| &mut of.store_threads),
     },
     Key {
+        name: "store.delay.ms",
+        about: "Where the object store is a directory: each request takes so much longer, as one to a distant store would. \
+                For measurements.",
+        place: Place::Time((0, 60 * SECOND), |of| &mut of.store_delay),
+    },
+    Key {
         name: "check.invariants",
         about: "Check every machine's invariants after every step: slow, for tests.",
         place: Place::Switch(|of| &mut of.check_invariants),
@@ -325,6 +331,33 @@ pub static KEYS: &[Key] = &[
         about: "Memory for records that are uploaded already, for consumers at the tail. Records that are not take memory \
                 beside it, no more than the write-ahead log holds.",
         place: Place::Large(Unit::Bytes, (0, TIB), |of| &mut of.limits.log_cache),
+    },
+    Key {
+        name: "block.cache.bytes",
+        about: "Memory for blocks of objects, for consumers that are behind: those read last, and those being read. A block \
+                that is larger than all of it is read alone.",
+        place: Place::Large(Unit::Bytes, (64 * KIB, TIB), |of| &mut of.limits.block_cache),
+    },
+    Key {
+        name: "read.concurrency",
+        about: "Requests to the object store at once for consumers that are behind. At most half of them are for what is \
+                read ahead.",
+        place: Place::Small(Unit::One, (1, 256), |of| &mut of.limits.object_reads),
+    },
+    Key {
+        name: "read.request.bytes",
+        about: "Adjacent blocks are read by one request, up to so many bytes.",
+        place: Place::Small(Unit::Bytes, (4 * KIB, 64 * MIB), |of| &mut of.limits.read_piece),
+    },
+    Key {
+        name: "read.ahead.bytes",
+        about: "The most that is read ahead for a consumer of a partition; 0 reads nothing ahead.",
+        place: Place::Large(Unit::Bytes, (0, GIB), |of| &mut of.limits.read_ahead),
+    },
+    Key {
+        name: "read.idle.ms",
+        about: "What was read ahead for a consumer that does not come for so long is not kept for it.",
+        place: Place::Time((SECOND, DAY), |of| &mut of.limits.idle_reader),
     },
     Key {
         name: "upload.bytes",

@@ -72,6 +72,13 @@ fn broker(node: &NodeImage, facts: &mut Facts) {
     facts.number("epoch", node.epoch.0);
     facts.text("address", format_args!("{}:{}", node.host, node.port));
     facts.text("run", node.incarnation);
+    if let Some(given_up) = node.given_up {
+        let mut lost = Facts::default();
+        lost.text("wal", given_up.wal);
+        lost.number("of_epoch", given_up.of_epoch.0);
+        lost.time("at", given_up.at);
+        facts.part("given_up", lost);
+    }
     facts.parts(
         "wals",
         node.epochs

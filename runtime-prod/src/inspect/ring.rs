@@ -17,7 +17,7 @@ use karst_core::wal::ring::header::{Ending, Header, SLOTS};
 use karst_core::wal::{Appended, Effect, Found, Input, Inspection, Mail, Recovered, Wal};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Seek, SeekFrom};
+use std::io::{ErrorKind, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -40,6 +40,29 @@ pub(super) fn inspect(path: &Path, limits: &Limits, metadata: Option<&Audit>) ->
         other => unreachable!("an inspection was answered with {other:?}"),
     }
     Ok(findings)
+}
+
+/// What the broker would find there; nothing counts as blank.
+pub(super) fn find(path: &Path, limits: &Limits) -> Result<Inspection, Failure> {
+    let opened = File::open(path).and_then(|mut file| {
+        let len = file.seek(SeekFrom::End(0))?;
+        Ok((file, len))
+    });
+    match opened {
+        Ok((file, len)) => match Wal::new(len, limits) {
+            Ok(wal) => match Reading::new(file, wal).ask(Mail::Inspect) {
+                node::Mail::WalFound(inspection) => Ok(inspection),
+                other => unreachable!("an inspection was answered with {other:?}"),
+            },
+            Err(why) => Ok(Inspection::Refused(why)),
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Inspection::Blank),
+        // It may be whole.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            Err(Failure::new(format_args!("the WAL {}: {error}; nothing was changed", path.display())))
+        }
+        Err(error) => Ok(Inspection::Unreadable(format!("it can't be opened: {error}"))),
+    }
 }
 
 fn header(file: &File, slot: u64) -> Facts {
@@ -82,6 +105,10 @@ fn contents(reading: &mut Reading, found: Found, image: Option<&Image>, findings
             "the WAL belongs to cluster {}, the bucket to cluster {}",
             found.life.cluster, stranger.cluster
         ));
+    }
+    let node = image.and_then(|image| image.nodes.get(&found.life.node));
+    if let Some(given_up) = node.and_then(|node| node.given_up).filter(|given_up| given_up.wal == found.life.uuid) {
+        facts.time("given_up_at", given_up.at);
     }
     let committed = committed(found, image);
     facts.text(

@@ -4,7 +4,7 @@ use super::exposition::{CONTENT_TYPE, Kind, Text};
 use super::histogram::Histogram;
 use super::metrics::{Asker, Gauge, IoMetrics, OUTCOMES, Operation};
 use super::status::Status;
-use super::{Detail, Monitor, Phase, ShardView, groups};
+use super::{Detail, Monitor, Phase, ShardView, groups, reads};
 use crate::json::Object;
 use karst_core::kafka::Api;
 use std::fmt::Write;
@@ -98,6 +98,7 @@ fn status_json(monitor: &Monitor, view: Option<&ShardView>) -> String {
     all.object("wal", wal_json(monitor));
     if let Some(view) = view {
         all.object("cache", cache_json(view));
+        all.object("reads", reads::json(&view.reads));
         if let Some(view) = &view.groups {
             all.object("groups", groups::json(view));
         }
@@ -383,6 +384,7 @@ fn shard(to: &mut Text, view: &ShardView) {
     {
         to.sample(name, &[("state", state)], bytes);
     }
+    reads::expose(to, &view.reads);
     to.family("karst_credit_bytes", Kind::Gauge, "Memory that requests and answers may take, by pool.");
     view.credit.iter().for_each(|pool| to.sample("karst_credit_bytes", &[("pool", pool.name)], pool.total));
     to.family("karst_credit_free_bytes", Kind::Gauge, "What of it is free.");

@@ -64,6 +64,8 @@ fn every_family_is_told_once_and_every_sample_belongs_to_the_family_before_it() 
         "karst_produced_bytes_total",
         "karst_wal_used_bytes",
         "karst_cache_bytes",
+        "karst_block_cache_bytes",
+        "karst_read_ahead_bytes_total",
         "karst_uploads_waiting",
         "karst_store_requests_total",
         "karst_credit_free_bytes",

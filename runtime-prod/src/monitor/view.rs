@@ -1,6 +1,7 @@
 //! Looks at machines, between two of their turns and on their own threads, when somebody asks.
 
 use super::groups;
+use karst_core::data_object::ReadStats;
 use karst_core::log_cache::Bytes;
 use karst_core::shard::{Pool, Shard, WatchedGroups};
 use std::fmt;
@@ -17,6 +18,7 @@ pub(crate) struct ShardView {
     pub(crate) partitions: usize,
     pub(crate) objects: usize,
     pub(crate) cache: Bytes,
+    pub(crate) reads: ReadStats,
     pub(crate) credit: Vec<PoolView>,
     /// Only if that was asked for.
     pub(crate) groups: Option<WatchedGroups>,
@@ -54,6 +56,7 @@ impl ShardView {
             partitions: shard.open_streams(),
             objects: shard.image().map_or(0, |image| image.objects.len()),
             cache: shard.cache_bytes(),
+            reads: shard.reads(),
             credit: pools.collect(),
             groups: (detail >= Detail::Groups as u8).then(|| shard.watch_groups(groups::METRICS)),
         }

@@ -133,6 +133,14 @@ def configs_change_and_survive(broker):
     client_of(broker).alter_configs([whole], request_timeout=20)[whole].result(30)
     equal(set_of(broker, "changed"), {"min.insync.replicas": "1"}, "configs after all were replaced")
 
+    throttled = "follower.replication.throttled.replicas"
+    for operation, part, whole in ((AlterConfigOpType.APPEND, "0:0,1:0", "0:0,1:0"),
+                                   (AlterConfigOpType.APPEND, "1:0,2:0", "0:0,1:0,2:0"),
+                                   (AlterConfigOpType.SUBTRACT, "1:0", "0:0,2:0")):
+        change(broker, "changed", (throttled, operation, part)).result(30)
+        equal(set_of(broker, "changed")[throttled], whole, "a list without effect")
+    change(broker, "changed", (throttled, AlterConfigOpType.DELETE, None)).result(30)
+
     refused(change(broker, "missing", ("retention.ms", AlterConfigOpType.SET, "1")), KafkaError.UNKNOWN_TOPIC_OR_PART)
     refused(change(broker, "changed", ("flush.time", AlterConfigOpType.SET, "1")), KafkaError.INVALID_CONFIG, "flush.time")
     refused(change(broker, "changed", ("flush.ms", AlterConfigOpType.SET, "-1")), KafkaError.INVALID_CONFIG, "at least 0")

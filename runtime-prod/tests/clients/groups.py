@@ -342,6 +342,17 @@ def tools_read_the_log(broker):
     refused(client.delete_topics(["__consumer_offsets"])["__consumer_offsets"], KafkaError.TOPIC_EXCEPTION)
 
 
+def the_new_protocol_is_refused_at_once(broker):
+    create_topic(broker, "new", 1)
+    member = Consumer({"bootstrap.servers": broker.address, "group.id": "new", "group.protocol": "consumer",
+                       "log_level": 0})
+    member.subscribe(["new"])
+    told = wait_until(lambda: member.poll(0.5), PATIENCE, "it is told")
+    equal(told.error() and told.error().code(), KafkaError._FATAL, f"what it is told: {told.error() or told.value()}")
+    check("API version not supported" in str(told.error()), told.error())
+    member.close()
+
+
 def java_hash(group):
     value = 0
     for unit in group:
@@ -357,4 +368,4 @@ if __name__ == "__main__":
     run(consumes_commits_and_goes_on, members_come_and_go, cooperative_members_keep_what_they_have,
         a_silent_member_is_replaced, static_members_come_back_unnoticed, a_crash_moves_nothing,
         offsets_without_members, administrators_see_and_delete, a_deleted_topic_takes_its_offsets_along,
-        tools_read_the_log, shared=Broker(arguments=["--check-invariants"]))
+        tools_read_the_log, the_new_protocol_is_refused_at_once, shared=Broker(arguments=["--check-invariants"]))

@@ -2,12 +2,16 @@
 """Idempotent producers: what they write is in the log exactly once and in order, through every death of the broker.
 
 With a client library: two producers with five requests in flight run at full speed while the broker is killed again and
-again; every record must then be there once, in each partition in the order in which it was sent. By hand: what a broker
-says to a batch that it has, to a gap, to an older epoch, before and after a restart and a kill -9.
+again; every record must then be there once, in each partition in the order in which it was sent. Producers go on, at
+leisure and at full speed, while their topic is deleted and created again. By hand: what a broker says to a batch that it
+has, to a gap, to an older epoch, before and after a restart and a kill -9.
 """
 
+import os
 import random
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -15,12 +19,12 @@ from collections import defaultdict
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 import wire
-from broker import Broker, check, equal, run
-from kafka import consumer, create_topic, producer
+from broker import Broker, check, equal, run, wait_until
+from kafka import admin, consumer, create_topic, producer
 
 ROUNDS = 10
 PARTITIONS = 4
-OUT_OF_ORDER, DUPLICATE, OLD_EPOCH, TRANSACTIONAL_ID, UNKNOWN_PRODUCER = 45, 46, 47, 53, 59
+MISSING, OUT_OF_ORDER, OLD_EPOCH, TRANSACTIONAL_ID, UNKNOWN_PRODUCER = 3, 45, 47, 53, 59
 INIT_PRODUCER_ID = 22
 
 
@@ -75,12 +79,56 @@ def number_of(value):
     return name.decode(), int(n)
 
 
-def read_all(broker, partition):
+class Steady:
+    """An idempotent producer that writes more whenever it is asked to: confluent-kafka."""
+
+    name = "confluent-kafka"
+
+    def __init__(self, broker):
+        self.count, self.errors = 0, []
+        self.client = producer(broker, enable_idempotence=True, batch_num_messages=10, retry_backoff_ms=20,
+                               message_timeout_ms=60_000)
+
+    def write(self, count):
+        for n in range(self.count, self.count + count):
+            self.client.produce("again", b"steady/%d/" % n, partition=0, on_delivery=self.delivered)
+        self.count += count
+        equal(self.client.flush(60), 0, "records that are not acknowledged")
+        check(not self.errors, f"{len(self.errors)} errors, the first: {self.errors[:1]}")
+
+    def delivered(self, error, _):
+        if error:
+            self.errors.append(str(error))
+
+    def close(self):
+        pass
+
+
+class SteadyPython:
+    """The same with kafka-python, in a process of its own, where `kafka` is that library."""
+
+    name = "kafka-python"
+
+    def __init__(self, broker):
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "agents", "steady.py")
+        self.process = subprocess.Popen([sys.executable, script, broker.address, "again"], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
+
+    def write(self, count):
+        print(count, file=self.process.stdin, flush=True)
+        equal(self.process.stdout.readline().strip(), "written", "what became of the records")
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def read_all(broker, partition, topic="once"):
     """(offset, (producer, number)) of every record of a partition."""
     client = consumer(broker)
     try:
-        first, end = client.get_watermark_offsets(TopicPartition("once", partition), timeout=60)
-        client.assign([TopicPartition("once", partition, first)])
+        first, end = client.get_watermark_offsets(TopicPartition(topic, partition), timeout=60)
+        client.assign([TopicPartition(topic, partition, first)])
         found = []
         deadline = time.monotonic() + 120
         while not found or found[-1][0] < end - 1:
@@ -163,7 +211,8 @@ def by_hand():
             equal(produce(client, 2, one, 0, 3), (0, 3), "the second batch")
             equal(produce(client, 3, one, 0, 0), (0, 0), "the first batch again")
             equal(produce(client, 1, one, 0, 9)[0], OUT_OF_ORDER, "a gap")
-            equal(produce(client, 1, two, 0, 5)[0], OUT_OF_ORDER, "a new producer that does not begin at 0")
+            equal(produce(client, 1, two, 0, 5), (0, 5), "a producer that is unknown, in the middle of its sequence")
+            equal(produce(client, 1, two, 0, 4)[0], OUT_OF_ORDER, "what comes before its first batch")
             equal(produce(client, 1, 1 << 40, 0, 0)[0], UNKNOWN_PRODUCER, "an id that was never issued")
         for end in (broker.kill, broker.stop_clean, broker.kill):
             end()
@@ -181,12 +230,91 @@ def by_hand():
                 check(fresh not in (one, two), "a producer id was issued twice")
         with wire.Client(broker.port) as client:
             equal(produce(client, 1, one, 1, 4)[0], OUT_OF_ORDER, "a new epoch that does not begin at 0")
-            equal(produce(client, 1, one, 1, 0), (0, 5), "a new epoch")
+            equal(produce(client, 1, one, 1, 0), (0, 6), "a new epoch")
             equal(produce(client, 2, one, 0, 5)[0], OLD_EPOCH, "the old epoch")
             offsets = [produce(client, 1, one, 1, n)[1] for n in range(1, 8)]
-            equal(offsets, list(range(6, 13)), "seven more batches")
-            equal(produce(client, 1, one, 1, 3), (0, 8), "the fifth last batch again")
-            equal(produce(client, 1, one, 1, 1)[0], DUPLICATE, "a batch whose offset is forgotten")
+            equal(offsets, list(range(7, 14)), "seven more batches")
+            equal(produce(client, 1, one, 1, 3), (0, 9), "the fifth last batch again")
+            equal(produce(client, 1, one, 1, 1)[0], OUT_OF_ORDER, "a batch that is forgotten")
+
+
+def delete_topic(broker, name):
+    """Deletes it and returns when it is not listed any more."""
+    client = admin(broker)
+    client.delete_topics([name], request_timeout=30)[name].result(60)
+    wait_until(lambda: name not in client.list_topics(timeout=30).topics, 30, f"{name} is gone")
+
+
+def created_again_by_hand():
+    with Broker(arguments=["--check-invariants"]) as broker:
+        create_topic(broker, "hand", 1)
+
+        def produce(client, count, sequence):
+            return client.produce("hand", 0, sequenced(count, one, 0, sequence))
+
+        with wire.Client(broker.port) as client:
+            _, one, _ = init_producer_id(client)
+            equal(produce(client, 3, 0), (0, 0), "the first batch")
+            delete_topic(broker, "hand")
+            equal(produce(client, 2, 3)[0], MISSING, "a batch for no topic")
+            create_topic(broker, "hand", 1)
+            equal(produce(client, 1, 5)[0], OUT_OF_ORDER, "the next, though the one before comes again")
+            equal(produce(client, 2, 3), (0, 0), "the one before")
+            equal(produce(client, 1, 5), (0, 2), "the next again")
+            delete_topic(broker, "hand")
+            equal(produce(client, 1, 6)[0], MISSING, "a batch for no topic")
+            create_topic(broker, "hand", 1)
+        with wire.Client(broker.port) as client:
+            equal(produce(client, 1, 7), (0, 0), "a connection that owes nothing")
+
+
+def goes_on_when_its_topic_is_created_again():
+    for kind in (Steady, SteadyPython):
+        with Broker(arguments=["--check-invariants"]) as broker:
+            create_topic(broker, "again", 1)
+            steady = kind(broker)
+            try:
+                for turn in range(4):
+                    steady.write(100)
+                    found = read_all(broker, 0, "again")
+                    expected = [(n, ("steady", 100 * turn + n)) for n in range(100)]
+                    equal(found, expected, f"records of {kind.name}, turn {turn}")
+                    delete_topic(broker, "again")
+                    create_topic(broker, "again", 1)
+            finally:
+                steady.close()
+
+
+def goes_on_at_full_speed_while_its_topic_is_created_again():
+    """What a topic took with it is lost; what is in the new one is in order, and from its first record on without a gap,
+    unless the client itself gave something up."""
+    # Its client would create the topic with other partitions.
+    arguments = ["--check-invariants", "--auto-create-topics-enable=false"]
+    with Broker(wal_size="64MiB", arguments=arguments) as broker:
+        create_topic(broker, "once", PARTITIONS)
+        load = Load(broker, "a", pause=0.01)
+        load.start()
+        for _ in range(5):
+            time.sleep(random.uniform(0.3, 1))
+            delete_topic(broker, "once")
+            create_topic(broker, "once", PARTITIONS)
+        time.sleep(1)
+        load.stopping = True
+        load.join(60)
+        equal(load.client.flush(120), 0, "records that are not answered in the end")
+        total = 0
+        for partition in range(PARTITIONS):
+            found = read_all(broker, partition)
+            equal([offset for offset, _ in found], list(range(len(found))), f"offsets of partition {partition}")
+            numbers = [n for _, (_, n) in found]
+            if load.errors:
+                check(numbers == sorted(set(numbers)), f"partition {partition} is not in order, or holds some twice")
+            else:
+                expected = list(range(load.sent[partition] - len(found), load.sent[partition]))
+                equal(numbers, expected, f"records of partition {partition}")
+            total += len(found)
+        print(f"  {total} of {sum(load.sent.values())} records in the last topic; {len(load.errors)} errors of the client,"
+              f" the first: {load.errors[:1]}")
 
 
 def a_transactional_producer_is_told():
@@ -205,4 +333,5 @@ def a_transactional_producer_is_told():
 
 
 if __name__ == "__main__":
-    run(by_hand, a_transactional_producer_is_told, exactly_once_through_kills)
+    run(by_hand, created_again_by_hand, goes_on_when_its_topic_is_created_again,
+        goes_on_at_full_speed_while_its_topic_is_created_again, a_transactional_producer_is_told, exactly_once_through_kills)

@@ -473,6 +473,15 @@ def commands_for_people():
     told = karst("status", "--http", broker.http)
     equal(told.returncode, 0, f"karst status: {told.stdout}{told.stderr}")
     check(re.search(r"^phase +serving$", told.stdout, re.M) and "1 with 2 partitions" in told.stdout, told.stdout)
+    moved = {"KARST_HTTP": broker.http.replace("127.0.0.1", "0.0.0.0"), "KARST_LISTEN": broker.address}
+    equal(karst("status", environment=moved).returncode, 0, "karst status where the environment says where it is")
+    equal(karst("topics", "list", environment=moved).stdout.split(), ["two"], "topics, asked in the same way")
+    settings = directory() / "karst.toml"
+    settings.write_text(f'http = "{broker.http}"\n')
+    equal(karst("status", "--config", settings).returncode, 0, "karst status where a file says where it is")
+    equal(karst("status", environment={"KARST_HTTP": "off"}).returncode, USAGE, "karst status of what can't be asked")
+    told = karst("--data-dir", "x", "config")
+    check("comes before all options" in told.stderr, told.stderr)
     as_json = json.loads(karst("status", "--json", "--http", broker.http).stdout)
     equal((as_json["ready"], as_json["partitions"]), (True, 2), "status as JSON")
     broker.stop_clean()

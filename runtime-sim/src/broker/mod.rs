@@ -28,7 +28,7 @@ use karst_core::limits::Limits;
 use karst_core::machine::{Effects, Job, Machine, OpId, Outcome, Rng};
 use karst_core::mail::{Halt, Mail};
 use karst_core::metadata::Command;
-use karst_core::node::{self, Config, Node};
+use karst_core::node::{self, Config, Node, Purpose};
 use karst_core::session::{self, Session};
 use karst_core::shard::{self, Shard};
 use karst_core::store::{StoreCall, StoreResult};
@@ -105,12 +105,18 @@ impl Broker {
     ///
     /// # Errors
     /// When the limits don't fit the device.
-    pub fn start(process: &Process, parts: Parts, node: NodeId, limits: &Limits, rng: &Rng) -> Result<Self, String> {
+    pub fn start(
+        process: &Process,
+        parts: Parts,
+        (node, purpose): (NodeId, Purpose),
+        limits: &Limits,
+        rng: &Rng,
+    ) -> Result<Self, String> {
         let device = parts.disk.model().size();
         let limits = &Wal::fit(device, limits.clone())?;
         let incarnation = Incarnation::draw(&mut rng.child("incarnation"));
         let id = node;
-        let config = Config { node, incarnation, host: "broker".into(), port: 9092 };
+        let config = Config { node, incarnation, host: "broker".into(), port: 9092, purpose };
         let wires = Wires(Rc::new(Inner {
             parts,
             process: process.clone(),

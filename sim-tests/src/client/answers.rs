@@ -43,7 +43,7 @@ impl Client {
                         out.push(Effect::Observe(Observation::Ended(place, write, quality.unheard())));
                     }
                 }
-                Asked::Sequenced(attempts) => self.forget_attempts(&attempts),
+                Asked::Sequenced(attempts) => self.forget_attempts(&attempts, out),
                 Asked::ProducerId(wanted) => self.forget_producer_id(wanted),
                 Asked::Grow(topic, _, Wish::Real(id)) => {
                     out.push(Effect::Observe(Observation::Grown(topic, id, Growth::Unknown)));

@@ -51,7 +51,8 @@ impl Describe for Observation {
             }
             Self::Judged(place, write, _)
             | Self::SentAgain(place, write)
-            | Self::ProducerForgotten(place, write, _) => {
+            | Self::Unheard(place, write)
+            | Self::ProducerRefused(place, write, _) => {
                 about.of(place).number("write", write.0);
             }
             Self::Ended(place, write, outcome) => {

@@ -95,6 +95,8 @@ pub struct Habits {
     pub grown: u32,
     /// Per cent of its topics that are created with configs. Above 0, its records have keys and ages.
     pub configured: u64,
+    /// Per cent of the fetches with which it begins to read at the start again.
+    pub rewind: u64,
 }
 
 /// How often a client does what, relative to each other.

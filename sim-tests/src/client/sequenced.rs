@@ -1,7 +1,12 @@
 //! An idempotent producer, as clients have it: five batches of a partition in flight at most, each sent again until it
 //! is acknowledged, and more often and in another order than a good client would. Now and then it begins a newer epoch,
 //! or asks for a new id; and what it gave up then comes late, as if it had been on its way for long. Now and then it
-//! hangs up on a batch, and sends it again at once on another connection.
+//! hangs up on a batch, and sends it again at once on another connection. In one thing it is as good as all others: on a
+//! new connection it sends what is not acknowledged in order, so that whoever drops the first must drop the second.
+//!
+//! When a topic is gone, the batches for one of its partitions go on elsewhere, in the middle of their sequence, as they
+//! would in a topic of the same name that was created again. Names are used once in a run; but to the broker that is the
+//! same, since every topic has streams of its own.
 //!
 //! A batch is one write, however often it is sent. What the broker may say to it follows from what it said before.
 
@@ -17,7 +22,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 use karst_core::machine::{Effects, Now, Payload};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// So many batches of a partition are not acknowledged at most: as many as a broker remembers.
@@ -28,10 +33,8 @@ const ACKED: usize = 8;
 const BY_ID: i16 = 13;
 /// Kafka's error codes.
 const OUT_OF_ORDER: i16 = 45;
-const DUPLICATE: i16 = 46;
 const OLD_EPOCH: i16 = 47;
 const TRANSACTIONAL_ID: i16 = 53;
-const UNKNOWN_PRODUCER: i16 = 59;
 /// Codes that say: later.
 const AGAIN: [i16; 4] = [3, 6, 7, 100];
 /// Codes that say: never, as the topic is configured.
@@ -52,6 +55,10 @@ pub(super) struct Producer {
     lines: BTreeMap<Place, Line>,
     /// The first batches that it gave up when it last began anew.
     given_up: BTreeMap<Place, Sequenced>,
+    /// Where it wrote under its id.
+    used: BTreeSet<Place>,
+    /// Where it wrote under its epoch what goes on elsewhere.
+    left: BTreeSet<Place>,
     /// It hung up on a batch for that partition, and is to send it again at once.
     hurried: Option<Place>,
 }
@@ -59,6 +66,8 @@ pub(super) struct Producer {
 /// Its batches for one partition, in their order.
 #[derive(Debug, Default)]
 struct Line {
+    /// The sequence that is the first for that partition.
+    begins: i32,
     next: i32,
     batches: VecDeque<Sequenced>,
 }
@@ -70,6 +79,8 @@ struct Sequenced {
     first: i32,
     in_flight: u32,
     acked: bool,
+    /// The number of the connection on which it was sent last.
+    on: u64,
 }
 
 /// A batch on its way, perhaps not for the first time.
@@ -102,6 +113,11 @@ impl Line {
     fn unacked(&self) -> usize {
         self.batches.iter().filter(|batch| !batch.acked).count()
     }
+
+    /// Whether a batch may be sent on that connection: what comes before it is acknowledged, or was sent there.
+    fn may_send(&self, at: usize, on: u64) -> bool {
+        at.checked_sub(1).is_none_or(|before| self.batches[before].acked || self.batches[before].on == on)
+    }
 }
 
 impl Client {
@@ -124,9 +140,11 @@ impl Client {
         let is_hurried = hurried.is_some();
         for _ in 0..self.rng.between(1, 2) {
             let Some(place) = hurried.take().or_else(|| self.any_place()) else { continue };
-            if attempts.iter().any(|taken| taken.place == place) {
+            if attempts.iter().any(|taken| taken.place == place) || self.producer.left.contains(&place) {
                 continue;
             }
+            self.take_over(&place, out);
+            self.producer.used.insert(place.clone());
             let at = match self.choose(&place) {
                 Some(at) => {
                     let write = self.producer.lines[&place].batches[at].write;
@@ -136,10 +154,11 @@ impl Client {
                 None => self.add_batch(now, &place, identity, version, out),
             };
             let line = self.producer.lines.entry(place.clone()).or_default();
-            let follows = line.batches[at].first == 0 || (at > 0 && line.batches[at - 1].acked);
+            let follows = line.batches[at].first == line.begins || (at > 0 && line.batches[at - 1].acked);
             let is_old = line.batches[at].acked && line.batches.len() - at > UNACKED;
             let sequenced = &mut line.batches[at];
             sequenced.in_flight += 1;
+            sequenced.on = self.connections;
             let (batch, write) = (sequenced.batch.clone(), sequenced.write);
             request.topic_data.push(self.data_of(&place, batch, version));
             attempts.push(Attempt { place, write, identity, follows, is_late: false, is_hurried, is_old });
@@ -208,6 +227,8 @@ impl Client {
     fn choose(&mut self, place: &Place) -> Option<usize> {
         let line = self.producer.lines.get(place).filter(|line| !line.batches.is_empty())?;
         let any = self.rng.below(line.batches.len() as u64) as usize;
+        let first = line.batches.iter().position(|batch| !batch.acked);
+        let any = if line.may_send(any, self.connections) { any } else { first.unwrap_or(any) };
         if self.rng.chance(1, 6) {
             return Some(any);
         }
@@ -246,12 +267,37 @@ impl Client {
         let line = self.producer.lines.entry(place.clone()).or_default();
         let batch = batch::sequenced(&plain, identity.id, identity.epoch, line.next);
         out.push(Effect::Observe(Observation::Sent(place.clone(), write, Payload(batch.clone()))));
-        line.batches.push_back(Sequenced { write, batch, first: line.next, in_flight: 0, acked: false });
+        line.batches.push_back(Sequenced { write, batch, first: line.next, in_flight: 0, acked: false, on: 0 });
         line.next += records as i32;
         while line.batches.len() - line.unacked() > ACKED {
             line.batches.pop_front();
         }
         line.batches.len() - 1
+    }
+
+    /// What goes on in this partition, if something does: it was for one that is gone.
+    fn take_over(&mut self, place: &Place, out: &mut Effects<Effect>) {
+        if self.producer.used.contains(place) || !self.rng.child("moves").chance(3, 4) {
+            return;
+        }
+        let lines = self.producer.lines.iter();
+        let gone = lines.filter(|(from, line)| !self.topics.contains_key(&from.topic) && line.next > 0);
+        let Some(from) = gone.map(|(from, _)| from.clone()).next() else { return };
+        let mut line = self.producer.lines.remove(&from).expect("it was just found");
+        // What lies before one that is acknowledged is written, whatever was answered.
+        let written = line.batches.iter().rposition(|batch| batch.acked).map_or(0, |at| at + 1);
+        for batch in line.batches.drain(..written).filter(|batch| !batch.acked) {
+            out.push(Effect::Observe(Observation::Ended(from.clone(), batch.write, Outcome::Unknown)));
+        }
+        line.begins = line.batches.front().map_or(line.next, |batch| batch.first);
+        for batch in &mut line.batches {
+            (batch.in_flight, batch.on) = (0, 0);
+            out.push(Effect::Observe(Observation::Ended(from.clone(), batch.write, Outcome::Unknown)));
+            let payload = Payload(batch.batch.clone());
+            out.push(Effect::Observe(Observation::Sent(place.clone(), batch.write, payload)));
+        }
+        self.producer.left.insert(from);
+        self.producer.lines.insert(place.clone(), line);
     }
 
     /// A newer epoch, or a new id: what was not acknowledged is given up, though it may still be on its way.
@@ -264,6 +310,10 @@ impl Client {
         }
         let bumped = self.producer.identity.filter(|identity| identity.epoch < i16::MAX && self.rng.chance(2, 3));
         self.producer.identity = bumped.map(|identity| Identity { epoch: identity.epoch + 1, ..identity });
+        self.producer.left.clear();
+        if bumped.is_none() {
+            self.producer.used.clear();
+        }
     }
 
     fn ask_producer_id(&mut self, now: Now, out: &mut Effects<Effect>) {
@@ -343,28 +393,25 @@ impl Client {
                 let judged = Judged { code: answer.error_code, appended_at: answer.log_append_time_ms };
                 out.push(Effect::Observe(Observation::Judged(attempt.place.clone(), attempt.write, judged)));
             }
-            let forgotten = match answer.error_code {
+            let is_wrong = match answer.error_code {
                 0 => {
                     self.acknowledged(attempt, answer.base_offset, out);
                     continue;
                 }
-                OLD_EPOCH | UNKNOWN_PRODUCER if attempt.is_late => false,
-                // Of a producer of which nothing is written, the broker can't tell whether it was forgotten.
-                OUT_OF_ORDER | UNKNOWN_PRODUCER => attempt.follows || self.follows(attempt),
-                DUPLICATE => !attempt.is_old,
+                OLD_EPOCH if attempt.is_late => false,
+                OUT_OF_ORDER => !attempt.is_old && (attempt.follows || self.follows(attempt)),
                 code => !AGAIN.contains(&code) && !NEVER.contains(&code),
             };
             self.landed(attempt);
-            if forgotten {
+            if is_wrong {
                 let (code, write) = (answer.error_code, attempt.write);
-                out.push(Effect::Observe(Observation::ProducerForgotten(attempt.place.clone(), write, code)));
+                out.push(Effect::Observe(Observation::ProducerRefused(attempt.place.clone(), write, code)));
             }
-            let is_unknown = answer.error_code == UNKNOWN_PRODUCER && !attempt.is_late;
-            begins_anew |= (forgotten || is_unknown) && self.producer.identity == Some(attempt.identity);
+            begins_anew |= is_wrong && self.producer.identity == Some(attempt.identity);
         }
         if begins_anew {
-            // A batch that may never be written leaves a gap, and a broker that has forgotten the producer does not
-            // know what it wrote: it begins a new epoch.
+            // A batch that may never be written leaves a gap, and so does a broker that has forgotten the producer, and
+            // then takes again what was written before: it begins a new epoch.
             self.begin_anew(out);
         }
         Ok(())
@@ -378,9 +425,10 @@ impl Client {
     }
 
     /// Nothing will be heard of it.
-    pub(super) fn forget_attempts(&mut self, attempts: &[Attempt]) {
+    pub(super) fn forget_attempts(&mut self, attempts: &[Attempt], out: &mut Effects<Effect>) {
         for attempt in attempts {
             self.landed(attempt);
+            out.push(Effect::Observe(Observation::Unheard(attempt.place.clone(), attempt.write)));
         }
     }
 

@@ -15,8 +15,9 @@ pub(super) fn that(seen: &Observation) -> String {
             format!("write {} to {place} was acknowledged again or late, at offset {base}", write.0)
         }
         Observation::SentAgain(place, write) => format!("it is about to send write {} to {place} again", write.0),
-        Observation::ProducerForgotten(place, write, code) => {
-            format!("write {} to {place} got the error {code}, though its predecessor is written", write.0)
+        Observation::Unheard(place, write) => format!("it hears nothing any more of write {} to {place}", write.0),
+        Observation::ProducerRefused(place, write, code) => {
+            format!("write {} to {place} got the error {code}, though nothing before it is missing", write.0)
         }
         Observation::ProducerId(id) => format!("it has producer id {id}"),
         Observation::Asked(place, _) => format!("it is about to ask about {place}"),

@@ -179,6 +179,9 @@ impl Client {
             if asked.iter().any(|(taken, _, _): &(Place, i64, u64)| *taken == place) {
                 continue;
             }
+            if self.rng.child("rewind").chance(self.habits.rewind, 100) {
+                self.positions.remove(&place);
+            }
             let position = self.positions.get(&place).copied().unwrap_or(0);
             let from = if self.rng.chance(1, 3) {
                 self.rng.below(position.unsigned_abs() + 1).cast_signed()

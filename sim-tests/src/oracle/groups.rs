@@ -95,6 +95,8 @@ pub(super) struct GroupModel {
     /// The last acknowledged commit of each partition when each open question was asked.
     asked: BTreeMap<u64, BTreeMap<i32, Acked>>,
     lives: Lives,
+    /// Generations up to this one may be forgotten, and come again.
+    forgotten: i32,
 }
 
 /// When somebody began to join.
@@ -223,9 +225,21 @@ impl GroupModel {
         Ok(())
     }
 
+    /// Part of its log is lost: it may be as it ever was.
+    pub(super) fn lost(&mut self) {
+        self.forgotten = self.forgotten.max(self.newest);
+        (self.newest, self.reached) = (0, 0);
+        self.joining.values_mut().for_each(|began| began.newest = None);
+        self.leaders.clear();
+        self.owners.clear();
+        self.asked.clear();
+        self.partitions.values_mut().for_each(|partition| partition.acked = None);
+    }
+
     /// Somebody is in a generation.
     fn joined(&mut self, name: &str, joined: Joined, has_offsets: bool) -> Result<(), Violation> {
         let Joined { who, generation, leader, began, floor } = joined;
+        let floor = if floor > self.forgotten { floor } else { 0 };
         let known = began.newest.unwrap_or(0).max(floor);
         let other = self.leaders.get(&generation).filter(|other| other.who != leader);
         if other.is_some_and(|other| other.is_perhaps_reborn && began.moment < other.heard) && generation >= known {

@@ -6,6 +6,7 @@
 
 mod configs;
 mod groups;
+mod losses;
 mod partition;
 mod producers;
 mod size;
@@ -20,6 +21,7 @@ mod tests;
 
 pub use configs::{ConfigEnd, ConfigId, Judged};
 pub use groups::{CommitId, GroupSeen, Landed};
+pub use losses::Loss;
 pub use partition::{Outcome, Violation};
 pub use size::Size;
 pub use spans::{Span, Spans};
@@ -68,8 +70,10 @@ pub enum Observation {
     AckedAgain(Place, WriteId, i64),
     /// About to send this batch again: the producer is idempotent.
     SentAgain(Place, WriteId),
+    /// An attempt to send this batch of an idempotent producer got no answer.
+    Unheard(Place, WriteId),
     /// With that error code the broker refused what its producer did right.
-    ProducerForgotten(Place, WriteId, i16),
+    ProducerRefused(Place, WriteId, i16),
     /// A producer got this id.
     ProducerId(i64),
     /// A request that tells a high watermark was sent; the same number comes with [`Observation::HighWatermark`].
@@ -137,7 +141,8 @@ impl Observation {
             | Self::Judged(place, ..)
             | Self::Ended(place, ..)
             | Self::AckedAgain(place, ..)
-            | Self::ProducerForgotten(place, ..)
+            | Self::Unheard(place, _)
+            | Self::ProducerRefused(place, ..)
             | Self::Asked(place, _)
             | Self::HighWatermark(place, ..)
             | Self::Read(place, ..)
@@ -254,7 +259,8 @@ impl Oracle {
                 self.place(&place).acked_again(write, base).or_else(|violation| forgive(violation, gone))?;
             }
             Observation::SentAgain(place, write) => self.place(&place).sent_again(write),
-            Observation::ProducerForgotten(place, write, code) => {
+            Observation::Unheard(place, write) => self.place(&place).unheard(write),
+            Observation::ProducerRefused(place, write, code) => {
                 let gone = self.is_deleting(&place.topic);
                 self.place(&place).refused(write, code).or_else(|violation| forgive(violation, gone))?;
             }

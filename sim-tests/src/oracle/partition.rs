@@ -1,6 +1,7 @@
 //! The model of one partition.
 
 use super::configs::{Allowance, Judged, stamp_of, timestamp};
+use super::losses::Cut;
 use super::producers::{P1, Sequences, Times};
 use super::spans::Span;
 use super::stored::{Stored, Storing, most_stored};
@@ -45,6 +46,8 @@ struct Write {
     batch: Bytes,
     /// When it was sent for the first time.
     sent: SimTime,
+    /// So many losses came before it was sent for the last time: what they took, it was not among.
+    after_cuts: usize,
     /// So many times it may lie in the log.
     copies: u64,
     records: i64,
@@ -102,6 +105,8 @@ pub(super) struct PartitionModel {
     sent: i64,
     /// Whether the whole partition was read since the last write was acknowledged.
     complete: bool,
+    /// Where it was cut off when a WAL was given up.
+    cuts: Vec<Cut>,
 }
 
 /// What is certain of a log at a moment.
@@ -129,6 +134,7 @@ impl PartitionModel {
             explained: 0,
             sent: 0,
             complete: false,
+            cuts: Vec::new(),
         }
     }
 
@@ -146,6 +152,7 @@ impl PartitionModel {
         let write = Write {
             batch,
             sent: self.now,
+            after_cuts: self.cuts.len(),
             copies: 1,
             records,
             outcome: None,
@@ -161,8 +168,10 @@ impl PartitionModel {
 
     /// A batch of an idempotent producer is sent again: if that may be forgotten, it may be appended again.
     pub(super) fn sent_again(&mut self, id: WriteId) {
+        let write = self.writes.get_mut(&id).expect("a write is sent again after it was sent");
+        write.after_cuts = self.cuts.len();
+        self.producers.sent_again(&write.batch);
         if self.producers.may_forget() {
-            let write = self.writes.get_mut(&id).expect("a write is sent again after it was sent");
             write.copies += 1;
             self.sent += write.records;
         }
@@ -194,13 +203,18 @@ impl PartitionModel {
         self.lies_at(id, base)
     }
 
-    /// The broker refused a batch whose predecessor is written.
+    /// Nothing is heard of an attempt to send a batch of an idempotent producer: it may have been refused for good.
+    pub(super) fn unheard(&mut self, id: WriteId) {
+        self.producers.may_be_denied(&self.writes[&id].batch);
+    }
+
+    /// The broker refused a batch before which nothing is missing.
     pub(super) fn refused(&mut self, id: WriteId, code: i16) -> Result<(), Violation> {
         let write = self.writes.get(&id).expect("a write is refused after it was sent");
         if self.producers.explain(&write.batch, code, self.now) {
             return Ok(());
         }
-        let message = format!("{}: write {} follows its predecessor, and got error {code}", self.name, id.0);
+        let message = format!("{}: nothing is missing before write {}, and it got error {code}", self.name, id.0);
         Err(Violation::new(P1, message))
     }
 
@@ -282,7 +296,10 @@ impl PartitionModel {
     fn bytes_from(&self, from: i64, allowance: Allowance) -> u64 {
         let is_there = |write: &&Write| {
             let is_below = write.at.is_some_and(|at| at + write.records <= from);
-            !is_below && write.outcome != Some(Outcome::Failed)
+            let is_lost = write.at.is_none()
+                && write.after_cuts < self.cuts.len()
+                && matches!(write.outcome, Some(Outcome::Acked(_)));
+            !is_below && !is_lost && write.outcome != Some(Outcome::Failed)
         };
         let stored = |write: &Write| match write.stored {
             Some(stored) if write.copies == 1 => stored.len(),
@@ -296,6 +313,8 @@ impl PartitionModel {
     pub(super) fn judged(&mut self, id: WriteId, judged: Judged) -> Result<Bytes, Violation> {
         if judged.code == 0 {
             self.note_stamp(id, judged.appended_at)?;
+        } else {
+            self.producers.may_be_denied(&self.writes[&id].batch);
         }
         Ok(self.writes[&id].batch.clone())
     }
@@ -442,6 +461,7 @@ impl PartitionModel {
             return Err(Violation::new("deleted-records-served", message));
         }
         let claim = Claim { question, told, start: self.latest_start(end, allowance), end };
+        self.check_cuts(question, told, allowance)?;
         self.judge(&claim)?;
         self.claims.push(claim);
         Ok(())
@@ -473,6 +493,7 @@ impl PartitionModel {
     fn note_read(&mut self, base: i64, id: WriteId, batch: &Bytes) -> Result<(), Violation> {
         let epoch = i32::from_be_bytes(batch[12..16].try_into().expect("the header was checked"));
         let stamp = stamp_of(batch);
+        self.cuts.iter().try_for_each(|cut| cut.check_record(&self.name, base, epoch))?;
         let before = self.read.insert(base, Read { epoch, stamp });
         if let Some(before) = before.filter(|before| before.epoch != epoch) {
             let message = format!("{}: write {} is of epoch {} and of {epoch}", self.name, id.0, before.epoch);
@@ -488,6 +509,42 @@ impl PartitionModel {
     /// When the broker stamped the write that lies there, if that is known.
     fn stamp_at(&self, base: i64, write: &Write) -> Option<i64> {
         self.read.get(&base).map(|read| read.stamp).or(write.stamp())
+    }
+
+    /// The WAL is given up: what lay above is lost, and whoever asked before will not be answered.
+    pub(super) fn lost(&mut self, cut: Cut) {
+        let is_lost = |base: i64, id: &WriteId| base + self.writes[id].records > cut.end;
+        let lost: Vec<(i64, WriteId)> =
+            self.log.iter().filter(|(base, id)| is_lost(**base, id)).map(|(base, id)| (*base, *id)).collect();
+        for (base, id) in lost {
+            self.log.remove(&base);
+            self.read.remove(&base);
+            let left = self.log.iter().rev().find(|(_, other)| **other == id).map(|(base, _)| *base);
+            let write = self.writes.get_mut(&id).expect("only known writes are in the log");
+            write.at = left;
+            if left.is_none() {
+                (write.stamp, write.stored, write.storing) = (None, None, None);
+            }
+        }
+        self.known_end = self.known_end.min(cut.end);
+        self.asked.clear();
+        self.claims = self.claims.drain(..).filter_map(|claim| claim.cut(cut.end)).collect();
+        self.producers.lost(cut.end);
+        self.complete = false;
+        self.cuts.push(cut);
+    }
+
+    /// Who asks for the end of an epoch in which something is lost learns that it ends before that. The log may start
+    /// behind it by now.
+    fn check_cuts(&self, question: Question, told: Told, allowance: Allowance) -> Result<(), Violation> {
+        let Question::Epoch(asked) = question else { return Ok(()) };
+        for cut in self.cuts.iter().filter(|cut| asked <= cut.epoch) {
+            if !matches!(told, Told::EpochEnd(_, end) if end <= cut.end || self.is_explained(end, allowance)) {
+                let why = format!("{}: {question:?} was answered with {told:?} after {cut:?}", self.name);
+                return Err(Violation::new("truncation-is-noticed", why));
+            }
+        }
+        Ok(())
     }
 
     /// A write acknowledged before the high watermark was asked for, at or above it.
@@ -514,6 +571,11 @@ impl PartitionModel {
             return Err(Violation::new("inconsistent-offsets", message));
         }
         let write = self.writes.get_mut(&id).expect("only known writes are placed");
+        let end = base + write.records;
+        if let Some(cut) = self.cuts[write.after_cuts..].iter().find(|cut| end > cut.end) {
+            let message = format!("{}: write {} lies at offset {base}, and was lost by {cut:?}", self.name, id.0);
+            return Err(Violation::new("lost-write-returns", message));
+        }
         let is_sequenced = self.producers.lies_at(&self.name, &write.batch, base, (write.sent, self.now))?;
         if let Some(at) = write.at
             && at != base

@@ -1,10 +1,15 @@
 //! What idempotent producers wrote to a partition: P1.
 //!
 //! Each (producer, epoch, sequence) is in the log at most once, and in order: what has a newer epoch, or a higher
-//! sequence under the same one, lies behind. Sequences begin at 0 in the simulated world and never come to their end.
+//! sequence under the same one, lies behind. Sequences never come to their end in the simulated world.
 //!
-//! But who was idle for long may be forgotten, and then begins anew at sequence 0, also with what it had written before:
-//! so it is with Kafka. Idle for long means: by its owner's monotonic clock *and* by the timestamps in the log.
+//! There is no gap between a producer's batches, and a newer epoch begins at 0. The first batch in a partition may have
+//! any sequence; but of those that were sent to the partition none lies below it, unless it was refused for good. Nor is
+//! anything refused before which nothing is missing.
+//!
+//! But who was idle for long may be forgotten, and then is as one that never wrote: any of its batches may be the next, also
+//! one that it had written before: so it is with Kafka. Idle for long means: by its owner's monotonic clock *and* by the
+//! timestamps in the log.
 //!
 //! ```text
 //!   what happened       batch A is sent ── appended ──── idle ──── B is appended ── heard of
@@ -16,14 +21,13 @@ use super::partition::Violation;
 use super::spans::Span;
 use karst_core::kafka::BatchHeader;
 use karst_runtime_sim::time::SimTime;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The invariant's name.
 pub(super) const P1: &str = "P1-exactly-once-in-order";
 
-/// Kafka's codes that tell a producer that its sequence makes no sense.
+/// Kafka's code that tells a producer that its sequence makes no sense.
 const OUT_OF_ORDER: i16 = 45;
-const UNKNOWN_PRODUCER: i16 = 59;
 
 /// A batch that is known to lie somewhere.
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +49,14 @@ struct Known {
     log: BTreeMap<i64, Lies>,
     /// The times of what was sent and is not known to lie anywhere, by epoch and sequence.
     waiting: BTreeMap<(i16, i32), i64>,
-    /// Whether it began anew after it was forgotten.
+    /// What was sent more than once, by epoch and sequence.
+    again: BTreeSet<(i16, i32)>,
+    /// What was refused for good, or may have been when nothing was heard of it.
+    denied: BTreeSet<(i16, i32)>,
+    /// Whether it was forgotten, and what it had written was taken again.
     has_begun_anew: bool,
+    /// Whether something that it wrote is lost.
+    has_lost: bool,
 }
 
 /// Whose times the records have.
@@ -99,6 +109,23 @@ impl Sequences {
         waiting.insert((header.producer_epoch, header.base_sequence), header.max_timestamp().0);
     }
 
+    /// Somebody is about to send the batch again.
+    pub(super) fn sent_again(&mut self, batch: &[u8]) {
+        self.note(batch, |known, key| known.again.insert(key));
+    }
+
+    /// The batch was refused for good, or may have been.
+    pub(super) fn may_be_denied(&mut self, batch: &[u8]) {
+        self.note(batch, |known, key| known.denied.insert(key));
+    }
+
+    fn note(&mut self, batch: &[u8], what: impl Fn(&mut Known, (i16, i32)) -> bool) {
+        if let Some(header) = sequenced(batch) {
+            let known = self.producers.entry(header.producer_id).or_default();
+            what(known, (header.producer_epoch, header.base_sequence));
+        }
+    }
+
     /// The batch lies there, somebody says now. It was sent at that moment for the first time. Returns whether it is an
     /// idempotent producer's.
     pub(super) fn lies_at(
@@ -141,36 +168,90 @@ impl Sequences {
         Ok(true)
     }
 
-    /// All of the log from `start` to `end` is known: there are no gaps.
+    /// The log ends there now: what lay above is lost, and so is what nobody has heard of, if it does not lie below.
+    pub(super) fn lost(&mut self, end: i64) {
+        for known in self.producers.values_mut() {
+            let is_lost = |base: i64, lies: &Lies| base + i64::from(lies.last - lies.first) >= end;
+            let lost = known.log.iter().filter(|(base, lies)| is_lost(**base, lies));
+            let lost: Vec<(i16, i32)> = lost.map(|(_, lies)| (lies.epoch, lies.first)).collect();
+            known.log.retain(|base, lies| !is_lost(*base, lies));
+            known.has_lost |= !lost.is_empty();
+            known.denied.extend(lost.into_iter().chain(known.waiting.keys().copied()));
+        }
+    }
+
+    /// All of the log from `start` to `end` is known.
     pub(super) fn check_complete(&self, name: &str, start: i64, end: i64) -> Result<(), Violation> {
         for (producer, known) in &self.producers {
-            let within: Vec<_> = known.log.range(start..end).collect();
-            for pair in within.windows(2) {
-                let [(_, one), (base, next)] = pair else { unreachable!("windows of two") };
-                let follows = one.epoch == next.epoch && one.precedes(next);
-                let expected = if follows { one.last + 1 } else { 0 };
-                if next.first != expected {
-                    let first = next.first;
+            let mut before = None;
+            for (base, next) in known.log.range(start..end) {
+                if let Err(why) = self.check_next(*producer, known, (before, start), next) {
+                    let (epoch, first) = (next.epoch, next.first);
                     let message =
-                        format!("{name}: producer {producer} has sequence {first} at offset {base}, not {expected}");
+                        format!("{name}: producer {producer} has {:?} at offset {base}, and {why}", (epoch, first));
                     return Err(Violation::new(P1, message));
                 }
+                before = Some(next);
             }
         }
         Ok(())
     }
 
-    /// Whether it is right that the batch, whose predecessor is written, is refused now with that code: its producer is
-    /// forgotten, or was, and began anew with another batch.
-    pub(super) fn explain(&self, batch: &[u8], code: i16, now: SimTime) -> bool {
-        let Some(header) = sequenced(batch).filter(|header| header.base_sequence > 0) else { return false };
-        let Some(known) = self.producers.get(&header.producer_id) else { return false };
-        let Some((_, last)) = known.log.last_key_value() else { return false };
-        match code {
-            UNKNOWN_PRODUCER => self.may_be_forgotten(header.producer_id, last, now),
-            OUT_OF_ORDER => known.has_begun_anew || self.may_be_forgotten(header.producer_id, last, now),
-            _ => false,
+    /// Whether a batch may come behind that one, or be the first from `start` on. That they are in order was looked at.
+    fn check_next(
+        &self,
+        producer: i64,
+        known: &Known,
+        (before, start): (Option<&Lies>, i64),
+        next: &Lies,
+    ) -> Result<(), String> {
+        let begins = match before {
+            // What is deleted may have come before it.
+            None => start == 0,
+            Some(one) if one.epoch == next.epoch && next.first == one.last + 1 => false,
+            Some(one) if one.precedes(next) => {
+                let begins_anew = one.epoch < next.epoch && next.first == 0;
+                if !begins_anew && !self.may_be_forgotten(producer, one, next.seen) {
+                    return Err(format!("comes behind {:?}", (one.epoch, one.last)));
+                }
+                // What lies between may have been written before that was written again.
+                !known.has_begun_anew
+            }
+            Some(_) => false,
+        };
+        let missing = known.waiting.range((next.epoch, i32::MIN)..(next.epoch, next.first));
+        let missing = missing.map(|(key, _)| *key).find(|key| !known.denied.contains(key));
+        match missing.filter(|_| begins) {
+            Some(missing) => Err(format!("{missing:?} was sent before it, and is nowhere")),
+            None => Ok(()),
         }
+    }
+
+    /// Whether it is right that the batch, before which nothing is missing, is refused now with that code: it may have
+    /// been refused for good before, and what came behind it was taken; or its producer was forgotten, and was taken again
+    /// with what comes behind it, or with what was sent again.
+    pub(super) fn explain(&self, batch: &[u8], code: i16, now: SimTime) -> bool {
+        let Some(header) = sequenced(batch).filter(|_| code == OUT_OF_ORDER) else { return false };
+        let Some(known) = self.producers.get(&header.producer_id) else { return false };
+        let key = (header.producer_epoch, header.base_sequence);
+        let precedes = |lies: &Lies| (lies.epoch, lies.last + 1) == key;
+        if known.has_lost && !known.log.values().any(precedes) {
+            return true;
+        }
+        let Some((_, last)) = known.log.last_key_value() else { return known.denied.contains(&key) };
+        let again = || known.again.iter().any(|other| *other != key);
+        let is_disturbed = || again() && self.may_be_forgotten(header.producer_id, last, now);
+        let is_forgotten = || self.may_be_forgotten_behind(header.producer_id, known, key, now);
+        known.denied.contains(&key) || known.has_begun_anew || is_disturbed() || is_forgotten()
+    }
+
+    /// Whether a batch lies there, but the producer may have been forgotten and gone on since.
+    fn may_be_forgotten_behind(&self, producer: i64, known: &Known, key: (i16, i32), now: SimTime) -> bool {
+        let Some((at, _)) = known.log.iter().rfind(|(_, one)| (one.epoch, one.first) == key) else { return false };
+        let from: Vec<&Lies> = known.log.range(at..).map(|(_, one)| one).collect();
+        let goes_on = known.waiting.range(key..).next().is_some();
+        let ends = from.iter().skip(1).map(|next| next.seen).chain(goes_on.then_some(now));
+        from.iter().zip(ends).any(|(one, by)| self.may_be_forgotten(producer, one, by))
     }
 
     /// Whether the producer, of which nothing is known behind that batch, may be forgotten by then.

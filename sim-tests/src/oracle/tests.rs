@@ -1,6 +1,7 @@
 //! What the oracle must say, and what it must not.
 
 use super::{Observation, Oracle, Place};
+use karst_runtime_sim::clock::BEGINNING;
 
 const TOPIC: &str = "group-0";
 
@@ -21,7 +22,8 @@ fn written(write: u64, base: i64) -> [Observation; 2] {
     use super::{Outcome, WriteId};
     use crate::client::batch::{self, Shape};
     use karst_core::machine::{Payload, Rng};
-    let shape = Shape { records: 2, value: 8, timestamp: 0, times: 0, key: 0 };
+    // Too young to go by age.
+    let shape = Shape { records: 2, value: 8, timestamp: BEGINNING.0, times: 0, key: 0 };
     let batch = batch::encode(WriteId(write), shape, &mut Rng::new(write));
     [
         Observation::Sent(place(), WriteId(write), Payload(batch)),
@@ -66,4 +68,53 @@ fn a_partition_takes_what_is_read_of_it_and_more_only_below_its_start() {
     for (start, read, size) in [(0, 70, 71), (0, 70, 69), (3, 70, 69), (0, 0, -1)] {
         assert_eq!(told(start, read, size), Err("partition-size"));
     }
+}
+
+#[test]
+fn what_a_lost_wal_took_is_forgiven_and_nothing_else() {
+    use super::{Loss, Question, Told, WriteId};
+    // Two records each, at offsets 0, 2 and 4; the last two writes are lost.
+    let begin = || {
+        let mut oracle = Oracle::default();
+        let writes = written(1, 0).into_iter().chain(written(2, 2)).chain(written(3, 4));
+        let seen = [Observation::Creating(TOPIC.into(), 1)].into_iter().chain(writes).chain(high_watermark(1, 6));
+        assert_eq!(verdict(&mut oracle, seen), Ok(()));
+        assert_eq!(verdict(&mut oracle, [Observation::Asked(place(), 2)]), Ok(()));
+        oracle.lose(&[Loss { topic: TOPIC.into(), partition: 0, partitions: 1, end: 2, epoch: 3, was_heard: true }]);
+        oracle
+    };
+    let after = |seen: Vec<Observation>| verdict(&mut begin(), seen);
+    assert_eq!(after(high_watermark(3, 2).into()), Ok(()));
+    assert_eq!(after(high_watermark(3, 1).into()), Err("high-watermark-goes-back"));
+    assert_eq!(after(vec![Observation::HighWatermark(place(), 2, 0)]), Ok(()), "asked before");
+    assert_eq!(after(vec![Observation::ReadAll(place(), 0, 1)]), Err("lost-write"));
+    assert_eq!(after(written(4, 2).into()), Ok(()), "its offset is given again");
+    assert_eq!(after(vec![Observation::AckedAgain(place(), WriteId(2), 2)]), Err("lost-write-returns"));
+    assert_eq!(after(vec![Observation::AckedAgain(place(), WriteId(1), 0)]), Ok(()));
+    let ends = |epoch, told| {
+        after(vec![Observation::Asked(place(), 3), Observation::Told(place(), 3, Question::Epoch(epoch), told)])
+    };
+    assert_eq!(ends(3, Told::EpochEnd(3, 2)), Ok(()));
+    assert_eq!(ends(2, Told::EpochEnd(2, 0)), Ok(()));
+    assert_eq!(ends(4, Told::EpochEnd(4, 6)), Ok(()));
+    assert_eq!(ends(3, Told::EpochEnd(3, 6)), Err("truncation-is-noticed"));
+    assert_eq!(ends(3, Told::Nothing), Err("truncation-is-noticed"));
+}
+
+#[test]
+fn a_group_forgets_only_with_the_part_of_its_log_that_lost_something() {
+    use super::{CommitId, GroupSeen, Landed, Loss};
+    let see = |seen| Observation::Group(TOPIC.into(), seen);
+    let verdict_after = |partition, was_heard| {
+        let mut oracle = Oracle::default();
+        let committed =
+            [GroupSeen::Committing(CommitId(1), 0, 7, 1), GroupSeen::Committed(CommitId(1), 0, Landed::Acked)];
+        assert_eq!(verdict(&mut oracle, committed.map(see)), Ok(()));
+        let topic = "__consumer_offsets".into();
+        oracle.lose(&[Loss { topic, partition, partitions: 2, end: 0, epoch: 1, was_heard }]);
+        verdict(&mut oracle, [GroupSeen::AskedForOffsets(1), GroupSeen::Offsets(1, vec![(0, -1)])].map(see))
+    };
+    assert_eq!(verdict_after(0, true), Ok(()));
+    assert_eq!(verdict_after(0, false), Err("committed-offset-lost"));
+    assert_eq!(verdict_after(1, true), Err("committed-offset-lost"));
 }

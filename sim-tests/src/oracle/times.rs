@@ -49,6 +49,16 @@ pub(super) struct Claim {
 }
 
 impl Claim {
+    /// What is left of it when all from there on is lost.
+    pub(super) fn cut(self, end: i64) -> Option<Self> {
+        let is_about_lost = match self.told {
+            Told::Record(offset, ..) => offset >= end,
+            Told::EpochEnd(_, at) => at > end,
+            Told::Nothing => false,
+        };
+        (!is_about_lost).then_some(Self { end: self.end.min(end), ..self })
+    }
+
     /// Judges it by records in order of their offsets.
     pub(super) fn judge(&self, name: &str, records: impl Iterator<Item = Known>) -> Result<(), Violation> {
         for record in records {

@@ -48,11 +48,13 @@ impl Plan {
         profile.adapt(&mut numbers, &mut rng.child("profile"));
         faults(&mut numbers, profile, &mut rng.child("faults"));
         configs(&mut numbers, &mut rng.child("configs"));
-        let disturbances = disturbances(&mut numbers, profile, &mut rng.child("disturbances"));
+        let mut disturbances = disturbances(&mut numbers, profile, &mut rng.child("disturbances"));
         groups(&mut numbers, profile, &mut rng.child("groups"));
         producers(&mut numbers, &mut rng.child("producers"));
         large(&mut numbers, &mut rng.child("large"));
         expiries(&mut numbers, profile, &mut rng.child("expiries"));
+        reads(&mut numbers, &mut rng.child("reads"));
+        losses(&mut numbers, &mut disturbances, profile, &mut rng.child("losses"));
         compaction(&mut numbers, &mut rng.child("compaction"));
         Self { numbers, disturbances, only: BTreeMap::new() }
     }
@@ -177,6 +179,31 @@ fn expiries(n: &mut Numbers, profile: Profile, rng: &mut Rng) {
     n.late_rival = u64::from(rng.chance(1, 10) && profile != Profile::Calm);
 }
 
+/// A cache of a few blocks, windows of as many, and clients that read everything again.
+fn reads(n: &mut Numbers, rng: &mut Rng) {
+    n.block_cache = log_uniform(rng, 512, 65_536);
+    n.object_reads = rng.between(1, 8);
+    n.read_piece = log_uniform(rng, 256, 32_768);
+    n.read_ahead = if rng.chance(1, 8) { 0 } else { n.data_block * rng.between(1, 8) };
+    n.idle_reader = log_uniform(rng, 50_000, 5_000_000);
+    n.rewind = if rng.chance(1, 2) { 0 } else { rng.between(1, 12) };
+}
+
+/// In one seed of sixteen a disk is lost, or two: what is lost may hide what else goes wrong.
+fn losses(n: &mut Numbers, disturbances: &mut Vec<(Duration, Disturbance)>, profile: Profile, rng: &mut Rng) {
+    if profile == Profile::Calm || !rng.chance(1, 16) {
+        return;
+    }
+    for _ in 0..rng.between(1, 2) {
+        let at = Duration::from_micros(rng.between(n.safety / 4, n.safety));
+        let down = Duration::from_micros(log_uniform(rng, 10_000, 500_000) * profile.pace() / 1_000);
+        disturbances.push((at, Disturbance::LoseDisk { down }));
+    }
+    disturbances.sort_by_key(|(at, _)| *at);
+    // A refusal, an operator, and what comes after.
+    n.safety += 3_000_000;
+}
+
 /// In seven of eight seeds objects are rewritten all the time.
 fn compaction(n: &mut Numbers, rng: &mut Rng) {
     if rng.chance(1, 8) {
@@ -208,7 +235,7 @@ fn disturbances(n: &mut Numbers, profile: Profile, rng: &mut Rng) -> Vec<(Durati
     let what = if profile == Profile::Calm { Vec::new() } else { what(profile, rng) };
     let restart = RESTART * u32::try_from(profile.pace()).unwrap_or(u32::MAX) / 1_000;
     let takes = |one: &Disturbance| match *one {
-        Disturbance::Kill { down } | Disturbance::Stop { down } => down + restart,
+        Disturbance::Kill { down } | Disturbance::Stop { down } | Disturbance::LoseDisk { down } => down + restart,
         Disturbance::Pause { lasts } | Disturbance::Outage { lasts } | Disturbance::Full { lasts } => lasts,
         // A broker that is deposed by its rival starts again.
         Disturbance::Rot { .. } | Disturbance::Rival { .. } => restart,

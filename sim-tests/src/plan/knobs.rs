@@ -56,6 +56,11 @@ impl Numbers {
             compaction_object: self.compacted,
             compaction_bandwidth: self.bandwidth,
             compaction_force_split: micros(self.split_age),
+            block_cache: self.block_cache,
+            object_reads: u32_of(self.object_reads),
+            read_piece: u32_of(self.read_piece),
+            read_ahead: self.read_ahead,
+            idle_reader: micros(self.idle_reader),
             lease: u32_of(self.lease),
             producer_lease: u32_of(self.producer_lease),
             producers: u32_of(self.producers),
@@ -113,6 +118,7 @@ impl Numbers {
             partitions: u32_of(self.partitions),
             grown: u32_of(self.grown),
             configured: self.configured.min(100),
+            rewind: self.rewind.min(100),
         }
     }
 

@@ -247,6 +247,19 @@ numbers! {
     /// Whether another broker is started on the same bucket, by mistake, once everything is quiet.
     late_rival = "rival.late", 0 => .fault();
 
+    /// Memory for blocks of objects.
+    block_cache = "reads.block-cache", 65_536;
+    /// Requests for parts of objects at once.
+    object_reads = "reads.requests", 8 => .bounds(1, 1_000);
+    /// Adjacent blocks are read together up to so many bytes.
+    read_piece = "reads.piece", 16_384;
+    /// The most that is read ahead for a reader.
+    read_ahead = "reads.ahead", 8_192;
+    /// A reader that does not come for so long is forgotten.
+    idle_reader = "reads.idle", 10_000_000;
+    /// Per cent of the fetches with which a client begins at the start again.
+    rewind = "client.rewind", 0 => .bounds(0, 100);
+
     /// Pause between two looks for objects to rewrite.
     compaction = "compaction.interval", 100_000_000_000 => .bounds(1_000, 100_000_000_000).simplest(100_000_000_000);
     /// So many objects become one.
@@ -301,6 +314,12 @@ pub enum Disturbance {
     Rot {
         /// Which sector, in parts per million of those that are worth it.
         at: u64,
+    },
+    /// The broker crashes, its disk is replaced by a blank one, and an operator gives the lost WAL up; now and then the
+    /// disk is there after all.
+    LoseDisk {
+        /// Until the next start.
+        down: Duration,
     },
 }
 

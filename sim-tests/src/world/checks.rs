@@ -51,6 +51,9 @@ pub(super) fn pending(broker: &Broker, store: &Store, ledger: &Ledger) -> Option
     if !shard.credit_is_whole() {
         return Some("credit is out".into());
     }
+    if !shard.is_owed_nothing() {
+        return Some("connections that are gone owe batches".into());
+    }
     let (given, kept) = (broker.wal.borrow().granted(), shard.granted());
     if given.is_some_and(|given| given != kept) {
         return Some(format!("the WAL has granted {given:?} bytes, the shard knows of {kept}"));

@@ -1,10 +1,12 @@
 //! The broker's host: its process comes and goes, its disk and its bucket stay.
 
+use super::Judge;
 use super::aim::Aim;
 use super::checks;
 use super::clients::BROKER;
 use super::coverage;
 use super::ledger::Ledger;
+use super::loss::{Heard, Lost, Verdict};
 use super::marksman::Marksman;
 use super::rival::{RIVAL, Rival};
 use super::rot::{self, Rot};
@@ -16,6 +18,7 @@ use karst_core::id::NodeId;
 use karst_core::limits::Limits;
 use karst_core::machine::Rng;
 use karst_core::mail::Halt;
+use karst_core::node::Purpose;
 use karst_core::wal::ring::header::{Header, SLOTS};
 use karst_runtime_sim::broker::{self, Broker};
 use karst_runtime_sim::clock::NodeClock;
@@ -60,12 +63,18 @@ pub(super) struct Host {
     troubles: Troubles,
     /// Of which it is not known yet what the broker makes of it.
     rot: Option<Rot>,
+    /// What the last incarnation was started for.
+    purpose: Purpose,
+    /// A disk that is lost, or that somebody takes to be.
+    lost: Option<Lost>,
+    heard: Heard,
+    judge: Judge,
     rival: Option<Rival>,
     rivals: u32,
 }
 
 impl Host {
-    pub(super) fn new(world: &World, numbers: &Numbers, tree: &SeedTree) -> Self {
+    pub(super) fn new(world: &World, numbers: &Numbers, tree: &SeedTree, judge: Judge) -> Self {
         let limits = numbers.limits();
         let disk = Disk::new(world, SimDisk::new(numbers.ring, numbers.disk(), &tree.disk(NODE.0)));
         let store = Store::new(world, SimStore::new(numbers.store(), &tree.store()));
@@ -83,6 +92,10 @@ impl Host {
             rivals_before: 0,
             troubles: Troubles::new(limits.store_attempt, limits.drain),
             rot: None,
+            purpose: Purpose::Serve,
+            lost: None,
+            heard: Heard::default(),
+            judge,
             rival: None,
             rivals: 0,
             world: world.clone(),
@@ -111,6 +124,8 @@ impl Host {
         }
         // It may have ended itself a moment ago, unseen.
         self.examine();
+        let Some(purpose) = self.next_purpose() else { return };
+        self.purpose = purpose;
         self.was_examined = false;
         self.errors_before = self.disk_errors();
         self.rivals_before = self.ledger.heads_of_others(CALLER);
@@ -126,12 +141,15 @@ impl Host {
             net: self.net.attach(&process, BROKER),
         };
         let rng = self.tree.core(NODE.0, self.incarnations);
-        match Broker::start(&process, parts, NODE, &self.limits, &rng) {
+        match Broker::start(&process, parts, (NODE, purpose), &self.limits, &rng) {
             Ok(broker) => {
                 let broker = Rc::new(broker);
                 self.marksman.follow(&broker, self.incarnations);
                 self.broker = Some(broker);
                 self.world.count("broker.starts");
+                if purpose != Purpose::Serve && self.nemesis.chance(1, 3) {
+                    self.aim();
+                }
             }
             Err(why) => self.world.fail("plan-fits", "world", why),
         }
@@ -158,11 +176,50 @@ impl Host {
         self.troubles.observe(self.world.now(), self.store_failures());
         if self.is_up() {
             self.look();
-        } else if self.halted().is_some() {
-            self.examine();
-            self.world.remark("supervisor", || "finds that the broker ended itself, and starts it again".into());
+        } else if self.halted().is_some() || self.lost.is_some() {
+            if !self.was_examined {
+                self.examine();
+                self.world.remark("supervisor", || "finds that the broker ended itself, and starts it again".into());
+            }
             self.start();
         }
+    }
+
+    /// What the broker is to be started for; `None` while an operator is not there yet.
+    fn next_purpose(&mut self) -> Option<Purpose> {
+        if let Some(broker) = &self.broker {
+            self.heard.learn(&broker.shard.borrow());
+        }
+        let Some(lost) = &mut self.lost else { return Some(Purpose::Serve) };
+        if let Some(image) = self.ledger.image().filter(|image| lost.is_given_up(image)) {
+            self.heard.lose(&self.world, &self.judge, &image);
+            self.lost = None;
+            return Some(Purpose::Serve);
+        }
+        lost.next(self.world.now(), &self.ledger)
+    }
+
+    /// The disk is another one from now on, which is blank; or an operator thinks so.
+    pub(super) fn lose_disk(&mut self) {
+        self.examine();
+        self.disk.model().mend();
+        self.rot = None;
+        let now = self.world.now();
+        let known = self.ledger.image().and_then(|image| Some(image.nodes.get(&NODE)?.epochs.values().next()?.wal));
+        if let Some(wal) = known.filter(|_| self.nemesis.chance(1, 4)) {
+            self.world.remark("operator", || "takes the disk for lost, although it is there".into());
+            self.lost = Some(Lost::nothing(now, wal));
+            return;
+        }
+        self.world.count("disk.lost");
+        self.world.remark("nemesis", || "takes the disk away, and leaves a blank one".into());
+        self.disk.model().replace(Image::default());
+        self.lost = Some(Lost::disk(now, &mut self.nemesis));
+    }
+
+    /// Whether an operator has something to do about a disk.
+    pub(super) fn has_lost(&self) -> bool {
+        self.lost.is_some()
     }
 
     /// What it lives by must be durable, and what is rotten must not have passed unnoticed.
@@ -171,6 +228,8 @@ impl Host {
         if let Some(early) = checks::heard_too_early(broker, &self.ledger) {
             self.world.fail("heard-is-durable", "world", early);
         }
+        // Nothing was to lose, or else the oracle will tell.
+        self.lost.take_if(|_| broker.is_ready());
         if let Some(rot) = self.rot.take_if(|_| broker.is_ready()) {
             self.world.count("rot.survived");
             if rot.label == Label::MustDetect {
@@ -197,7 +256,10 @@ impl Host {
                 ("broker.stops-early", self.troubles.is_asked_to_stop(), "stops-when-asked", String::new())
             }
             Halt::Clean => ("broker.stops-clean", self.troubles.is_asked_to_stop(), "stops-when-asked", String::new()),
-            Halt::WalRefused(why) => ("broker.stops-refused", self.restore(), "wal-refused", why),
+            Halt::GivenUp => {
+                ("broker.stops-given-up", self.gave_up(has_failed), "gives-up-what-is-lost", String::new())
+            }
+            Halt::WalRefused(why) => ("broker.stops-refused", self.refused(&why), "wal-refused", why),
             Halt::WalPoisoned(why) => ("broker.stops-poisoned", has_failed, "wal-poisoned", why),
             Halt::WalUnreadable(why) => ("broker.stops-unreadable", has_failed, "wal-unreadable", why),
             Halt::Bucket(why) => {
@@ -213,6 +275,24 @@ impl Host {
         if !is_explained {
             self.world.fail(invariant, "node", format!("the broker ended itself without cause: {why}"));
         }
+    }
+
+    fn gave_up(&self, has_failed: bool) -> bool {
+        let (Purpose::GiveUp { wal, .. }, Some(lost)) = (self.purpose, &self.lost) else { return false };
+        lost.gave_up(wal, has_failed) == Verdict::Right
+    }
+
+    /// The broker refuses its WAL, or to give it up, for that reason.
+    fn refused(&mut self, why: &str) -> bool {
+        let image = self.ledger.image();
+        let verdict = match (&mut self.lost, self.purpose) {
+            (None, _) => Verdict::Unrelated,
+            (Some(lost), Purpose::Serve) => lost.refused(why, image.as_deref()),
+            (Some(lost), Purpose::GiveUp { wal, .. }) => lost.kept(wal, image.as_deref()),
+        };
+        drop(image);
+        self.lost.take_if(|lost| lost.was_nothing());
+        if verdict == Verdict::Unrelated { self.restore() } else { verdict == Verdict::Right }
     }
 
     /// The broker refuses its WAL. If it is right, the operator does what it says: he restores what was rotten, or
@@ -245,6 +325,9 @@ impl Host {
 
     /// Damages a sector of the device, which `place` says.
     pub(super) fn rot(&mut self, place: u64) {
+        if self.lost.is_some() {
+            return;
+        }
         self.disk.model().mend();
         let size = self.disk.model().size();
         let device = self.device(size as usize);

@@ -15,6 +15,7 @@ mod clients;
 mod coverage;
 mod host;
 mod ledger;
+mod loss;
 mod marks;
 mod marksman;
 mod members;
@@ -26,7 +27,7 @@ mod words;
 
 pub use report::{Report, SITUATIONS};
 
-use crate::oracle::{Oracle, Violation};
+use crate::oracle::{Loss, Oracle, Violation};
 use crate::plan::{Disturbance, Plan};
 use clients::Clients;
 use host::Host;
@@ -111,6 +112,10 @@ impl Judge {
         }
     }
 
+    fn lose(&self, losses: &[Loss]) {
+        self.0.borrow_mut().lose(losses);
+    }
+
     fn accuse(&self, world: &World, violation: &Violation) {
         world.fail(violation.invariant, "oracle", violation.message.clone());
     }
@@ -136,7 +141,7 @@ impl Run {
         world.gate().restrict(plan.only.clone());
         let oracle = Oracle::new(plan.numbers.batch_limits(), plan.numbers.spans());
         let judge = Judge(Rc::new(RefCell::new(oracle)));
-        let host = Host::new(world, &plan.numbers, tree);
+        let host = Host::new(world, &plan.numbers, tree, judge.clone());
         let clients = Clients::new(world, &plan.numbers, tree, host.net(), judge.clone());
         let members = Members::new(world, &plan.numbers, tree, &host.net(), &judge);
         Self { world: world.clone(), plan, judge, host, clients, members }
@@ -246,6 +251,21 @@ impl Run {
                 self.host.start();
                 let due = self.world.now().after(Duration::from_secs(5));
                 while !self.host.is_rot_judged() && self.world.now() < due && !self.world.is_stopped() {
+                    self.world.sleep(SHORT_LOOK).await;
+                    self.host.supervise();
+                }
+            }
+            Disturbance::LoseDisk { down } => {
+                self.crash(Duration::from_millis(300)).await;
+                self.world.sleep(down).await;
+                if self.host.draws_another() {
+                    self.host.start();
+                    self.crash(Duration::from_millis(100)).await;
+                }
+                self.host.lose_disk();
+                self.host.start();
+                let due = self.world.now().after(Duration::from_secs(10));
+                while self.host.has_lost() && self.world.now() < due && !self.world.is_stopped() {
                     self.world.sleep(SHORT_LOOK).await;
                     self.host.supervise();
                 }

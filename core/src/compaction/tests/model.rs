@@ -71,7 +71,7 @@ impl Model {
             requests: Requests::default(),
             by_kind: BTreeMap::new(),
         };
-        let registered = model.send(Command::Register { wal: None, host: "a".into(), port: 9092 });
+        let registered = model.send(Command::Register { wal: None, give_up: None, host: "a".into(), port: 9092 });
         assert!(matches!(registered, Answer::Registered { .. }));
         assert_eq!(model.send(Command::NameWal { uuid: WalUuid([7; 16]) }), Answer::Done);
         model

@@ -69,10 +69,10 @@ fn entries() -> Vec<Entry> {
         append: CleanupPolicy::DELETE,
         subtract: CleanupPolicy::NONE,
     };
-    let register = |wal| Command::Register { wal, host: "broker-1.example".into(), port: 9092 };
+    let register = |wal, give_up| Command::Register { wal, host: "broker-1.example".into(), port: 9092, give_up };
     let held = RegisteredWal { uuid: ring, epoch: NodeEpoch(1), trim: Lsn(4096) };
     let commands = [
-        (1, 0, 1, register(None)),
+        (1, 0, 1, register(None, None)),
         (1, 1, 2, Command::NameWal { uuid: ring }),
         (1, 1, 3, topic(0x71, "orders", 2)),
         (1, 1, 4, topic(0x72, "gone", 1)),
@@ -84,7 +84,7 @@ fn entries() -> Vec<Entry> {
         (1, 1, 10, Command::ForgetObjects { ids: vec![ObjectId(2)] }),
         (1, 1, 11, Command::ForgetObjects { ids: vec![ObjectId(1)] }),
         (1, 1, 13, Command::OpenStreams),
-        (2, 0, 1, register(Some(held))),
+        (2, 0, 1, register(Some(held), None)),
         (2, 2, 2, Command::ConfigureTopic { id: TopicId([0x71; 16]), patch }),
         (2, 2, 3, Command::EndRecovery { number: crate::id::RecoveryNumber(13) }),
         (2, 2, 4, Command::NameWal { uuid: WalUuid([0x22; 16]) }),
@@ -94,7 +94,9 @@ fn entries() -> Vec<Entry> {
         (2, 2, 8, Command::LeaseObjects { count: 2 }),
         (2, 2, 9, Command::Compact(compaction())),
         (2, 2, 10, Command::AbandonObjects { ids: vec![ObjectId(6)] }),
-        (2, 2, 11, Command::CloseStreams),
+        (3, 0, 1, register(None, Some(WalUuid([0x22; 16])))),
+        (3, 3, 2, Command::LeaseObjects { count: 1 }),
+        (3, 3, 3, Command::CloseStreams),
     ];
     let entry = |(seq, (run, epoch, number, command))| Entry {
         seq: Seq(seq),
@@ -144,7 +146,7 @@ pub(in crate::controller) fn head() -> Head {
     };
     let inline = entries()[12..].to_vec();
     let (snapshot, segments) = (Some(name(1, 6)), vec![name(2, 12)]);
-    let (feature_level, term, last) = (FeatureLevel(1), Term(3), Seq(23));
+    let (feature_level, term, last) = (FeatureLevel(1), Term(3), Seq(25));
     Head { cluster: CLUSTER, feature_level, term, writer, last, snapshot, segments, inline }
 }
 
@@ -167,7 +169,7 @@ fn version_1_stays_as_it_is() {
     let segment = Segment::decode(&Bytes::from_static(golden_segment), CLUSTER, name(2, 12)).expect("golden");
     fold(&mut folded, &segment.entries).expect("dense");
     fold(&mut folded, &head.inline).expect("dense");
-    assert_eq!(folded, image(23));
+    assert_eq!(folded, image(25));
 }
 
 #[test]
@@ -185,7 +187,7 @@ fn what_belongs_elsewhere_is_foreign() {
 #[test]
 fn a_head_that_does_not_fold_is_malformed() {
     let broken: [fn(&mut Head); 6] = [
-        |head| head.last = Seq(22),
+        |head| head.last = Seq(23),
         |head| drop(head.inline.remove(2)),
         |head| head.segments.clear(),
         |head| head.segments.insert(0, name(2, 6)),

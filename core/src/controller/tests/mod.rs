@@ -41,7 +41,7 @@ fn command(seq: u64, command: Command) -> NodeCommand {
 }
 
 fn register() -> NodeCommand {
-    command(1, Command::Register { wal: None, host: "a".into(), port: 1 })
+    command(1, Command::Register { wal: None, host: "a".into(), port: 1, give_up: None })
 }
 
 fn lease(seq: u64) -> NodeCommand {

@@ -1,165 +1,82 @@
 //! Reads from objects: which requests, in which order, and what to do about their failures. A plain struct within the
 //! shard; the shard performs its calls and hands their completions back.
 //!
+//! **Owns** the indexes and data blocks that were read last, what is on its way from the bucket, the line of those who
+//! wait for it, and where each reader is.
+//!
+//! **Promises** that a read gives what the object holds from its offset on, checked; that every read ends, also while the
+//! store does not answer; that cached blocks and what is on its way take no more than [`Limits::block_cache`] together,
+//! unless a single block does, which is then alone; that no more than [`Limits::object_reads`] requests are under way;
+//! and that what is read ahead takes neither the place nor the turn of what is wanted now.
+//!
 //! ```text
-//!  read ──> index cached? ──yes──> one GET of adjacent data blocks ──> batches
-//!              │ no                        ^
-//!              └─> GET of the object's last bytes ──> [GET of the rest of the index]
-//!                  (once for all reads that wait for that index)
+//!  read ──> index known? ──yes──> first block there? ──yes──> batches, as far as blocks are there
+//!              │ no                   │ no    ▲
+//!              │                      │       └── is it on its way? wait for that, too
+//!              ▼                      ▼
+//!          GET of the object's    in line, by turns of the origins ──> one GET of adjacent blocks,
+//!          last bytes                                                  also of several readers
+//!          (once for all who wait)
+//!                          then, in what is left of requests and memory: read ahead for whoever goes on
 //! ```
-//! What may pass is asked again with back-off; what never will, or did not for too long, ends the read. Objects never
-//! change, so an index that was decoded once is right for as long as its object exists.
+//! Objects never change and no id is given twice, so what was read once is right for as long as it is kept. *Whether*
+//! it may be read is decided before, by the metadata: a block of a stream that was trimmed or deleted may be here, and is
+//! never asked for.
+//!
+//! What may pass is asked again with back-off; what never will, or did not for too long, ends the read, and all others
+//! that wait for the same. What was read ahead and fails is forgotten, unless somebody waits for it by then.
 
-mod cache;
+mod ahead;
+mod answers;
+mod blocks;
+mod cursors;
+mod indexes;
+mod line;
+mod load;
+mod loads;
+mod plan;
 mod tries;
+mod types;
 
-use self::cache::IndexCache;
-use self::tries::{Tries, Verdict};
-use super::{BlockEntry, Footer, Index, Plan, StoredBatch, decode_block, key};
-use crate::envelope::DecodeError;
-use crate::id::{ClusterId, ObjectId, Offset, StreamId};
+pub use types::{
+    Extent, Finished, Following, Origin, Outcome, Read, ReadBatches, ReadBlock, ReadError, ReadId, ReadStats,
+};
+
+use self::answers::Failure;
+use self::blocks::{BlockCache, BlockKey, Spare, Wasted};
+use self::cursors::{Course, CursorKey, Cursors};
+use self::indexes::IndexCache;
+use self::load::{Load, ReadPlan, Step, Waiter, What};
+use self::loads::{Loads, Target};
+use self::plan::{Planned, Taking};
+use self::tries::{PATIENCE, Tries};
+use super::{BlockEntry, key};
 use crate::limits::Limits;
-use crate::machine::{Deadline, Instant, Now, OpId, OpIds, Payload, Rng, WallTime};
-use crate::store::{Span, StoreCall, StoreDone, StoreError, StoreOp, StoreResult, attempt};
-use alloc::collections::{BTreeMap, BTreeSet};
+use crate::machine::{Deadline, Mark, Now, OpId, OpIds, Rng, sometimes};
+use crate::store::{StoreCall, StoreDone, StoreOp, StoreResult, attempt};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use core::fmt;
 use core::time::Duration;
 
-/// Names a read until it is finished. Chosen by the caller, unique among those not finished.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ReadId(pub u64);
-
-/// What to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Read {
-    /// Its name.
-    pub id: ReadId,
-    /// The cluster; an object of another one is corrupt.
-    pub cluster: ClusterId,
-    /// From which object.
-    pub object: ObjectId,
-    /// Of which stream.
-    pub stream: StreamId,
-    /// From the batch on that holds this offset.
-    pub offset: Offset,
-    /// How much.
-    pub extent: Extent,
-    /// What is read may take so many bytes of memory.
-    pub room: u64,
-}
-
-/// How much to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Extent {
-    /// At most so many bytes of batches; the first is returned whole all the same.
-    Bytes(u64),
-    /// All batches from the offset on of the first data block there that has a record of this time or later; none if no
-    /// block has.
-    Since(WallTime),
-}
-
-/// A read that came to an end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finished {
-    /// Which.
-    pub id: ReadId,
-    /// Consecutive batches. By [`Extent::Bytes`], at least one, the first being the one that holds the offset. There may
-    /// be more of the range in the object than is returned, and less than was asked for.
-    pub result: Result<ReadBatches, ReadError>,
-}
-
-/// What a read gives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReadBatches {
-    /// In order.
-    pub batches: Vec<StoredBatch>,
-    /// Length of the buffer that all of them are slices of.
-    pub buffer: u64,
-    /// By [`Extent::Since`]: the largest time in the blocks that were passed over.
-    pub older: Option<WallTime>,
-}
-
-/// Why a read gave nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ReadError {
-    /// The object is deleted: look at the metadata again.
-    Gone,
-    /// The object does not hold the offset: the metadata that said so is not about this object.
-    NotHeld,
-    /// There is so much to be read at once, for a batch that is so large, and less room was given.
-    TooLong(u64),
-    /// The object stays unreadable, however often it is read.
-    Corrupt(DecodeError),
-    /// The store did not answer for long, or denies access.
-    Unavailable(StoreError),
-}
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Gone => f.write_str("the object is not in the bucket"),
-            Self::NotHeld => f.write_str("the object does not hold the offset"),
-            Self::TooLong(len) => write!(f, "{len} bytes are to be read at once"),
-            Self::Corrupt(error) => write!(f, "a part of the object {error}"),
-            Self::Unavailable(error) => error.fmt(f),
-        }
-    }
-}
-
-/// What the reader wants done, and what it is done with. The caller drains both.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    /// To be performed; each completion goes to [`ObjectReader::handle`].
-    pub calls: Vec<(OpId, StoreCall)>,
-    /// Reads at their end.
-    pub finished: Vec<Finished>,
-}
-
-/// Reads objects, remembering the indexes of those read last.
+/// Reads objects, remembering what was read last.
 #[derive(Debug)]
 pub struct ObjectReader {
     attempt: Duration,
     tail: u64,
+    /// Memory for blocks, cached and on their way.
+    room: u64,
+    /// Requests at once.
+    requests: usize,
+    /// What is read ahead, or of several readers, is asked for in pieces of so many bytes.
+    piece: u64,
     rng: Rng,
     indexes: IndexCache,
-    loads: BTreeMap<ObjectId, Load>,
-    fetches: BTreeMap<ReadId, Fetch>,
-    in_flight: BTreeMap<OpId, Target>,
-    retries: BTreeSet<(Instant, Target)>,
-}
-
-/// An index on its way, and who waits for it.
-#[derive(Debug)]
-struct Load {
-    cluster: ClusterId,
-    step: LoadStep,
-    tries: Tries,
-    waiting: Vec<Read>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum LoadStep {
-    Tail,
-    Index(Footer),
-}
-
-/// Data blocks on their way.
-#[derive(Debug)]
-struct Fetch {
-    read: Read,
-    plan: Plan,
-    older: Option<WallTime>,
-    tries: Tries,
-}
-
-/// What a call or a retry is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Target {
-    Index(ObjectId),
-    Data(ReadId),
-    /// The read was cancelled while the call was in flight.
-    Nobody,
+    blocks: BlockCache,
+    cursors: Cursors,
+    loads: Loads,
+    /// Cursors for which there may be something to be read ahead.
+    eager: BTreeSet<CursorKey>,
+    stats: ReadStats,
 }
 
 /// What is read of an object of which nothing is known: index and footer of all but huge objects.
@@ -168,40 +85,87 @@ const TAIL: u64 = 64 << 10;
 /// Index entries kept in memory, over all objects: some 4 MiB.
 const CACHED_ENTRIES: usize = 64 << 10;
 
+/// Where a read that was begun is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Placed {
+    Finished,
+    /// It waits for what others had asked for.
+    Joined,
+    /// It waits for what was asked for it.
+    Asked,
+}
+
 impl ObjectReader {
     /// A reader that knows nothing yet.
     #[must_use]
     pub fn new(limits: &Limits, rng: Rng) -> Self {
+        let first = 2 * u64::from(limits.data_block);
         Self {
             attempt: limits.store_attempt,
             tail: TAIL,
+            room: limits.block_cache,
+            requests: limits.object_reads as usize,
+            piece: limits.read_piece.into(),
             rng,
             indexes: IndexCache::new(CACHED_ENTRIES),
-            loads: BTreeMap::new(),
-            fetches: BTreeMap::new(),
-            in_flight: BTreeMap::new(),
-            retries: BTreeSet::new(),
+            blocks: BlockCache::default(),
+            cursors: Cursors::new(first, limits.read_ahead, limits.idle_reader),
+            loads: Loads::default(),
+            eager: BTreeSet::new(),
+            stats: ReadStats::default(),
         }
     }
 
-    /// Begins a read.
+    /// Begins a read. `following` are the ranges of the stream that it may go on in, the one that holds its offset first.
+    /// Nothing is asked of the store before [`ObjectReader::drive`], so that reads begun together are asked for together.
     ///
     /// # Panics
     /// When a read of that name is not finished.
-    pub fn read(&mut self, now: Now, read: Read, ops: &mut OpIds, out: &mut Outcome) {
-        if let Some(index) = self.indexes.get(read.object) {
-            let planned = Planned::of(index, &read);
-            return self.fetch(now, read, planned, ops, out);
+    pub fn read(&mut self, now: Now, read: Read, following: Vec<Following>, out: &mut Outcome) {
+        let cursor = matches!(read.extent, Extent::Bytes(_)).then_some(read.cursor());
+        let course = cursor.map(|_| self.cursors.begin(now.mono, &read, following));
+        if let (Some(cursor), Some(Course::Elsewhere)) = (cursor, course) {
+            self.waste(cursor);
         }
-        if let Some(load) = self.loads.get_mut(&read.object) {
-            return load.waiting.push(read);
+        let was_reached = cursor.and_then(|cursor| self.cursors.get(cursor)).is_some_and(|at| read.offset < at.reached);
+        let placed = self.place(now, read, out);
+        match placed {
+            Placed::Finished => self.stats.hits += 1,
+            Placed::Joined => self.stats.joined += 1,
+            Placed::Asked => {
+                sometimes!(Mark::BlockLeftWhileWanted, was_reached && course == Some(Course::On));
+                self.stats.misses += 1;
+            }
         }
-        let tries = Tries::new(now, self.attempt);
-        self.loads.insert(
-            read.object,
-            Load { cluster: read.cluster, step: LoadStep::Tail, tries, waiting: alloc::vec![read] },
-        );
-        self.ask(Target::Index(read.object), ops, out);
+        if let (Some(cursor), Some(Course::On), Placed::Joined | Placed::Asked) = (cursor, course, placed) {
+            self.cursors.grow(cursor);
+        }
+        self.eager.extend(cursor);
+        self.expire_cursors(now);
+    }
+
+    /// Asks the store for what is next: what is wanted first, then what is worth to be read ahead.
+    pub fn drive(&mut self, now: Now, ops: &mut OpIds, out: &mut Outcome) {
+        while let Some(target) = self.loads.first() {
+            if self.loads.in_flight().requests >= self.requests {
+                break;
+            }
+            let cost = self.loads.get(target).cost();
+            let room = self.room.saturating_sub(self.loads.reserved());
+            // What is larger than all the room goes alone.
+            if cost > room && self.loads.reserved() > 0 {
+                break;
+            }
+            let op = ops.issue();
+            let target = self.loads.leave(op, room, self.piece);
+            let held = self.room.saturating_sub(self.loads.reserved());
+            self.make_room(held, Spare::All);
+            self.call(now, target, op, out);
+        }
+        sometimes!(Mark::ReadWaitedInLine, self.loads.first().is_some());
+        for cursor in core::mem::take(&mut self.eager) {
+            self.read_ahead(now, cursor, ops, out);
+        }
     }
 
     /// Takes the completion of one of the calls.
@@ -209,256 +173,234 @@ impl ObjectReader {
     /// # Panics
     /// When the call is not this reader's.
     pub fn handle(&mut self, now: Now, op: OpId, result: StoreResult, ops: &mut OpIds, out: &mut Outcome) {
-        let target = self.in_flight.remove(&op).expect("one completion for each call of this reader");
+        let (target, load) = self.loads.answered(op);
         let got = result.map(|done| match done {
             StoreDone::Got { body, total, .. } => (body, total),
             other => unreachable!("a get completed as {other:?}"),
         });
-        match target {
-            Target::Index(object) => self.index_answered(now, object, got, ops, out),
-            Target::Data(id) => self.data_answered(now, id, got, out),
-            Target::Nobody => {}
+        if got.is_ok() {
+            self.eager.extend(load.ahead_for);
         }
+        match got {
+            Err(error) => self.failed(now, target, load, Failure::Store(error), out),
+            Ok((body, total)) if load.blocks().is_empty() => {
+                self.index_answered(now, (target, load), (&body, total), ops, out);
+            }
+            Ok((body, _)) => self.data_answered(now, load, &body, out),
+        }
+        self.drive(now, ops, out);
     }
 
     /// Whether a call is this reader's and not completed.
     #[must_use]
     pub fn owns(&self, op: OpId) -> bool {
-        self.in_flight.contains_key(&op)
+        self.loads.owns(op)
     }
 
     /// When to call [`ObjectReader::tick`].
     #[must_use]
     pub fn deadline(&self) -> Option<Deadline> {
-        self.retries.first().map(|(at, _)| Deadline { at: *at, reason: "read an object again" })
+        let at = |at, reason| Deadline { at, reason };
+        Deadline::earliest([
+            self.loads.deadline().map(|due| at(due, "read an object again, or give up waiting to")),
+            self.cursors.deadline().map(|due| at(due, "forget where somebody read who reads no more")),
+        ])
     }
 
-    /// Asks again for what is due.
+    /// Asks again for what is due, and gives up what waited too long.
     pub fn tick(&mut self, now: Now, ops: &mut OpIds, out: &mut Outcome) {
-        while let Some((at, target)) = self.retries.first().copied()
-            && at <= now.mono
-        {
-            self.retries.pop_first();
-            self.ask(target, ops, out);
+        let due = now.mono.after(self.attempt.saturating_mul(PATIENCE));
+        for load in self.loads.expire(now.mono, due) {
+            sometimes!(Mark::ReadCrowdedOut);
+            self.stats.crowded += load.waiting.len() as u64;
+            fail(load.waiting, ReadError::Crowded, out);
         }
+        self.expire_cursors(now);
+        self.drive(now, ops, out);
     }
 
     /// Forgets a read that nobody waits for any more; one that is finished or unknown is left alone. Returns the call for
-    /// its data if that is not completed: until then what it brings takes memory.
+    /// its data if that is not completed and for nobody else: until then what it brings takes memory.
     pub fn cancel(&mut self, id: ReadId) -> Option<OpId> {
-        for load in self.loads.values_mut() {
-            load.waiting.retain(|read| read.id != id);
+        self.loads.cancel(id)
+    }
+
+    /// Somebody reads no more.
+    pub fn forget(&mut self, origin: Origin) {
+        for cursor in self.cursors.forget(origin) {
+            self.abandon(cursor);
         }
-        if self.fetches.remove(&id).is_some() {
-            self.retries.retain(|(_, target)| *target != Target::Data(id));
-            let mut calls = self.in_flight.iter_mut().filter(|(_, target)| **target == Target::Data(id));
-            if let Some((op, target)) = calls.next() {
-                *target = Target::Nobody;
-                return Some(*op);
-            }
+    }
+
+    /// Whether nothing is on its way, and nobody waits.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.loads.is_idle()
+    }
+
+    /// What it has done, and how it is.
+    #[must_use]
+    pub fn stats(&self) -> ReadStats {
+        ReadStats {
+            cached: self.blocks.held(),
+            unread: self.blocks.unread(),
+            reserved: self.loads.reserved(),
+            waiting: self.loads.waiting(),
+            in_line: self.loads.in_line(),
+            ..self.stats
         }
-        None
     }
 
     /// Panics with what is broken, if anything is.
     pub fn invariants(&self) {
-        let under_way = |target: &Target| match target {
-            Target::Index(object) => self.loads.contains_key(object),
-            Target::Data(id) => self.fetches.contains_key(id),
-            Target::Nobody => true,
-        };
-        assert!(self.in_flight.values().all(under_way), "a call in flight is for something");
-        assert!(self.retries.iter().all(|(_, target)| under_way(target)), "a retry is for something");
-        let live = self.in_flight.values().filter(|target| **target != Target::Nobody).count() + self.retries.len();
-        assert_eq!(live, self.loads.len() + self.fetches.len(), "each load and fetch has one call or one retry");
         self.indexes.invariants();
+        self.blocks.invariants();
+        self.cursors.invariants();
+        self.loads.invariants();
+        let (held, reserved) = (self.blocks.held(), self.loads.reserved());
+        let is_alone = held == 0 && reserved > self.room;
+        assert!(held + reserved <= self.room || is_alone, "blocks stay within their memory: {held} and {reserved}");
+        assert!(self.loads.in_flight().requests <= self.requests, "requests at once have a limit");
     }
 
-    fn index_answered(
-        &mut self,
-        now: Now,
-        object: ObjectId,
-        got: Result<(Payload, u64), StoreError>,
-        ops: &mut OpIds,
-        out: &mut Outcome,
-    ) {
-        let load = self.loads.get_mut(&object).expect("a load lasts until its index is there or it failed");
-        let verdict = match got {
-            Ok((body, total)) => match load.learn(object, &body, total) {
-                Ok(Learned::Index(index)) => return self.loaded(now, object, index, ops, out),
-                Ok(Learned::Footer(footer)) => {
-                    load.step = LoadStep::Index(footer);
-                    return self.ask(Target::Index(object), ops, out);
-                }
-                Err(error) => load.tries.undecodable(now, error, &mut self.rng),
-            },
-            Err(error) => load.tries.failed(now, error, &mut self.rng),
-        };
-        match verdict {
-            Verdict::Again(at) => {
-                self.retries.insert((at, Target::Index(object)));
+    /// Finishes a read with what is there, or has it wait.
+    fn place(&mut self, now: Now, read: Read, out: &mut Outcome) -> Placed {
+        match self.indexes.get(read.object) {
+            Some(index) => {
+                let planned = Planned::of(index, &read);
+                self.place_planned(now, read, planned, out)
             }
-            Verdict::GiveUp(error) => {
-                let load = self.loads.remove(&object).expect("it was there above");
-                let failed = |read: Read| Finished { id: read.id, result: Err(error) };
-                out.finished.extend(load.waiting.into_iter().map(failed));
-            }
+            None => self.want_index(now, read),
         }
     }
 
-    fn loaded(&mut self, now: Now, object: ObjectId, index: Index, ops: &mut OpIds, out: &mut Outcome) {
-        let load = self.loads.remove(&object).expect("what was loaded was under way");
-        for read in load.waiting {
-            let planned = Planned::of(&index, &read);
-            self.fetch(now, read, planned, ops, out);
-        }
-        self.indexes.insert(object, index);
-    }
-
-    fn fetch(&mut self, now: Now, read: Read, planned: Planned, ops: &mut OpIds, out: &mut Outcome) {
+    fn place_planned(&mut self, now: Now, read: Read, planned: Planned, out: &mut Outcome) -> Placed {
         let result = match planned {
-            Planned::Blocks(plan, older) => {
-                let tries = Tries::new(now, attempt(self.attempt, plan.len));
-                let earlier = self.fetches.insert(read.id, Fetch { read, plan, older, tries });
-                assert!(earlier.is_none(), "{:?} is not finished", read.id);
-                return self.ask(Target::Data(read.id), ops, out);
-            }
-            Planned::Nothing(older) => Ok(ReadBatches { batches: Vec::new(), buffer: 0, older }),
+            Planned::Blocks(plan, older) => return self.place_in(now, read, ReadPlan { plan, older }, out),
+            Planned::Nothing(older) => Ok(ReadBatches { blocks: Vec::new(), older }),
             Planned::NotHeld => Err(ReadError::NotHeld),
             Planned::TooLong(len) => Err(ReadError::TooLong(len)),
         };
         out.finished.push(Finished { id: read.id, result });
+        Placed::Finished
     }
 
-    fn data_answered(&mut self, now: Now, id: ReadId, got: Result<(Payload, u64), StoreError>, out: &mut Outcome) {
-        let fetch = self.fetches.get_mut(&id).expect("a fetch lasts until its answer, or is cancelled with it");
-        let object = fetch.read.object;
-        let verdict = match got {
-            Ok((body, _)) => match extract(&fetch.read, &fetch.plan, &body) {
-                Ok(batches) => {
-                    let result = Ok(ReadBatches { batches, buffer: body.len() as u64, older: fetch.older });
-                    self.fetches.remove(&id);
-                    return out.finished.push(Finished { id, result });
+    fn place_in(&mut self, now: Now, read: Read, of: ReadPlan, out: &mut Outcome) -> Placed {
+        let object = read.object;
+        let first = BlockKey::of(object, &of.plan.blocks[0]);
+        if self.blocks.contains(first) {
+            self.finish(&read, of, out);
+            return Placed::Finished;
+        }
+        if let Some(target) = self.loads.bringing(first) {
+            sometimes!(Mark::ReadJoined, !self.loads.get(target).is_ahead());
+            self.loads.join(target, Waiter { read, plan: Some(of) });
+            return Placed::Joined;
+        }
+        let is_missing = |entry: &&BlockEntry| {
+            let key = BlockKey::of(object, entry);
+            !self.blocks.contains(key) && self.loads.bringing(key).is_none()
+        };
+        let blocks: Vec<BlockEntry> = of.plan.blocks.iter().take_while(is_missing).copied().collect();
+        let within = attempt(self.attempt, of.plan.len);
+        let target = Target::Data(self.loads.next_id());
+        let load = Load::new(What::Blocks { object, blocks }, read.origin, None);
+        self.loads.line_up(target, load, now.mono.after(within.saturating_mul(PATIENCE)));
+        self.loads.join(target, Waiter { read, plan: Some(of) });
+        Placed::Asked
+    }
+
+    fn want_index(&mut self, now: Now, read: Read) -> Placed {
+        let target = Target::Index(read.object);
+        let is_there = self.loads.contains(target);
+        if !is_there {
+            let what = What::Index { cluster: read.cluster, object: read.object, step: Step::Tail };
+            let due = now.mono.after(self.attempt.saturating_mul(PATIENCE));
+            self.loads.line_up(target, Load::new(what, read.origin, None), due);
+        }
+        self.loads.join(target, Waiter { read, plan: None });
+        if is_there { Placed::Joined } else { Placed::Asked }
+    }
+
+    /// Gives a read what is there, from its first block on.
+    fn finish(&mut self, read: &Read, ReadPlan { plan, older }: ReadPlan, out: &mut Outcome) {
+        let mut taking = Taking::new(read);
+        let mut passed = Vec::new();
+        for entry in &plan.blocks {
+            let key = BlockKey::of(read.object, entry);
+            let Some(hit) = self.blocks.read(key) else { break };
+            let holds = (hit.batches.first().map(|first| first.base), hit.batches.last().map(|last| last.end));
+            assert_eq!(holds, (Some(entry.start), Some(entry.end)), "a block in the cache is the one of its name");
+            if hit.is_first {
+                sometimes!(Mark::ReadAheadUsed);
+                self.stats.ahead_used += hit.len;
+            }
+            if !taking.take(hit.batches, hit.len) {
+                break;
+            }
+            passed.push((key, entry.end));
+        }
+        let blocks = taking.blocks;
+        if matches!(read.extent, Extent::Bytes(_)) {
+            let cursor = read.cursor();
+            let end = blocks.last().and_then(|block| block.batches.last()).map(|batch| batch.end);
+            self.cursors.advance(cursor, read.offset, end.unwrap_or(read.offset));
+            for (key, end) in passed {
+                if !self.cursors.is_followed(cursor, end) {
+                    self.blocks.spend(key);
                 }
-                Err(error) => fetch.tries.undecodable(now, error, &mut self.rng),
-            },
-            Err(error) => fetch.tries.failed(now, error, &mut self.rng),
-        };
-        match verdict {
-            Verdict::Again(at) => {
-                self.retries.insert((at, Target::Data(id)));
             }
-            Verdict::GiveUp(error) => {
-                self.fetches.remove(&id);
-                self.indexes.forget(object);
-                out.finished.push(Finished { id, result: Err(error) });
+            self.eager.insert(cursor);
+        }
+        out.finished.push(Finished { id: read.id, result: Ok(ReadBatches { blocks, older }) });
+    }
+
+    /// Calls for what a load needs next.
+    fn call(&mut self, now: Now, target: Target, op: OpId, out: &mut Outcome) {
+        let load = self.loads.get_mut(target);
+        let within = attempt(self.attempt, load.len());
+        load.tries.get_or_insert_with(|| Tries::new(now, within));
+        let op_of = StoreOp::Get { key: key(load.object()), span: load.span(self.tail) };
+        if load.blocks().is_empty() {
+            self.stats.index_requests += 1;
+        } else {
+            self.stats.requests += 1;
+        }
+        out.calls.push((op, StoreCall { op: op_of, within }));
+    }
+
+    /// Lets cached blocks go until the others take so much at most.
+    fn make_room(&mut self, to: u64, spare: Spare) {
+        for Wasted { ahead_for, len } in self.blocks.shrink(to, spare) {
+            sometimes!(Mark::ReadAheadWasted);
+            self.stats.ahead_wasted += len;
+            if let Some(cursor) = ahead_for {
+                self.cursors.shrink(cursor);
             }
         }
     }
 
-    /// Calls for the next thing that a load or a fetch needs.
-    fn ask(&mut self, target: Target, ops: &mut OpIds, out: &mut Outcome) {
-        let (object, span, within) = match target {
-            Target::Index(object) => (object, self.loads[&object].step.span(self.tail), self.attempt),
-            Target::Data(id) => {
-                let Fetch { read, plan, .. } = &self.fetches[&id];
-                (read.object, Span::Range { at: plan.at, len: plan.len }, attempt(self.attempt, plan.len))
-            }
-            Target::Nobody => unreachable!("nothing is asked for nobody"),
-        };
-        let op = ops.issue();
-        self.in_flight.insert(op, target);
-        let call = StoreCall { op: StoreOp::Get { key: key(object), span }, within };
-        out.calls.push((op, call));
-    }
-}
-
-/// What of an object is to be read.
-enum Planned {
-    /// These blocks, after what was passed over.
-    Blocks(Plan, Option<WallTime>),
-    /// No block is late enough.
-    Nothing(Option<WallTime>),
-    NotHeld,
-    TooLong(u64),
-}
-
-impl Planned {
-    fn of(index: &Index, read: &Read) -> Self {
-        let held = |entry: &BlockEntry| entry.start <= read.offset;
-        let fitting = |plan: Plan, older| {
-            if plan.len > read.room { Self::TooLong(plan.len) } else { Self::Blocks(plan, older) }
-        };
-        match read.extent {
-            Extent::Bytes(max_bytes) => {
-                let plan = index.plan(read.stream, read.offset, (max_bytes, read.room));
-                plan.filter(|plan| held(&plan.blocks[0])).map_or(Self::NotHeld, |plan| fitting(plan, None))
-            }
-            Extent::Since(time) => {
-                if !index.from(read.stream, read.offset).first().is_some_and(held) {
-                    return Self::NotHeld;
-                }
-                let (plan, older) = index.seek(read.stream, read.offset, time);
-                plan.map_or(Self::Nothing(older), |plan| fitting(plan, older))
-            }
+    fn expire_cursors(&mut self, now: Now) {
+        while let Some(cursor) = self.cursors.expire(now.mono) {
+            self.abandon(cursor);
         }
     }
-}
 
-impl LoadStep {
-    const fn span(self, tail: u64) -> Span {
-        match self {
-            Self::Tail => Span::Last { len: tail },
-            Self::Index(footer) => Span::Range { at: footer.index_at, len: footer.index_len as u64 },
-        }
+    /// Somebody reads elsewhere: less is worth to be read ahead.
+    fn waste(&mut self, cursor: CursorKey) {
+        self.cursors.shrink(cursor);
+        self.abandon(cursor);
+    }
+
+    fn abandon(&mut self, cursor: CursorKey) {
+        let len = self.blocks.abandon(cursor);
+        sometimes!(Mark::ReadAheadWasted, len > 0);
+        self.stats.ahead_wasted += len;
     }
 }
 
-/// What one answer teaches about an object of which the index is wanted.
-enum Learned {
-    Footer(Footer),
-    Index(Index),
-}
-
-impl Load {
-    fn learn(&self, object: ObjectId, body: &Payload, total: u64) -> Result<Learned, DecodeError> {
-        let (footer, origin) = match self.step {
-            LoadStep::Index(footer) => (footer, footer.index_at),
-            LoadStep::Tail => {
-                let origin = total.checked_sub(body.len() as u64).ok_or(DecodeError::Malformed)?;
-                (Footer::decode(self.cluster, object, total, body)?, origin)
-            }
-        };
-        match (footer.index_in(origin, body), self.step) {
-            (Some(index), _) => Index::decode(object, &footer, &index).map(Learned::Index),
-            (None, LoadStep::Tail) => Ok(Learned::Footer(footer)),
-            (None, LoadStep::Index(_)) => Err(DecodeError::Short),
-        }
-    }
-}
-
-/// The batches that were asked for, out of the blocks that hold them.
-fn extract(read: &Read, plan: &Plan, body: &Payload) -> Result<Vec<StoredBatch>, DecodeError> {
-    let mut batches: Vec<StoredBatch> = Vec::new();
-    let mut len = 0;
-    let max_bytes = match read.extent {
-        Extent::Bytes(max_bytes) => max_bytes,
-        Extent::Since(_) => u64::MAX,
-    };
-    for entry in &plan.blocks {
-        let bytes = entry.block_in(plan.at, body).ok_or(DecodeError::Short)?;
-        for batch in decode_block(read.object, entry, &bytes)? {
-            if batch.end <= read.offset {
-                continue;
-            }
-            len += batch.batch.len() as u64;
-            if len > max_bytes && !batches.is_empty() {
-                return Ok(batches);
-            }
-            batches.push(batch);
-        }
-    }
-    Ok(batches)
+fn fail(waiting: Vec<Waiter>, error: ReadError, out: &mut Outcome) {
+    out.finished.extend(waiting.into_iter().map(|waiter| Finished { id: waiter.read.id, result: Err(error) }));
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::store::StoreError;
 use core::time::Duration;
 
 /// The attempts at one thing so far.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Tries {
     until: Instant,
     corrupt: u32,
@@ -27,7 +27,7 @@ pub(super) enum Verdict {
 const CORRUPT_ATTEMPTS: u32 = 3;
 
 /// A read may fail for so many attempts' time; its client asks again by itself.
-const PATIENCE: u32 = 3;
+pub(super) const PATIENCE: u32 = 3;
 
 impl Tries {
     /// None so far, each taking at most `attempt`.

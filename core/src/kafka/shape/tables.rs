@@ -65,6 +65,7 @@ pub(super) const fn of(api: Api) -> &'static Shape {
         Api::ListGroups => &groups::LIST_GROUPS,
         Api::DescribeGroups => &groups::DESCRIBE_GROUPS,
         Api::DeleteGroups => &groups::DELETE_GROUPS,
+        Api::ConsumerGroupHeartbeat => &groups::CONSUMER_GROUP_HEARTBEAT,
         Api::DescribeAcls => &admin::DESCRIBE_ACLS,
         Api::CreateAcls => &admin::CREATE_ACLS,
         Api::DeleteAcls => &admin::DELETE_ACLS,

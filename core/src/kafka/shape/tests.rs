@@ -441,6 +441,7 @@ impl Maker {
             Api::ListGroups => self.list_groups().encode(&mut out, version),
             Api::DescribeGroups => self.describe_groups().encode(&mut out, version),
             Api::DeleteGroups => self.delete_groups().encode(&mut out, version),
+            Api::ConsumerGroupHeartbeat => self.consumer_group_heartbeat().encode(&mut out, version),
             Api::DescribeAcls => self.describe_acls().encode(&mut out, version),
             Api::CreateAcls => self.create_acls().encode(&mut out, version),
             Api::DeleteAcls => self.delete_acls().encode(&mut out, version),

@@ -71,8 +71,8 @@ impl Image {
     }
 
     fn perform(&mut self, by: &NodeCommand) -> Result<Answer, Refusal> {
-        if let Command::Register { wal, host, port } = &*by.command {
-            return self.register(by, *wal, host, *port);
+        if let Command::Register { wal, host, port, give_up } = &*by.command {
+            return self.register(by, (*wal, *give_up), (host, *port));
         }
         if self.nodes.get(&by.node).is_none_or(|node| node.epoch != by.epoch) {
             return Err(Refusal::Fenced);

@@ -1,11 +1,15 @@
 //! Registration and recovery.
 //!
 //! A node epoch leaves a trace (an [`EpochImage`]) from the naming of its ring until its streams are closed, by itself
-//! or by its recovery. As a ring is named only when nothing older is left to recover, a node has at most one.
+//! or by its recovery. As a ring is named only when nothing older is left to recover, a node has at most one. A ring that
+//! is lost is given up by a registration that names it: fencing its epoch, closing its streams and the way to a new ring
+//! are one entry, so that there is no state in between.
 
 use crate::controller::NodeCommand;
 use crate::id::{CommandSeq, CutNumber, Lsn, NodeEpoch, NodeId, RecoveryNumber, WalUuid};
-use crate::metadata::{Answer, EpochImage, Image, NodeImage, ObjectState, Refusal, RegisteredWal, StreamState};
+use crate::metadata::{
+    Answer, EpochImage, GivenUpImage, Image, NodeImage, ObjectState, Refusal, RegisteredWal, StreamState,
+};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 
@@ -15,13 +19,19 @@ impl Image {
     pub(super) fn register(
         &mut self,
         by: &NodeCommand,
-        wal: Option<RegisteredWal>,
-        host: &str,
-        port: u16,
+        (wal, give_up): (Option<RegisteredWal>, Option<WalUuid>),
+        (host, port): (&str, u16),
     ) -> Result<Answer, Refusal> {
         let known = self.nodes.get(&by.node);
         let last_epoch = known.map_or(NodeEpoch(0), |node| node.epoch);
-        match_wal(last_epoch, known, wal)?;
+        if wal.is_some_and(|wal| wal.epoch > last_epoch) {
+            // A ring is formatted for an epoch only after its registration is durable.
+            return Err(Refusal::WalAhead { known: Lsn(0) });
+        }
+        match give_up {
+            None => match_wal(known, wal)?,
+            Some(lost) => self.give_up(by.node, lost, wal)?,
+        }
 
         self.objects.retain(|_, object| !matches!(object.state, ObjectState::Leased(node, _) if node == by.node));
         let node = self.nodes.entry(by.node).or_insert_with(|| NodeImage {
@@ -32,6 +42,7 @@ impl Image {
             epochs: BTreeMap::new(),
             last_command: CommandSeq(0),
             answers: BTreeMap::new(),
+            given_up: None,
         });
         if node.incarnation != by.incarnation {
             node.answers.clear();
@@ -45,6 +56,24 @@ impl Image {
             epoch.recovery = Some(number);
         }
         Ok(Answer::Registered { epoch: last_epoch.next(), recoveries: self.recoveries(by.node) })
+    }
+
+    /// Nobody will recover that ring: the streams of its epoch end where they are committed. They are closed, so that
+    /// the next opening is under a higher epoch, by which consumers learn of what is gone (KIP-320).
+    fn give_up(&mut self, node: NodeId, lost: WalUuid, found: Option<RegisteredWal>) -> Result<(), Refusal> {
+        let known = self.nodes.get_mut(&node).ok_or(Refusal::NothingToGiveUp)?;
+        let (epoch, image) = known.epochs.first_key_value().ok_or(Refusal::NothingToGiveUp)?;
+        let (epoch, wal) = (*epoch, image.wal);
+        if wal != lost {
+            return Err(Refusal::WrongWal { expected: wal });
+        }
+        if found.is_some_and(|found| found.uuid == wal && found.epoch == epoch) {
+            return Err(Refusal::WalPresent);
+        }
+        known.epochs.remove(&epoch);
+        known.given_up = Some(GivenUpImage { wal, of_epoch: epoch, at: self.at });
+        self.close_all(node, epoch);
+        Ok(())
     }
 
     /// The sender's ring has begun its life under the sender's epoch: nothing is committed of it yet.
@@ -90,11 +119,7 @@ impl Image {
 
 /// Whether a node may go on with the ring that it holds: it is the one that has what is not committed yet, and neither
 /// that ring nor the metadata is an older copy.
-fn match_wal(last: NodeEpoch, node: Option<&NodeImage>, wal: Option<RegisteredWal>) -> Result<(), Refusal> {
-    if wal.is_some_and(|wal| wal.epoch > last) {
-        // A ring is formatted for an epoch only after its registration is durable.
-        return Err(Refusal::WalAhead { known: Lsn(0) });
-    }
+fn match_wal(node: Option<&NodeImage>, wal: Option<RegisteredWal>) -> Result<(), Refusal> {
     for (epoch, image) in node.into_iter().flat_map(|node| &node.epochs) {
         let same = wal.filter(|wal| wal.uuid == image.wal && wal.epoch == *epoch);
         let same = same.ok_or(Refusal::WrongWal { expected: image.wal })?;

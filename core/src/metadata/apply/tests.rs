@@ -17,6 +17,8 @@ use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 
+mod give_up;
+
 const NODE: NodeId = NodeId(1);
 const RING: WalUuid = WalUuid([7; 16]);
 
@@ -80,8 +82,13 @@ impl Log {
 
     /// A new incarnation registers with that ring.
     fn restart(&mut self, wal: Option<RegisteredWal>) -> Answer {
+        self.register(wal, None)
+    }
+
+    /// The same, giving up a ring that is lost.
+    fn register(&mut self, wal: Option<RegisteredWal>, give_up: Option<WalUuid>) -> Answer {
         let incarnation = Incarnation([self.incarnation.0[0] + 1; 16]);
-        let register = Command::Register { wal, host: "a".into(), port: 9092 };
+        let register = Command::Register { wal, host: "a".into(), port: 9092, give_up };
         let by = NodeCommand { incarnation, epoch: NodeEpoch(0), ..self.command(CommandSeq(1), register) };
         let answer = self.apply(by);
         if let Answer::Registered { epoch, .. } = answer {

@@ -14,7 +14,7 @@ record!(Entry { seq, at, by });
 record!(NodeCommand { node, incarnation, epoch, seq, confirmed, command });
 
 tagged!(Command {
-    1 => Register { wal, host, port },
+    1 => Register { wal, host, port, give_up },
     2 => NameWal { uuid },
     3 => EndRecovery { number },
     4 => OpenStreams,
@@ -88,7 +88,9 @@ tagged!(Refusal {
     12 => InvalidPartitions,
     13 => UnknownStream,
     14 => Invalid,
-    40 => NotCovered { id },
+    40 => NothingToGiveUp,
+    41 => WalPresent,
+    50 => NotCovered { id },
 });
 
 impl Field for TopicName {

@@ -5,8 +5,8 @@ use crate::envelope::{DecodeError, Fields};
 use crate::id::{NodeEpoch, NodeId, Offset, StreamEpoch};
 use crate::machine::WallTime;
 use crate::metadata::{
-    EpochHistory, EpochImage, Image, NodeImage, ObjectImage, ObjectState, PartitionImage, RangeImage, StateImage,
-    StreamImage, StreamState, TopicImage,
+    EpochHistory, EpochImage, GivenUpImage, Image, NodeImage, ObjectImage, ObjectState, PartitionImage, RangeImage,
+    StateImage, StreamImage, StreamState, TopicImage,
 };
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -44,8 +44,9 @@ impl Record for Image {
     }
 }
 
-record!(NodeImage { epoch, incarnation, host, port, epochs, last_command, answers });
+record!(NodeImage { epoch, incarnation, host, port, epochs, last_command, answers, given_up });
 record!(EpochImage { wal, trim, last_cut, recovery });
+record!(GivenUpImage { wal, of_epoch, at });
 record!(TopicImage { name, partitions, configs });
 record!(PartitionImage { stream });
 record!(StreamImage { topic, partition, owner, epoch, state, start, end, ranges, producers, epochs });

@@ -90,7 +90,7 @@ fn api_versions_is_answered_here_and_an_unknown_version_by_the_oldest() {
         let served: Vec<i16> = response.api_keys.iter().map(|api| api.api_key).collect();
         let expected = [
             0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 29, 30, 31, 32, 33, 35, 37, 42, 43,
-            44, 45, 46, 47, 48, 50, 60, 61, 65, 66, 75,
+            44, 45, 46, 47, 48, 50, 60, 61, 65, 66, 68, 75,
         ];
         assert_eq!(served, expected);
         assert_eq!((response.api_keys[0].min_version, response.api_keys[0].max_version), (0, 13));
@@ -187,7 +187,7 @@ fn a_malformed_frame_closes_with_a_reason_and_spares_what_has_started() {
     hostile[at] = 0x7f;
     for (bad, why) in [
         (unknown_api, "API key 99 is not served"),
-        (old_produce, "version 2 of Produce is not served"),
+        (old_produce, "version 2 of Produce is not served: as for Kafka 4, clients must be of 2.1 or later"),
         (too_long, "the length of the frame is 2147483647"),
         (hostile, "topics can't have 126 elements in a request of this length"),
     ] {

@@ -52,7 +52,7 @@ impl Shard {
             let result = CreatableTopicResult::default().with_name(topic.name.clone());
             match outcome {
                 TopicOutcome::Created(new) => {
-                    let result = created(result, topic, &new, request.validate_only);
+                    let result = created(result, &new, request.validate_only);
                     told += 1;
                     // The fields came with version 5 (KIP-525).
                     match asked.version {
@@ -184,20 +184,11 @@ fn partitions(topic: &CreatableTopic, usual: u32) -> Result<u32, TopicOutcome> {
     }
 }
 
-fn created(
-    result: CreatableTopicResult,
-    topic: &CreatableTopic,
-    new: &NewTopic,
-    validate_only: bool,
-) -> CreatableTopicResult {
-    let replicas = topic
-        .assignments
-        .first()
-        .map_or(topic.replication_factor, |assignment| i16::try_from(assignment.broker_ids.len()).unwrap_or(i16::MAX));
+fn created(result: CreatableTopicResult, new: &NewTopic, validate_only: bool) -> CreatableTopicResult {
     result
         .with_topic_id(if validate_only { uuid_nil() } else { kafka_id(new.id) })
         .with_num_partitions(i32::try_from(new.partitions).unwrap_or(i32::MAX))
-        .with_replication_factor(replicas.max(1))
+        .with_replication_factor(1)
 }
 
 fn uuid_nil() -> uuid::Uuid {

@@ -1,17 +1,16 @@
 //! Fetch: from the log cache, or from objects, or later.
 
 use super::millis;
-use crate::data_object::{Extent, Outcome, Read, ReadError, ReadId, key};
+use crate::data_object::{Extent, Origin, Read, ReadError, ReadId, key};
 use crate::id::{ConnId, Offset, StreamId, TopicId};
 use crate::kafka::{ErrorCode, FetchAnswer, FetchedPartition, FetchedTopic};
-use crate::machine::{Effects, Mark, Now, OpId, Rope, sometimes};
+use crate::machine::{Effects, Mark, Now, Rope, sometimes};
 use crate::metadata::CompressionType;
 use crate::session::{Answer, Fee};
-use crate::shard::fetches::{Ended, Fetch, Got, Step, WantedPartition, WantedTopic};
+use crate::shard::fetches::{Fetch, Got, Step, WantedPartition, WantedTopic};
 use crate::shard::found::Found;
 use crate::shard::joins::Asked;
 use crate::shard::{Effect, Pool, Shard, Unpaid};
-use crate::store::StoreResult;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -86,37 +85,11 @@ impl Shard {
         }
     }
 
-    pub(in crate::shard) fn handle_store(
-        &mut self,
-        now: Now,
-        op: OpId,
-        result: StoreResult,
-        out: &mut Effects<Effect>,
-    ) {
-        if self.states.owns(op) {
-            return self.handle_state(now, op, result, out);
-        }
-        let mut outcome = Outcome::default();
-        self.reader.handle(now, op, result, &mut self.ops, &mut outcome);
-        self.take_outcome(now, outcome, out);
-        if let Some(conn) = self.lookups.take_orphan(op) {
-            self.orphan_came_back(now, conn, out);
-        }
-    }
-
     /// What was out for a connection that is gone has come back. With the last of it its credit is free.
     pub(in crate::shard) fn orphan_came_back(&mut self, now: Now, conn: ConnId, out: &mut Effects<Effect>) {
         if !self.lookups.has_orphan_of(conn) {
             let grants = self.credit.close(now.mono, conn);
             self.take_grants(now, grants, out);
-        }
-    }
-
-    pub(in crate::shard) fn tick_reader(&mut self, now: Now, out: &mut Effects<Effect>) {
-        if self.reader.deadline().is_some_and(|due| due.at <= now.mono) {
-            let mut outcome = Outcome::default();
-            self.reader.tick(now, &mut self.ops, &mut outcome);
-            self.take_outcome(now, outcome, out);
         }
     }
 
@@ -181,23 +154,13 @@ impl Shard {
             .filter_map(|step| if let Step::Reading { read, .. } = step { Some(*read) } else { None })
             .collect();
         self.fetches.read(fetch, steps);
-        let mut outcome = Outcome::default();
-        for read in reads {
-            self.reader.read(now, read, &mut self.ops, &mut outcome);
-        }
-        self.take_outcome(now, outcome, out);
+        self.begin_reads(now, reads, out);
     }
 
     /// A read returns at least one batch, however little is asked for. Most are no longer than usual; of one that is, the
     /// read tells its length, and begins again when there is credit for that.
     fn least_room(&self, fetch: &Fetch) -> u64 {
         fetch.first.max(u64::from(self.limits.batch) + u64::from(self.limits.data_block))
-    }
-
-    pub(in crate::shard) fn begin_read(&mut self, now: Now, read: Read, out: &mut Effects<Effect>) {
-        let mut outcome = Outcome::default();
-        self.reader.read(now, read, &mut self.ops, &mut outcome);
-        self.take_outcome(now, outcome, out);
     }
 
     fn plan_partition(&mut self, fetch: &Fetch, wanted: &WantedPartition, (left, must_fit): (u64, bool)) -> Step {
@@ -241,7 +204,8 @@ impl Shard {
         let (_, range) = image.streams[&stream].range_at(offset).expect("records are in the log cache or in objects");
         let (id, cluster) = (self.fetches.next_read(), image.cluster);
         let (extent, room) = (Extent::Bytes(max_bytes), max_bytes.max(self.least_room(fetch)));
-        let read = Read { id, cluster, object: range.object, stream, offset, extent, room };
+        let origin = Origin::Client(fetch.asked.conn);
+        let read = Read { id, origin, cluster, object: range.object, stream, offset, extent, room };
         Step::Reading { read, must_fit, high_watermark, start }
     }
 
@@ -262,45 +226,25 @@ impl Shard {
         }
     }
 
-    pub(in crate::shard) fn take_outcome(&mut self, now: Now, outcome: Outcome, out: &mut Effects<Effect>) {
-        for finished in &outcome.finished {
-            sometimes!(Mark::ReadReplaced, finished.result == Err(ReadError::Gone) && self.was_replaced(finished.id));
+    /// An object was replaced or deleted while it was read.
+    pub(in crate::shard) fn fetch_again(&mut self, now: Now, fetch: Fetch, out: &mut Effects<Effect>) {
+        if fetch.restarts <= RESTARTS {
+            return self.try_fetch(now, fetch, out);
         }
-        for (op, call) in outcome.calls {
-            out.push(Effect::Store(op, call));
-        }
-        for finished in outcome.finished {
-            if let Some(partition) = self.groups.take_read(finished.id) {
-                self.groups.loaded(now, partition, finished.result);
-                continue;
-            }
-            if let Some(listing) = self.lookups.finish_read(finished.id) {
-                self.listing_read(now, listing, finished.result, out);
-                continue;
-            }
-            if let Err(error) = finished.result {
-                self.report_failed_read(finished.id, error);
-            }
-            match self.fetches.finish(finished.id, finished.result) {
-                Some(Ended::Complete(fetch, got)) => self.answer_fetched(now, fetch, got, out),
-                Some(Ended::Again(fetch)) if fetch.restarts <= RESTARTS => self.try_fetch(now, fetch, out),
-                Some(Ended::TooLong(mut fetch)) => {
-                    let held = core::mem::take(&mut fetch.held);
-                    let conn = fetch.asked.conn;
-                    self.give_back_answer_credit(now, conn, held, out);
-                    self.try_fetch(now, fetch, out);
-                }
-                Some(Ended::Again(fetch)) => {
-                    let got = fetch.partitions().map(|_| Got::Failed(ErrorCode::KafkaStorageError)).collect();
-                    self.answer_fetched(now, fetch, got, out);
-                }
-                None => {}
-            }
-        }
+        let got = fetch.partitions().map(|_| Got::Failed(ErrorCode::KafkaStorageError)).collect();
+        self.answer_fetched(now, fetch, got, out);
+    }
+
+    /// Its first batch needs more credit.
+    pub(in crate::shard) fn fetch_too_long(&mut self, now: Now, mut fetch: Fetch, out: &mut Effects<Effect>) {
+        let held = core::mem::take(&mut fetch.held);
+        let conn = fetch.asked.conn;
+        self.give_back_answer_credit(now, conn, held, out);
+        self.try_fetch(now, fetch, out);
     }
 
     /// Whether what a fetch wanted to read is in another object by now.
-    fn was_replaced(&self, id: ReadId) -> bool {
+    pub(in crate::shard) fn was_replaced(&self, id: ReadId) -> bool {
         let (Some((_, read)), Some(image)) = (self.fetches.wanted_by(id), &self.image) else { return false };
         let range = image.streams.get(&read.stream).and_then(|stream| stream.range_at(read.offset));
         range.is_some_and(|(_, range)| range.object != read.object)
@@ -308,9 +252,9 @@ impl Shard {
 
     /// Tells the operator where to look. That an object is gone or holds other records is ordinary while it is being
     /// replaced, and worth a line once a fetch has looked at the metadata often enough.
-    fn report_failed_read(&self, id: ReadId, error: ReadError) {
+    pub(in crate::shard) fn report_failed_read(&self, id: ReadId, error: ReadError) {
         let Some((fetch, read)) = self.fetches.wanted_by(id) else { return };
-        if matches!(error, ReadError::TooLong(_)) {
+        if matches!(error, ReadError::TooLong(_) | ReadError::Crowded) {
             return;
         }
         if matches!(error, ReadError::Gone | ReadError::NotHeld) && fetch.restarts < RESTARTS {
@@ -328,7 +272,13 @@ impl Shard {
         );
     }
 
-    fn answer_fetched(&mut self, now: Now, mut fetch: Fetch, mut got: Vec<Got>, out: &mut Effects<Effect>) {
+    pub(in crate::shard) fn answer_fetched(
+        &mut self,
+        now: Now,
+        mut fetch: Fetch,
+        mut got: Vec<Got>,
+        out: &mut Effects<Effect>,
+    ) {
         drop_what_does_not_fit(&mut got, fetch.allowed);
         let copied = self.limits.copied_records;
         let cost = fetch.overhead() + got.iter().map(|got| got.cost(copied)).sum::<u64>();

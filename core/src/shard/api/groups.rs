@@ -17,8 +17,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
 use kafka_protocol::messages::{
-    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, LeaveGroupRequest, OffsetCommitRequest, OffsetDeleteRequest,
-    SyncGroupRequest,
+    ConsumerGroupHeartbeatResponse, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, LeaveGroupRequest,
+    OffsetCommitRequest, OffsetDeleteRequest, SyncGroupRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -35,6 +35,7 @@ impl Shard {
             GroupRequest::Join(request) => self.handle_join_group(now, asked, client_id(frame), &request),
             GroupRequest::Sync(request) => self.handle_sync_group(now, asked, &request),
             GroupRequest::Heartbeat(request) => self.handle_heartbeat(now, asked, &request, out),
+            GroupRequest::NewHeartbeat(_) => self.refuse_new_protocol(asked, out),
             GroupRequest::Leave(request) => self.handle_leave_group(now, asked, &request),
             GroupRequest::Commit(request) => self.handle_offset_commit(now, asked, &request),
             GroupRequest::DeleteOffsets(request) => self.handle_offset_delete(now, asked, &request),
@@ -84,6 +85,15 @@ impl Shard {
         let result = self.groups.coordinator.heartbeat(now, &request.group_id.0, who);
         let code = result.err().unwrap_or(ErrorCode::None);
         self.answer(asked, &HeartbeatResponse::default().with_error_code(code.code()), out);
+    }
+
+    /// Whoever asks for the new protocol (KIP-848) hears at once that it is to use the classic one.
+    fn refuse_new_protocol(&mut self, asked: Asked, out: &mut Effects<Effect>) {
+        let why = "this version of Karst has only the classic protocol of consumer groups: set group.protocol=classic";
+        let response = ConsumerGroupHeartbeatResponse::default()
+            .with_error_code(ErrorCode::UnsupportedVersion.code())
+            .with_error_message(Some(StrBytes::from_static_str(why)));
+        self.answer(asked, &response, out);
     }
 
     fn handle_leave_group(&mut self, now: Now, asked: Asked, request: &LeaveGroupRequest) {

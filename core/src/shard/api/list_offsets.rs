@@ -1,7 +1,7 @@
 //! ListOffsets: where a partition begins and ends, and where a record lies that is found by its time.
 
 use super::{millis, repeated};
-use crate::data_object::{Extent, Read, ReadBatches, ReadError};
+use crate::data_object::{Extent, Origin, Read, ReadBatches, ReadError};
 use crate::id::{Offset, StreamId};
 use crate::kafka::batch::{Flaw, Times, times};
 use crate::kafka::{BatchHeader, Codec, ErrorCode};
@@ -10,6 +10,7 @@ use crate::session::Fee;
 use crate::shard::joins::Asked;
 use crate::shard::lookups::{Candidate, Computed, Listed, Listing, Search, Sought};
 use crate::shard::{Effect, Pool, Shard, Unpaid};
+use alloc::vec;
 use alloc::vec::Vec;
 use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
@@ -93,7 +94,8 @@ impl Shard {
                 Step::Search(search) => search,
             };
             let room = self.search_room().max(listing.large);
-            let need = self.search(&mut search, room);
+            let origin = Origin::Client(listing.asked.conn);
+            let need = self.search(&mut search, origin, room);
             let outcome = match need {
                 Need::Done(outcome) => outcome,
                 _ if listing.due <= now.mono => Err(ErrorCode::RequestTimedOut),
@@ -128,7 +130,7 @@ impl Shard {
             Need::Read(read, range_end) => {
                 sometimes!(Mark::TimeReadFromObject);
                 self.lookups.read(listing, read.id, range_end);
-                self.begin_read(now, read, out);
+                self.begin_reads(now, vec![read], out);
             }
             Need::Compute(candidate) => {
                 sometimes!(Mark::TimeComputed);
@@ -152,14 +154,16 @@ impl Shard {
     ) {
         let mut search = listing.search.take().expect("a read is for a search");
         match result {
-            Ok(ReadBatches { batches, older, .. }) => {
-                search.take_block(batches, older, range_end);
+            Ok(read) => {
+                let older = read.older;
+                search.take_block(read.into_batches().collect(), older, range_end);
                 listing.search = Some(search);
             }
             Err(ReadError::Gone | ReadError::NotHeld) if search.restarts < RESTARTS => {
                 search.restarts += 1;
                 listing.search = Some(search);
             }
+            Err(ReadError::Crowded) => listing.end_line(Err(ErrorCode::RequestTimedOut)),
             Err(ReadError::TooLong(len)) => {
                 listing.large = len;
                 listing.search = Some(search);
@@ -256,7 +260,7 @@ impl Shard {
     }
 
     /// Searches as far as that goes at once.
-    fn search(&mut self, search: &mut Search, room: u64) -> Need {
+    fn search(&mut self, search: &mut Search, origin: Origin, room: u64) -> Need {
         loop {
             let stream = search.stream;
             // Whoever asks believes no epoch by now: it was checked when the search began, and a broker leads a stream
@@ -286,7 +290,7 @@ impl Shard {
                 let (object, end, cluster) = (range.object, range.end, image.cluster);
                 let offset = search.since(image_of.start).from;
                 let (id, extent) = (self.fetches.next_read(), Extent::Since(since.time));
-                return Need::Read(Read { id, cluster, object, stream, offset, extent, room }, end);
+                return Need::Read(Read { id, origin, cluster, object, stream, offset, extent, room }, end);
             }
             let (found, older) = self.cache.seek(stream, since.from, since.time);
             search.pass(since.from, older);

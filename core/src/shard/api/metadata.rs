@@ -20,7 +20,7 @@ use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
-use kafka_protocol::messages::{MetadataRequest, MetadataResponse};
+use kafka_protocol::messages::{MetadataRequest, MetadataResponse, TopicName as MessageTopicName};
 
 /// How long a client waits for topics that its request creates.
 const CREATION: Duration = Duration::from_secs(30);
@@ -98,7 +98,7 @@ impl Shard {
 
     /// The topic to create for this line of a request, if it names one that is missing and may exist.
     fn missing_topic(&mut self, topic: &MetadataRequestTopic) -> Option<NewTopic> {
-        let name = TopicName::parse(topic.name.as_ref()?.as_str())?;
+        let name = TopicName::parse(name_of(topic)?.as_str())?;
         let image = self.image.as_ref().expect("requests come after the image");
         if image.names.contains_key(&name) || collides(image, &name) || own_topics::is_reserved(&name) {
             return None;
@@ -120,7 +120,7 @@ pub(in crate::shard) fn unasked_topic(id: TopicId, name: TopicName, limits: &Lim
 fn deduplicate(request: &mut MetadataRequest) {
     let mut seen = BTreeSet::new();
     if let Some(topics) = &mut request.topics {
-        topics.retain(|topic| seen.insert((topic.name.clone(), topic.topic_id)));
+        topics.retain(|topic| seen.insert((name_of(topic).cloned(), topic.topic_id)));
     }
 }
 
@@ -143,20 +143,25 @@ fn size(image: &Image, version: i16, request: &MetadataRequest) -> u64 {
     (128 + brokers + topics) as u64
 }
 
-/// The topic that is meant, if there is one.
+/// The topic that is meant, if there is one. As in Kafka the name counts for nothing where there is an id: clients send
+/// an empty one along.
 fn found<'a>(image: &'a Image, topic: &MetadataRequestTopic) -> Option<(TopicId, &'a TopicImage)> {
-    let id = match &topic.name {
+    let id = match name_of(topic) {
         Some(name) => *image.names.get(&TopicName::parse(name.as_str())?)?,
         None => TopicId(*topic.topic_id.as_bytes()),
     };
     Some((id, image.topics.get(&id)?))
 }
 
+fn name_of(topic: &MetadataRequestTopic) -> Option<&MessageTopicName> {
+    topic.name.as_ref().filter(|_| topic.topic_id.is_nil())
+}
+
 fn requested(image: &Image, topic: &MetadataRequestTopic) -> MetadataResponseTopic {
     if let Some((id, topic)) = found(image, topic) {
         return known(image, id, topic);
     }
-    match &topic.name {
+    match name_of(topic) {
         None => failed(ErrorCode::UnknownTopicId).with_topic_id(topic.topic_id).with_name(None),
         Some(name) if TopicName::parse(name.as_str()).is_none() => {
             failed(ErrorCode::InvalidTopicException).with_name(Some(name.clone()))

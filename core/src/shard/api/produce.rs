@@ -2,12 +2,14 @@
 
 use super::kafka_id;
 use super::record_errors::Rejection;
-use crate::id::{Offset, StreamId};
+use crate::id::{Offset, StreamId, TopicId};
 use crate::kafka::{Acks, CheckedBatch, ErrorCode, Produce, ProducePartition, ProduceTopic, Refusal};
 use crate::machine::{Effects, Instant, Mark, Now, WallTime, sometimes};
-use crate::producers::{ProducerId, Sequenced};
+use crate::metadata::TopicName;
+use crate::producers::{ProducerId, Sequence, Sequenced};
 use crate::session::Answer;
 use crate::shard::appends::{Times, Waiting};
+use crate::shard::debts::{Debts, Fate, Line};
 use crate::shard::groups::Appender;
 use crate::shard::joins::{Asked, Begun, Complete, Part};
 use crate::shard::recompressions::AtOnce;
@@ -29,11 +31,24 @@ pub(in crate::shard) struct Produced {
     due: Option<Instant>,
     /// The request's topics, emptied of their records.
     topics: Vec<Skeleton>,
+    /// What its batches say about their producers, in order; empty if it has no producer.
+    sequenced: Vec<Option<SequencedPart>>,
+}
+
+/// A batch of an idempotent producer.
+#[derive(Clone, Copy, Debug)]
+struct SequencedPart {
+    /// Which of the request's topics it is for.
+    topic: usize,
+    partition: i32,
+    batch: Sequenced,
 }
 
 #[derive(Debug)]
 struct Skeleton {
     topic: ProduceTopic,
+    /// The topic's name if the request names it by its id, has a producer, and there is such a topic.
+    name_of_id: Option<TopicName>,
     indexes: Vec<i32>,
 }
 
@@ -71,6 +86,7 @@ impl Shard {
         let mut accepted: Vec<(usize, StreamId, CheckedBatch)> = Vec::new();
         let mut named = BTreeSet::new();
         let mut topics = Vec::with_capacity(request.topics.len());
+        let sequenced = sequenced_parts(&request.topics);
         for mut topic in request.topics {
             let partitions = core::mem::take(&mut topic.partitions);
             let indexes = partitions.iter().map(|partition| partition.index).collect();
@@ -92,9 +108,12 @@ impl Shard {
                 };
                 outcomes.push(outcome);
             }
-            topics.push(Skeleton { topic, indexes });
+            let by_id = topic.name.is_none() && !sequenced.is_empty();
+            let name_of_id = by_id.then(|| self.name_of(topic.id)).flatten();
+            topics.push(Skeleton { topic, name_of_id, indexes });
         }
-        let produced = Produced { asked, acks: request.acks, due, topics };
+        let produced = Produced { asked, acks: request.acks, due, topics, sequenced };
+        self.note_fates(&produced, outcomes.iter().map(Option::as_ref));
         match self.produces.begin(Appender::Client(produced), outcomes) {
             Begun::Complete(complete) => self.answer_produce(complete, out),
             Begun::Open(join) => {
@@ -133,6 +152,10 @@ impl Shard {
                 self.finish_part(waiting.part, outcome, out);
             }
             if let Some(complete) = self.produces.give_up(join, |_| ProduceOutcome::Late) {
+                if let (Appender::Client(produced), outcomes) = &complete {
+                    let late = |outcome: &&ProduceOutcome| **outcome == ProduceOutcome::Late;
+                    self.note_fates(produced, outcomes.iter().map(|outcome| Some(outcome).filter(late)));
+                }
                 self.answer_produce(complete, out);
             }
             self.append_granted(now, out);
@@ -141,6 +164,7 @@ impl Shard {
 
     /// What became of one batch of a request. Answers that if it was the last one.
     pub(in crate::shard) fn finish_part(&mut self, part: Part, outcome: ProduceOutcome, out: &mut Effects<Effect>) {
+        self.note_fate(part, &outcome);
         if let Some(complete) = self.produces.finish(part, outcome) {
             self.answer_produce(complete, out);
         }
@@ -152,7 +176,7 @@ impl Shard {
         (appender, outcomes): Complete<Appender, ProduceOutcome>,
         out: &mut Effects<Effect>,
     ) {
-        let Produced { asked, acks, due, topics } = match appender {
+        let Produced { asked, acks, due, topics, .. } = match appender {
             Appender::Client(produced) => produced,
             Appender::Groups(id) => return self.groups.written(id, outcomes),
         };
@@ -186,6 +210,44 @@ impl Shard {
         });
         let response = ProduceResponse::default().with_responses(topics.collect());
         self.answer(asked, &response, out);
+    }
+
+    fn name_of(&self, topic: TopicId) -> Option<TopicName> {
+        Some(self.image.as_ref()?.topics.get(&topic)?.name.clone())
+    }
+
+    /// What a batch's connection owes of its producer, from that sequence on.
+    pub(in crate::shard) fn owed_before(&self, part: Part) -> Option<Sequence> {
+        if self.debts.is_empty() {
+            return None;
+        }
+        let Appender::Client(produced) = self.produces.request(part)? else { return None };
+        let (line, batch) = produced.sequenced(part.index())?;
+        self.debts.owed(produced.asked.conn, &line, batch.epoch)
+    }
+
+    fn note_fate(&mut self, part: Part, outcome: &ProduceOutcome) {
+        let Some(Appender::Client(produced)) = self.produces.request(part) else { return };
+        let conn = produced.asked.conn;
+        if let Some(fated) = fate_of(produced, part.index(), outcome, &self.debts)
+            && self.arrivals.is_open(conn)
+        {
+            let (line, batch, fate) = fated;
+            self.debts.note(conn, line, &batch, fate);
+        }
+    }
+
+    /// What became of the batches of a request, in order, as far as it is known now.
+    fn note_fates<'a>(&mut self, produced: &Produced, outcomes: impl Iterator<Item = Option<&'a ProduceOutcome>>) {
+        let conn = produced.asked.conn;
+        if produced.sequenced.is_empty() || !self.arrivals.is_open(conn) {
+            return;
+        }
+        for (at, outcome) in outcomes.enumerate() {
+            if let Some((line, batch, fate)) = outcome.and_then(|known| fate_of(produced, at, known, &self.debts)) {
+                self.debts.note(conn, line, &batch, fate);
+            }
+        }
     }
 
     fn accept(
@@ -231,6 +293,45 @@ impl Shard {
             _ => Ok(()),
         }
     }
+}
+
+impl Produced {
+    /// What one of its batches says about its producer, and where that is written to.
+    fn sequenced(&self, at: usize) -> Option<(Line, Sequenced)> {
+        let SequencedPart { topic, partition, batch } = (*self.sequenced.get(at)?)?;
+        let Skeleton { topic, name_of_id, .. } = &self.topics[topic];
+        Some((Line::of(topic, name_of_id.as_ref(), partition, batch.producer)?, batch))
+    }
+}
+
+fn sequenced_parts(topics: &[ProduceTopic]) -> Vec<Option<SequencedPart>> {
+    let parts = topics.iter().enumerate().flat_map(|(topic, of)| {
+        of.partitions.iter().map(move |partition| {
+            let batch = Sequenced::of(&partition.records.as_ref().ok()?.header)?;
+            Some(SequencedPart { topic, partition: partition.index, batch })
+        })
+    });
+    let parts: Vec<_> = parts.collect();
+    if parts.iter().any(Option::is_some) { parts } else { Vec::new() }
+}
+
+/// What an outcome means for what is owed, if it means anything.
+fn fate_of(produced: &Produced, at: usize, outcome: &ProduceOutcome, debts: &Debts) -> Option<(Line, Sequenced, Fate)> {
+    if debts.is_empty() && matches!(outcome, ProduceOutcome::Durable { .. }) {
+        return None;
+    }
+    let (line, batch) = produced.sequenced(at)?;
+    let fate = match outcome {
+        ProduceOutcome::Durable { .. } => Fate::Written,
+        ProduceOutcome::Failed(refusal) | ProduceOutcome::OutOfPlace { refusal, .. } => {
+            Fate::of_refused(refusal.code, &batch)
+        }
+        ProduceOutcome::Late => Fate::Deferred,
+        ProduceOutcome::Rejected(_) => Fate::Denied,
+        // Its connection ends.
+        ProduceOutcome::Unknown => return None,
+    };
+    Some((line, batch, fate))
 }
 
 /// The client did not say which leader epoch it believes in.

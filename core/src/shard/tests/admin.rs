@@ -232,6 +232,31 @@ fn producers_are_told_with_what_is_durable_of_them() {
     assert_eq!(told, [vec![(0, 0, of_7), (1, 0, vec![]), (5, 3, vec![])], vec![(0, 3, vec![])], vec![]]);
 }
 
+/// Tests have answers of two producers.
+#[test]
+fn a_full_answer_tells_that_there_is_more() {
+    let mut world = stored();
+    world.command(Command::LeaseProducers { count: 10 });
+    let mut base = [0, 0];
+    for (partition, producer) in [(0, 1), (1, 2), (1, 3)] {
+        let stream = world.stream("b", PartitionIndex(partition)).0;
+        let base = &mut base[partition as usize];
+        let batch = sample::sequenced(&sample::batch(stream, 1, *base, 1, 10, &mut Rng::new(1)), producer, 0, 0);
+        *base += 1;
+        let number = world.send("b", partition, &batch);
+        world.mail(Mail::Granted(1 << 20));
+        world.mail(Mail::Appended(vec![batch]));
+        world.answered(number).expect("it is durable");
+    }
+    let mut told = |partitions: &[i32]| {
+        let told = producers(&mut world, &[("b", partitions)]).remove(0);
+        told.into_iter().map(|(index, code, known)| (index, code, known.len())).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&[0, 1]), [(0, 0, 1), (1, 0, 2)], "a partition is told whole");
+    assert_eq!(told(&[1, 0]), [(1, 0, 2), (0, 6, 0)], "the client asks for it again");
+    assert_eq!(told(&[0]), [(0, 0, 1)]);
+}
+
 #[test]
 fn there_are_no_transactions() {
     let mut world = stored();

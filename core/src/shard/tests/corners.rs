@@ -114,6 +114,20 @@ fn topics_that_are_to_be_deleted_are_named_once() {
 }
 
 #[test]
+fn whatever_replication_is_asked_for_there_is_one_copy_and_that_is_said() {
+    let mut world = World::new(&Limits::default());
+    for wish in [-1, 1, 3] {
+        let topic =
+            CreatableTopic::default().with_name(name("new")).with_num_partitions(2).with_replication_factor(wish);
+        let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_validate_only(true);
+        let number = world.ask(Api::CreateTopics, 7, RequestBody::CreateTopics(request));
+        let response: CreateTopicsResponse = world.answer(number, 7);
+        let told = &response.topics[0];
+        assert_eq!((told.error_code, told.num_partitions, told.replication_factor), (0, 2, 1), "{wish}");
+    }
+}
+
+#[test]
 fn replicas_are_assigned_to_this_broker_or_refused() {
     let mut world = World::new(&Limits::default());
     let mut create = |assignments: &[(i32, &[i32])]| {

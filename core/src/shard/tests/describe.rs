@@ -2,10 +2,11 @@
 
 use super::world::{CONN, World};
 use crate::id::ConnId;
-use crate::kafka::{Api, RequestBody};
+use crate::kafka::{Api, GroupRequest, RequestBody};
 use crate::limits::Limits;
 use crate::session::RequestNumber;
 use crate::shard::{Arrival, Endpoint, Mail};
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -15,9 +16,9 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
 use kafka_protocol::messages::{
-    DescribeClusterRequest, DescribeClusterResponse, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
-    FetchRequest, FetchResponse, MetadataRequest, MetadataResponse, OffsetForLeaderEpochRequest,
-    OffsetForLeaderEpochResponse, TopicName,
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, DescribeClusterRequest, DescribeClusterResponse,
+    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, FetchRequest, FetchResponse, MetadataRequest,
+    MetadataResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -249,4 +250,36 @@ fn authorized_operations_are_told_to_who_asks() {
     let number = world.ask(Api::DescribeTopicPartitions, 0, RequestBody::DescribeTopicPartitions(request));
     let response: DescribeTopicPartitionsResponse = world.answer(number, 0);
     assert_eq!(response.topics[0].topic_authorized_operations, 3576, "always, as Kafka does");
+}
+
+#[test]
+fn a_topic_is_known_by_its_id_whatever_name_comes_along() {
+    let mut world = world();
+    let id = uuid::Uuid::from_bytes(world.id_of("a").0);
+    let other = uuid::Uuid::from_bytes([9; 16]);
+    let mut told = |id: uuid::Uuid, named: Option<&str>| {
+        let topic = MetadataRequestTopic::default().with_topic_id(id).with_name(named.map(name));
+        let request = MetadataRequest::default().with_topics(Some(vec![topic]));
+        let number = world.ask(Api::Metadata, 13, RequestBody::Metadata(request));
+        let response: MetadataResponse = world.answer(number, 13);
+        let topic = &response.topics[0];
+        (topic.error_code, topic.name.as_ref().map(|name| name.to_string()), topic.topic_id)
+    };
+    for named in [None, Some(""), Some("b")] {
+        assert_eq!(told(id, named), (0, Some("a".into()), id), "{named:?}");
+        assert_eq!(told(other, named), (100, None, other), "{named:?}");
+    }
+    assert_eq!(told(uuid::Uuid::nil(), Some("")).0, 17);
+}
+
+#[test]
+fn who_asks_for_the_new_protocol_of_groups_is_told_that_there_is_the_classic_one() {
+    let mut world = world();
+    for version in 0..=1 {
+        let request = Box::new(GroupRequest::NewHeartbeat(ConsumerGroupHeartbeatRequest::default()));
+        let number = world.ask(Api::ConsumerGroupHeartbeat, version, RequestBody::Group(request));
+        let response: ConsumerGroupHeartbeatResponse = world.answer(number, version);
+        assert_eq!(response.error_code, 35);
+        assert!(response.error_message.is_some_and(|why| why.contains("group.protocol=classic")));
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::world::{CONN, World};
 use crate::data_object::sample;
-use crate::id::{ConnId, Offset, StreamEpoch, StreamId};
+use crate::id::{ConnId, Offset, PartitionIndex, StreamEpoch, StreamId};
 use crate::kafka::{Acks, Api, CheckedBatch, ErrorCode, Produce, ProducePartition, ProduceTopic, RequestBody};
 use crate::limits::Limits;
 use crate::machine::Rng;
@@ -40,12 +40,16 @@ fn batch(base: u64, producer: u64, epoch: i16, first: i32) -> Appended {
 }
 
 fn send(world: &mut World, batch: &Appended) -> RequestNumber {
+    send_as(world, CONN, batch)
+}
+
+fn send_as(world: &mut World, conn: ConnId, batch: &Appended) -> RequestNumber {
     let records = CheckedBatch::check(&sample::sent(batch)).map_err(|refusal| refusal.code.into());
     let partitions = vec![ProducePartition { index: 0, records }];
     let name = Some(StrBytes::from_static_str("orders"));
     let topics = vec![ProduceTopic { name, id: Default::default(), partitions }];
     let produce = Produce { acks: Acks::All, timeout: Duration::from_secs(1), topics };
-    world.ask(Api::Produce, 9, RequestBody::Produce(produce))
+    world.ask_as(conn, Api::Produce, 9, RequestBody::Produce(produce))
 }
 
 /// Error code and offset.
@@ -118,6 +122,117 @@ fn a_batch_that_waited_too_long_for_room_was_never_there() {
     world.mail(Mail::Appended(vec![one]));
     assert_eq!(answer(&mut world, again), (0, 0));
     assert!(world.shard.is_quiescent());
+}
+
+/// What is sent comes to that; what is taken becomes durable.
+fn comes_to(world: &mut World, conn: ConnId, batch: &Appended, expected: Result<u64, ErrorCode>) {
+    let number = send_as(world, conn, batch);
+    if let Ok(base) = expected {
+        let stream = world.stream("orders", PartitionIndex(0));
+        let end = Offset(base + batch.end.0 - batch.base.0);
+        world.mail(Mail::Appended(vec![Appended { stream, base: Offset(base), end, ..batch.clone() }]));
+    }
+    let answered = answer(world, number);
+    assert_eq!(answered, expected.map_or_else(|error| (error.code(), -1), |base| (0, base as i64)));
+}
+
+const GAP: ErrorCode = ErrorCode::OutOfOrderSequenceNumber;
+const MISSING: ErrorCode = ErrorCode::UnknownTopicOrPartition;
+
+fn delete(world: &mut World) {
+    let id = world.id_of("orders");
+    world.command(Command::DeleteTopic { id });
+}
+
+#[test]
+fn a_producer_goes_on_in_a_topic_that_was_created_again() {
+    let mut world = world();
+    comes_to(&mut world, CONN, &batch(0, 7, 0, 0), Ok(0));
+    delete(&mut world);
+    world.topic("orders", 1);
+    comes_to(&mut world, CONN, &batch(0, 7, 0, 2), Ok(0));
+    comes_to(&mut world, CONN, &batch(0, 7, 0, 6), Err(GAP));
+    comes_to(&mut world, CONN, &batch(0, 7, 0, 4), Ok(2));
+    // The gap that it had shown is closed only now.
+    comes_to(&mut world, CONN, &batch(0, 7, 0, 6), Ok(4));
+    assert!(world.shard.debts.is_empty());
+}
+
+#[test]
+fn what_was_refused_where_there_was_no_topic_comes_first_where_there_is_one_again() {
+    let mut world = world();
+    comes_to(&mut world, CONN, &batch(0, 7, 0, 0), Ok(0));
+    delete(&mut world);
+    comes_to(&mut world, CONN, &batch(0, 7, 0, 2), Err(MISSING));
+    world.topic("orders", 1);
+    for again in [4, 6, 4] {
+        comes_to(&mut world, CONN, &batch(0, 7, 0, again), Err(GAP));
+    }
+    comes_to(&mut world, CONN, &batch(0, 7, 0, 2), Ok(0));
+    delete(&mut world);
+    world.topic("orders", 1);
+    comes_to(&mut world, CONN, &batch(0, 7, 0, 6), Err(GAP));
+    comes_to(&mut world, CONN, &batch(0, 7, 0, 4), Ok(0));
+    comes_to(&mut world, CONN, &batch(0, 7, 0, 6), Ok(2));
+}
+
+#[test]
+fn what_was_in_flight_when_its_topic_was_deleted_comes_first() {
+    let mut world = world();
+    let first = send(&mut world, &batch(0, 7, 0, 0));
+    let late = send(&mut world, &batch(0, 8, 0, 0));
+    world.pass(Duration::from_secs(1));
+    assert_eq!(answer(&mut world, late).0, ErrorCode::RequestTimedOut.code());
+    assert_eq!(answer(&mut world, first).0, ErrorCode::RequestTimedOut.code());
+    delete(&mut world);
+    world.topic("orders", 1);
+    for producer in [7, 8] {
+        comes_to(&mut world, CONN, &batch(0, producer, 0, 2), Err(GAP));
+    }
+    comes_to(&mut world, CONN, &batch(0, 7, 0, 0), Ok(0));
+    let again = send(&mut world, &batch(0, 7, 0, 2));
+    delete(&mut world);
+    assert_eq!(answer(&mut world, again).0, MISSING.code());
+    world.topic("orders", 1);
+    comes_to(&mut world, CONN, &batch(0, 7, 0, 4), Err(GAP));
+    comes_to(&mut world, CONN, &batch(0, 7, 0, 2), Ok(0));
+}
+
+#[test]
+fn a_connection_that_ends_owes_nothing() {
+    let (mut world, other) = (world(), ConnId(2));
+    world.mail(Mail::Opened(other, Default::default()));
+    delete(&mut world);
+    comes_to(&mut world, CONN, &batch(0, 7, 0, 0), Err(MISSING));
+    world.topic("orders", 1);
+    let flying = send(&mut world, &batch(0, 9, 0, 0));
+    comes_to(&mut world, CONN, &batch(0, 7, 0, 2), Err(GAP));
+    world.mail(Mail::Closed(CONN));
+    assert!(world.shard.debts.is_empty());
+    delete(&mut world);
+    assert_eq!(answer(&mut world, flying).0, MISSING.code());
+    assert!(world.shard.debts.is_empty(), "nobody is there to pay it");
+    world.topic("orders", 1);
+    comes_to(&mut world, other, &batch(0, 7, 0, 2), Ok(0));
+}
+
+#[test]
+fn what_is_refused_for_good_keeps_nobody_back() {
+    let mut world = World::new(&Limits { batch: 200, largest_batch: 200, ..Limits::default() });
+    world.topic("orders", 1);
+    world.command(Command::LeaseProducers { count: 10 });
+    world.mail(Mail::Granted(1 << 20));
+    let large = sample::batch(STREAM.0, 1, 0, 1, 500, &mut Rng::new(1));
+    comes_to(&mut world, CONN, &sample::sequenced(&large, 7, 0, 0), Err(ErrorCode::MessageTooLarge));
+    comes_to(&mut world, CONN, &batch(0, 7, 0, 1), Ok(0));
+    // Of several records, it comes again in parts.
+    let large = sample::batch(STREAM.0, 1, 0, 2, 500, &mut Rng::new(1));
+    comes_to(&mut world, CONN, &sample::sequenced(&large, 8, 0, 0), Err(ErrorCode::MessageTooLarge));
+    comes_to(&mut world, CONN, &batch(0, 8, 0, 2), Err(GAP));
+    let part = sample::batch(STREAM.0, 1, 0, 1, 10, &mut Rng::new(1));
+    comes_to(&mut world, CONN, &sample::sequenced(&part, 8, 0, 0), Ok(2));
+    comes_to(&mut world, CONN, &sample::sequenced(&part, 8, 0, 1), Ok(3));
+    comes_to(&mut world, CONN, &batch(0, 8, 0, 2), Ok(4));
 }
 
 #[test]

@@ -69,7 +69,7 @@ impl World {
             answers: Vec::new(),
             told: Vec::new(),
         };
-        world.apply(Command::Register { wal: None, host: "broker".into(), port: 9092 });
+        world.apply(Command::Register { wal: None, host: "broker".into(), port: 9092, give_up: None });
         world.apply(Command::NameWal { uuid: WalUuid([7; 16]) });
         world.mail(Mail::Image(Box::new(world.image.clone())));
         world.mail(Mail::Serve { node: NODE, epoch: NodeEpoch(1) });

@@ -24,6 +24,7 @@ pub(super) fn of_group_request(request: &GroupRequest) -> String {
         GroupRequest::List(_) => return "ListGroups".into(),
         GroupRequest::Describe(_) => "DescribeGroups",
         GroupRequest::Delete(_) => "DeleteGroups",
+        GroupRequest::NewHeartbeat(_) => "ConsumerGroupHeartbeat",
     };
     format!("{what} of {}", list(named(request).into_iter().map(|group| format!("group {group}"))))
 }
@@ -33,6 +34,7 @@ fn named(request: &GroupRequest) -> Vec<String> {
         GroupRequest::Join(asked) => vec![asked.group_id.to_string()],
         GroupRequest::Sync(asked) => vec![asked.group_id.to_string()],
         GroupRequest::Heartbeat(asked) => vec![asked.group_id.to_string()],
+        GroupRequest::NewHeartbeat(asked) => vec![asked.group_id.to_string()],
         GroupRequest::Leave(asked) => vec![asked.group_id.to_string()],
         GroupRequest::Commit(asked) => vec![asked.group_id.to_string()],
         GroupRequest::Fetch(asked) if asked.groups.is_empty() => vec![asked.group_id.to_string()],

@@ -81,6 +81,7 @@ pub(super) fn of_command(sent: &NodeCommand) -> String {
 /// What a command asks for, as `to delete topic t1-4`.
 pub(super) fn to_do(command: &Command) -> String {
     match command {
+        Command::Register { give_up: Some(lost), .. } => format!("to be registered without the lost log {lost}"),
         Command::Register { .. } => "to be registered as a broker".into(),
         Command::NameWal { .. } => "to name the ring that it writes to".into(),
         Command::EndRecovery { number } => format!("to end recovery {}", number.0),
@@ -150,6 +151,8 @@ fn why(refusal: &Refusal) -> String {
         Refusal::Fenced => "another has taken its place".into(),
         Refusal::SequenceGap => "a command before this one is missing".into(),
         Refusal::WrongWal { .. } => "another ring has records that were acknowledged".into(),
+        Refusal::NothingToGiveUp => "no log of that broker is waited for".into(),
+        Refusal::WalPresent => "the log that is to be given up is there".into(),
         Refusal::WalAhead { known } => {
             format!("the ring knows of more commits than the metadata, up to LSN {}", known.0)
         }

@@ -101,6 +101,7 @@ pub(super) fn why(halt: &Halt) -> String {
     match halt {
         Halt::Clean => "it was asked to stop, and all is in the bucket".into(),
         Halt::NotStarted => "it was asked to stop before it served".into(),
+        Halt::GivenUp => "the lost log is given up".into(),
         Halt::Fenced(why) => format!("another has taken its place, {why}"),
         Halt::WalPoisoned(why) => format!("the log can't be written any more, {why}"),
         Halt::WalRefused(why) => format!("the log is not what it must be, {why}"),

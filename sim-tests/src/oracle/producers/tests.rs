@@ -68,25 +68,67 @@ fn an_older_epoch_and_a_gap_are_no_beginning() {
     assert_eq!(complete(&log), Err(P1));
     assert_eq!(seen(&mut log, &of(1, 2, 0), 2, 0, 3), Ok(()));
     assert_eq!(complete(&log), Ok(()));
-    // Forgotten, it begins with sequence 0, not with another one below the last.
+    // Forgotten, it may go on with any batch that was written.
     assert_eq!(seen(&mut log, &of(1, 2, 9_000), 6, 0, 9 * SECOND), Ok(()));
+    assert_eq!(complete(&log), Ok(()));
+    // But nobody forgets that it has begun a newer epoch, or another one in its middle.
+    assert_eq!(seen(&mut log, &of(2, 2, 9_000), 8, 9 * SECOND, 9 * SECOND + 1), Ok(()));
     assert_eq!(complete(&log), Err(P1));
 }
 
 #[test]
-fn a_refusal_is_explained_by_idleness_only() {
-    let (unknown, gap, next) = (59, 45, of(0, 2, 2_000));
+fn the_first_batch_has_any_sequence_and_nothing_that_was_sent_is_missing_below_it() {
+    let complete =
+        |log: &Sequences, start| log.check_complete("t-0", start, 99).map_err(|violation| violation.invariant);
+    let mut log = log();
+    assert_eq!(seen(&mut log, &of(3, 40, 0), 0, 0, 1), Ok(()));
+    assert_eq!(complete(&log, 0), Ok(()), "nothing below it was sent");
+    log.sent(&of(3, 38, 0));
+    assert_eq!(complete(&log, 0), Err(P1));
+    assert_eq!(complete(&log, 1), Ok(()), "it may have been there, and is deleted");
+    log.may_be_denied(&of(3, 38, 0));
+    assert_eq!(complete(&log, 0), Ok(()));
+    // What comes behind leaves no gap, refused for good or not.
+    log.sent(&of(3, 42, 0));
+    log.may_be_denied(&of(3, 42, 0));
+    assert_eq!(seen(&mut log, &of(3, 44, 0), 2, 0, SECOND / 2), Ok(()));
+    assert_eq!(complete(&log, 0), Err(P1));
+}
+
+#[test]
+fn one_that_was_forgotten_leaves_no_gap_behind_what_comes_again() {
+    let complete = |log: &Sequences| log.check_complete("t-0", 0, 99).map_err(|violation| violation.invariant);
+    let mut log = log();
+    assert_eq!(seen(&mut log, &of(0, 0, 0), 0, 0, 1), Ok(()));
+    assert_eq!(seen(&mut log, &of(0, 4, 9_000), 2, 9 * SECOND, 9 * SECOND), Ok(()));
+    assert_eq!(complete(&log), Ok(()), "it was forgotten, and nobody sent what lies between");
+    log.sent(&of(0, 2, 0));
+    assert_eq!(complete(&log), Err(P1));
+    log.may_be_denied(&of(0, 2, 0));
+    assert_eq!(complete(&log), Ok(()));
+}
+
+#[test]
+fn a_refusal_is_explained_by_what_was_refused_for_good_or_forgotten_and_written_again() {
+    let (gap, one, next) = (45, of(0, 0, 0), of(0, 2, 2_000));
     let mut log = log();
     log.sent(&next);
-    assert!(!log.explain(&next, unknown, SimTime(9 * SECOND)), "nothing of it was ever there to be forgotten");
-    assert_eq!(seen(&mut log, &of(0, 0, 0), 0, 0, 1), Ok(()));
-    for code in [unknown, gap] {
-        assert!(!log.explain(&next, code, SimTime(SECOND / 2)));
-        assert!(log.explain(&next, code, SimTime(SECOND)));
-        assert!(!log.explain(&of(0, 0, 0), code, SimTime(SECOND)), "at sequence 0 everybody may begin");
+    assert!(!log.explain(&next, gap, SimTime(9 * SECOND)), "one that is unknown is taken");
+    assert_eq!(seen(&mut log, &one, 0, 0, 1), Ok(()));
+    assert!(!log.explain(&next, gap, SimTime(9 * SECOND)), "forgotten, it is unknown");
+    log.sent_again(&next);
+    assert!(!log.explain(&next, gap, SimTime(9 * SECOND)), "nothing else is there");
+    log.sent_again(&one);
+    assert!(!log.explain(&next, gap, SimTime(SECOND / 2)), "nobody is forgotten yet");
+    assert!(log.explain(&next, gap, SimTime(SECOND)), "what was written may be the last again");
+    for code in [46, 47, 59] {
+        assert!(!log.explain(&next, code, SimTime(9 * SECOND)), "{code}");
     }
-    assert!(!log.explain(&next, 46, SimTime(SECOND)), "it is no duplicate");
-    // It was forgotten, and began anew with what had been written before.
-    assert_eq!(seen(&mut log, &of(0, 0, 0), 4, SECOND, 2 * SECOND), Ok(()));
-    assert!(log.explain(&next, gap, SimTime(2 * SECOND)) && !log.explain(&next, unknown, SimTime(SECOND + 1)));
+    // It was forgotten, and what had been written before was written again.
+    assert_eq!(seen(&mut log, &one, 4, SECOND, 2 * SECOND), Ok(()));
+    assert!(log.explain(&next, gap, SimTime(2 * SECOND)));
+    let mut log = self::log();
+    log.sent(&one);
+    log.may_be_denied(&one);
+    assert!(log.explain(&one, gap, SimTime(1)), "the next one was taken");
 }

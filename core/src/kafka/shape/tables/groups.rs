@@ -1,9 +1,9 @@
 //! Requests about consumer groups.
 
-use super::{BOOL, I32, I64, LAST, NULLABLE_TEXT, PARTITION_INDEXES, TEXT, field, message};
+use super::{BOOL, I32, I64, LAST, NULLABLE_TEXT, PARTITION_INDEXES, TEXT, UUID, field, message};
 use crate::kafka::shape::{Element, Kind, Shape};
 use core::mem::size_of;
-use kafka_protocol::messages::GroupId;
+use kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
@@ -12,6 +12,7 @@ use kafka_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
+use kafka_protocol::messages::{GroupId, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
 const BYTES: Kind = Kind::Bytes;
@@ -48,6 +49,23 @@ pub(super) static HEARTBEAT: Shape = message(&[
     field(0, LAST, "member_id", TEXT),
     field(3, LAST, "group_instance_id", NULLABLE_TEXT),
 ]);
+
+pub(super) static CONSUMER_GROUP_HEARTBEAT: Shape = message(&[
+    field(0, LAST, "group_id", TEXT),
+    field(0, LAST, "member_id", TEXT),
+    field(0, LAST, "member_epoch", I32),
+    field(0, LAST, "instance_id", NULLABLE_TEXT),
+    field(0, LAST, "rack_id", NULLABLE_TEXT),
+    field(0, LAST, "rebalance_timeout_ms", I32),
+    field(0, LAST, "subscribed_topic_names", Kind::NullableArray(&SUBSCRIBED)),
+    field(1, LAST, "subscribed_topic_regex", NULLABLE_TEXT),
+    field(0, LAST, "server_assignor", NULLABLE_TEXT),
+    field(0, LAST, "topic_partitions", Kind::NullableArray(&OWNED_TOPICS)),
+]);
+static SUBSCRIBED: Element = Element { size: size_of::<TopicName>(), kind: TEXT };
+static OWNED_TOPICS: Element = Element { size: size_of::<TopicPartitions>(), kind: Kind::Struct(&OWNED_TOPIC) };
+static OWNED_TOPIC: Shape =
+    message(&[field(0, LAST, "topic_id", UUID), field(0, LAST, "partitions", Kind::Array(&PARTITION_INDEXES))]);
 
 pub(super) static LEAVE_GROUP: Shape = message(&[
     field(0, LAST, "group_id", TEXT),

@@ -1,6 +1,7 @@
 //! Requests about consumer groups.
 
 use super::*;
+use kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
@@ -10,8 +11,9 @@ use kafka_protocol::messages::offset_fetch_request::{
 };
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::{
-    DeleteGroupsRequest, DescribeGroupsRequest, GroupId, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest,
+    ConsumerGroupHeartbeatRequest, DeleteGroupsRequest, DescribeGroupsRequest, GroupId, HeartbeatRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, SyncGroupRequest,
 };
 
 /// Whether a body that passed the check is a request.
@@ -27,6 +29,7 @@ pub(super) fn decodes(api: Api, version: i16, body: &Bytes) -> bool {
         Api::ListGroups => decode::<ListGroupsRequest>(version, body).is_ok(),
         Api::DescribeGroups => decode::<DescribeGroupsRequest>(version, body).is_ok(),
         Api::DeleteGroups => decode::<DeleteGroupsRequest>(version, body).is_ok(),
+        Api::ConsumerGroupHeartbeat => decode::<ConsumerGroupHeartbeatRequest>(version, body).is_ok(),
         _ => super::admin::decodes(api, version, body),
     }
 }
@@ -81,6 +84,28 @@ impl Maker {
             .with_generation_id(self.i32())
             .with_member_id(self.text())
             .with_group_instance_id(self.text_since(3))
+            .with_unknown_tagged_fields(self.tags())
+    }
+
+    pub(super) fn consumer_group_heartbeat(&mut self) -> ConsumerGroupHeartbeatRequest {
+        ConsumerGroupHeartbeatRequest::default()
+            .with_group_id(self.group())
+            .with_member_id(self.text())
+            .with_member_epoch(self.i32())
+            .with_instance_id(self.maybe(Self::text))
+            .with_rack_id(self.maybe(Self::text))
+            .with_rebalance_timeout_ms(self.i32())
+            .with_subscribed_topic_names(self.maybe(|m| m.list(Self::name)))
+            .with_subscribed_topic_regex(self.text_since(1))
+            .with_server_assignor(self.maybe(Self::text))
+            .with_topic_partitions(self.maybe(|m| {
+                m.list(|m| {
+                    TopicPartitions::default()
+                        .with_topic_id(m.uuid())
+                        .with_partitions(m.list(Self::i32))
+                        .with_unknown_tagged_fields(m.tags())
+                })
+            }))
             .with_unknown_tagged_fields(self.tags())
     }
 

@@ -29,6 +29,11 @@ impl IndexCache {
         Some(index)
     }
 
+    /// The index of an object, which counts as used no more than before.
+    pub(super) fn peek(&self, object: ObjectId) -> Option<&Index> {
+        self.by_object.get(&object).map(|(_, index)| index)
+    }
+
     /// Keeps an index, and forgets those used longest ago. One larger than the limit is not kept.
     pub(super) fn insert(&mut self, object: ObjectId, index: Index) {
         self.forget(object);
