@@ -30,6 +30,7 @@
 
 extern crate alloc;
 
+pub mod compaction;
 pub mod controller;
 pub mod data_object;
 pub mod disk;

@@ -74,6 +74,16 @@ pub struct Limits {
     pub split: u64,
     /// A data block in an object is closed at this size.
     pub data_block: u32,
+    /// Pause between two looks for objects to rewrite, when there was nothing to do.
+    pub compaction_interval: Duration,
+    /// So many objects of similar size become one.
+    pub compaction_fan_in: u32,
+    /// Up to this size; as much of records is held in memory meanwhile.
+    pub compaction_object: u64,
+    /// Bytes per second that rewriting reads and writes together.
+    pub compaction_bandwidth: u64,
+    /// Records stay so long in objects that partitions share, at most.
+    pub compaction_force_split: Duration,
     /// The log cache keeps uploaded records up to this.
     pub log_cache: u64,
     /// Memory for data blocks of objects: those that were read last, and those that are being read.
@@ -171,6 +181,11 @@ impl Default for Limits {
             uploads: 2,
             split: 8 * u64::from(MIB),
             data_block: 512 * KIB,
+            compaction_interval: Duration::from_secs(60),
+            compaction_fan_in: 8,
+            compaction_object: 128 * u64::from(MIB),
+            compaction_bandwidth: 128 * u64::from(MIB),
+            compaction_force_split: Duration::from_secs(6 * 3600),
             log_cache: 128 * u64::from(MIB),
             block_cache: 128 * u64::from(MIB),
             object_reads: 16,
@@ -289,6 +304,9 @@ impl Limits {
         }
         if self.producer_lease == 0 || self.producer_states == 0 {
             return Err("the lease of producer ids and the number of state blocks must be above zero".into());
+        }
+        if self.compaction_fan_in < 2 || self.compaction_bandwidth == 0 {
+            return Err("compaction must merge two objects at least, and needs some bandwidth".into());
         }
         let most = crate::data_object::PRODUCERS / 2;
         if self.producers == 0 || self.producers as usize > most {

@@ -2,7 +2,7 @@
 //! sent it.
 
 use crate::id::ConnId;
-use crate::{controller, node, session, shard, upload, wal};
+use crate::{compaction, controller, node, session, shard, upload, wal};
 
 /// A message with its addressee.
 #[derive(Clone, Debug, Hash)]
@@ -15,6 +15,8 @@ pub enum Mail {
     Wal(wal::Mail),
     /// To the uploader.
     Uploader(upload::Mail),
+    /// To the compactor.
+    Compactor(compaction::Mail),
     /// To the controller on this broker.
     Controller(controller::Mail),
     /// To the node.

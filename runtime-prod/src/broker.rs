@@ -5,6 +5,7 @@
 //!   shard          Shard ──────────────────┤                         │
 //!   wal            Wal ────────────────────┼── mail among all ───────┘
 //!   uploader       Uploader ───────────────┤
+//!   compactor      Compactor ──────────────┤
 //!   controller     Controller ─────────────┤  store calls ──► store-N: the directory; s3: the bucket
 //!   node           Node ───────────────────┘──► Ready, Halt: to the main thread
 //!   http           pages about all of them
@@ -27,6 +28,7 @@ use crate::owner::{self, Address, Outbox};
 use crate::signals::GiveUp;
 use crate::store::Submit;
 use hands::{Hands, NodeHands, Post, Recovered, ShardHands, WalHands};
+use karst_core::compaction::{self, Compactor};
 use karst_core::controller::{self, Controller};
 use karst_core::id::{ClusterId, ConnId, Incarnation};
 use karst_core::kafka::Api;
@@ -133,6 +135,7 @@ impl Broker {
             shard: Shard::new(&limits, rng.child("shard")).storing_at(&config.store_name()),
             wal,
             uploader: Uploader::new(&limits, rng.child("uploader")),
+            compactor: Compactor::new(&limits, rng.child("compactor")),
             controller: Controller::new(config.node, identity.incarnation, &limits, rng.child("controller")),
             node: Node::new(identity, &limits, rng.child("node")),
             limits,
@@ -181,6 +184,7 @@ struct Machines {
     shard: Shard,
     wal: Wal,
     uploader: Uploader,
+    compactor: Compactor,
     controller: Controller,
     node: Node,
     limits: Limits,
@@ -199,12 +203,13 @@ impl Machines {
         let sessions = Sessions::new(config.network_threads as usize);
         let ((shard, at_shard), (wal, at_wal)) = (owner::inbox(), owner::inbox());
         let ((uploader, at_uploader), (controller, at_controller)) = (owner::inbox(), owner::inbox());
-        let (node, at_node) = owner::inbox();
+        let ((compactor, at_compactor), (node, at_node)) = (owner::inbox(), owner::inbox());
         let post = Post {
             sessions: sessions.outbox(),
             shard: Outbox::new(shard.clone()),
             wal: Outbox::new(wal.clone()),
             uploader: Outbox::new(uploader.clone()),
+            compactor: Outbox::new(compactor.clone()),
             controller: Outbox::new(controller.clone()),
             node: Outbox::new(node.clone()),
         };
@@ -235,6 +240,11 @@ impl Machines {
         owner::spawn("uploader", at_uploader, self.uploader, turn, clock, hands, move |uploader| {
             watch.metrics.uploads.waiting.set(uploader.uncommitted() as u64);
             watch.metrics.uploads.waiting_bytes.set(uploader.uncommitted_bytes());
+        });
+        let watch = monitor.clone();
+        let hands = Hands::new(&post, (&store, monitor), (compactor, compaction::Input::Store), Asker::Compactor);
+        owner::spawn("compactor", at_compactor, self.compactor, turn, clock, hands, move |compactor| {
+            watch.metrics.compaction.at(&compactor.totals(), compactor.held());
         });
         let hands = Hands::new(&post, (&store, monitor), (controller, controller::Input::Store), Asker::Controller);
         owner::spawn("controller", at_controller, self.controller, turn, clock, hands, |_| {});

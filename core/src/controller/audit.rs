@@ -134,7 +134,7 @@ mod tests {
     /// All that `head` and its predecessors refer to.
     fn get(key: &Key) -> Option<Bytes> {
         let snapshot = (name(1, 6).snapshot(), Snapshot::encode(name(1, 6), &image(6)));
-        let later = (name(3, 22).snapshot(), Snapshot::encode(name(3, 22), &image(22)));
+        let later = (name(3, 25).snapshot(), Snapshot::encode(name(3, 25), &image(25)));
         let wrong = (name(3, 18).snapshot(), Snapshot::encode(name(3, 18), &Image { seq: Seq(18), ..image(17) }));
         let all = [snapshot, later, wrong, (name(2, 12).segment(), segment().encode())];
         all.into_iter().find(|(known, _)| known == key).map(|(_, body)| body)
@@ -144,7 +144,7 @@ mod tests {
     fn before(count: usize) -> Head {
         let mut head = head();
         head.inline.truncate(head.inline.len() - count);
-        head.last = Seq(22 - count as u64);
+        head.last = Seq(25 - count as u64);
         head
     }
 
@@ -155,10 +155,10 @@ mod tests {
     #[test]
     fn a_head_may_grow_and_shed_what_is_in_objects() {
         let grown = replaced(&before(3), &head()).expect("it grew");
-        assert_eq!((grown.image(), grown.term()), (&image(22), Term(3)));
-        assert!(grown.refers_to(&name(2, 12).segment()) && !grown.refers_to(&name(3, 22).snapshot()));
-        let spilled = Head { snapshot: Some(name(3, 22)), segments: Vec::new(), inline: Vec::new(), ..head() };
-        assert_eq!(replaced(&head(), &spilled).expect("the same in less").image(), &image(22));
+        assert_eq!((grown.image(), grown.term()), (&image(25), Term(3)));
+        assert!(grown.refers_to(&name(2, 12).segment()) && !grown.refers_to(&name(3, 25).snapshot()));
+        let spilled = Head { snapshot: Some(name(3, 25)), segments: Vec::new(), inline: Vec::new(), ..head() };
+        assert_eq!(replaced(&head(), &spilled).expect("the same in less").image(), &image(25));
         let claimed = Head { term: Term(4), ..head() };
         assert_eq!(replaced(&head(), &claimed).expect("a new leader").term(), Term(4));
     }

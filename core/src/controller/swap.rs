@@ -14,6 +14,7 @@ use super::call::{Call, Io, get, hopeless, put};
 use super::log::{HEAD, Head};
 use crate::machine::{Deadline, Mark, OpId, sometimes};
 use crate::mail::Halt;
+use crate::metadata::{Command, Entry};
 use crate::store::{ETag, Precondition, StoreDone, StoreError, StoreOp, StoreResult};
 use bytes::Bytes;
 use tracing::{info, warn};
@@ -109,6 +110,8 @@ impl Swap {
                 self.call.again(io);
             }
             Err(error) => {
+                let is_compaction = |entry: &Entry| matches!(*entry.by.command, Command::Compact(_));
+                sometimes!(Mark::CompactionAmbiguous, self.head.inline.last().is_some_and(is_compaction));
                 info!(%error, "reading back whether the metadata head was written");
                 self.call.next_later(io, get(HEAD));
             }

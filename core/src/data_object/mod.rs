@@ -118,7 +118,7 @@ pub use reader::{
     ReadStats,
 };
 pub use state::{PRODUCERS, decode_state};
-pub use writer::{Built, ObjectWriter, build};
+pub use writer::{Built, Copied, CopyWriter, ObjectWriter, build};
 
 use crate::envelope::DecodeError;
 use crate::id::{ClusterId, ObjectId};

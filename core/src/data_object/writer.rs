@@ -6,7 +6,7 @@ use super::{BlockEntry, Footer, Index};
 use crate::envelope::HEAD;
 use crate::id::{ClusterId, ObjectId, Offset, StreamId};
 use crate::machine::{Rope, WallTime};
-use crate::metadata::{CommitRange, CommitState, StateKind};
+use crate::metadata::{CommitRange, CommitState, CompactedRange, CompactedState, StateKind};
 use crate::producers::ProducerTable;
 use crate::upload::CutRange;
 use crate::wal::Appended;
@@ -22,6 +22,19 @@ pub struct Built {
     pub tail: Bytes,
     /// What it holds, by stream, ascending.
     pub ranges: Vec<CommitRange>,
+}
+
+/// An object that was copied together, ready to be put and to take the place of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// Its bytes.
+    pub body: Rope,
+    /// Its last bytes, index block and footer: they stand for the content of all.
+    pub tail: Bytes,
+    /// The ranges in it, as they were added.
+    pub ranges: Vec<CompactedRange>,
+    /// The state blocks in it, likewise.
+    pub states: Vec<CompactedState>,
 }
 
 /// Builds an object of these ranges of a cluster's streams, which must be by stream, ascending.
@@ -41,14 +54,10 @@ pub fn build<'a>(
     writer.finish()
 }
 
-/// Writes one object, range by range.
+/// Writes an object of cuts, range by range.
 #[derive(Debug)]
 pub struct ObjectWriter {
-    cluster: ClusterId,
-    object: ObjectId,
-    data_block: usize,
-    body: Rope,
-    entries: Vec<BlockEntry>,
+    blocks: Blocks,
     ranges: Vec<CommitRange>,
     /// What is to be said about producers, of which ranges.
     states: Vec<(usize, StateKind, ProducerTable)>,
@@ -58,15 +67,7 @@ impl ObjectWriter {
     /// An empty object of a cluster, whose data blocks are closed at `data_block` bytes.
     #[must_use]
     pub fn new(cluster: ClusterId, object: ObjectId, data_block: u32) -> Self {
-        Self {
-            cluster,
-            object,
-            data_block: data_block as usize,
-            body: Rope::default(),
-            entries: Vec::new(),
-            ranges: Vec::new(),
-            states: Vec::new(),
-        }
+        Self { blocks: Blocks::new(cluster, object, data_block), ranges: Vec::new(), states: Vec::new() }
     }
 
     /// Adds a range; its stream is larger than all before.
@@ -76,26 +77,7 @@ impl ObjectWriter {
     pub fn add(&mut self, range: &CutRange) {
         let ascends = self.ranges.last().is_none_or(|last| last.stream < range.stream);
         assert!(ascends, "streams ascend in an object: {:?} after {:?}", range.stream, self.ranges.last());
-        assert!(!range.batches.is_empty(), "a range of {:?} without batches", range.stream);
-        let mut at = range.start;
-        let mut block: Vec<&Appended> = Vec::new();
-        let mut block_len = 0;
-        for batch in &range.batches {
-            assert_eq!((batch.stream, batch.base), (range.stream, at), "a range has no gaps");
-            assert!(batch.end > batch.base && !batch.batch.is_empty(), "a batch has records");
-            at = batch.end;
-            block.push(batch);
-            block_len += batch.batch.len();
-            if block_len >= self.data_block {
-                self.close(range.stream, &block);
-                block.clear();
-                block_len = 0;
-            }
-        }
-        if !block.is_empty() {
-            self.close(range.stream, &block);
-        }
-        assert_eq!(at, range.end, "a range ends where its last batch ends");
+        self.blocks.add(range.stream, (range.start, range.end), &range.batches);
         match &range.producers {
             Some(all) => self.states.push((self.ranges.len(), StateKind::Log, all.clone())),
             None => {
@@ -122,33 +104,125 @@ impl ObjectWriter {
     /// When nothing was added: an empty cut has no object.
     #[must_use]
     pub fn finish(mut self) -> Built {
-        assert!(!self.entries.is_empty(), "an object holds something");
-        let states = self.write_states();
-        let mut tail = Index::encode(self.object, &self.entries, &states);
+        assert!(!self.ranges.is_empty(), "an object holds something");
+        for (range, kind, table) in core::mem::take(&mut self.states) {
+            let range = &mut self.ranges[range];
+            let (at, len) = self.blocks.add_state(range.stream, range.end, &table);
+            range.producers = Some(CommitState { kind, at, len });
+        }
+        let (body, tail) = self.blocks.finish();
+        Built { body, tail, ranges: self.ranges }
+    }
+}
+
+/// Writes an object of what others hold: ranges first, then state blocks.
+#[derive(Debug)]
+pub struct CopyWriter {
+    blocks: Blocks,
+    ranges: Vec<CompactedRange>,
+    states: Vec<CompactedState>,
+}
+
+impl CopyWriter {
+    /// An empty object of a cluster, whose data blocks are closed at `data_block` bytes.
+    #[must_use]
+    pub fn new(cluster: ClusterId, object: ObjectId, data_block: u32) -> Self {
+        Self { blocks: Blocks::new(cluster, object, data_block), ranges: Vec::new(), states: Vec::new() }
+    }
+
+    /// Adds a range: of a larger stream than all before, or where the last one ends.
+    ///
+    /// # Panics
+    /// When it is neither, comes after a state block, or is empty or has gaps.
+    pub fn add(&mut self, stream: StreamId, (start, end): (Offset, Offset), batches: &[Appended]) {
+        let follows = |last: &CompactedRange| last.stream < stream || (last.stream == stream && last.end == start);
+        assert!(self.ranges.last().is_none_or(follows), "{stream:?} from {start:?} after {:?}", self.ranges.last());
+        assert!(self.states.is_empty(), "state blocks come last");
+        self.blocks.add(stream, (start, end), batches);
+        let bytes = batches.iter().map(|batch| batch.batch.len() as u64).sum();
+        self.ranges.push(CompactedRange { stream, start, end, bytes });
+    }
+
+    /// Adds a state block: what is known of a stream's producers up to `end`.
+    pub fn add_state(&mut self, stream: StreamId, end: Offset, table: &ProducerTable) {
+        let (at, len) = self.blocks.add_state(stream, end, table);
+        self.states.push(CompactedState { stream, end, at, len });
+    }
+
+    /// Ends the object with index and footer.
+    ///
+    /// # Panics
+    /// When nothing was added.
+    #[must_use]
+    pub fn finish(self) -> Copied {
+        assert!(!self.ranges.is_empty() || !self.states.is_empty(), "an object holds something");
+        let (body, tail) = self.blocks.finish();
+        Copied { body, tail, ranges: self.ranges, states: self.states }
+    }
+}
+
+/// The bytes of an object and its index, so far.
+#[derive(Debug)]
+struct Blocks {
+    cluster: ClusterId,
+    object: ObjectId,
+    data_block: usize,
+    body: Rope,
+    entries: Vec<BlockEntry>,
+    /// What the index says about state blocks.
+    states: Vec<u8>,
+}
+
+impl Blocks {
+    fn new(cluster: ClusterId, object: ObjectId, data_block: u32) -> Self {
+        let data_block = data_block as usize;
+        Self { cluster, object, data_block, body: Rope::default(), entries: Vec::new(), states: Vec::new() }
+    }
+
+    fn add(&mut self, stream: StreamId, (start, end): (Offset, Offset), batches: &[Appended]) {
+        assert!(!batches.is_empty(), "a range of {stream:?} without batches");
+        let mut at = start;
+        let mut block: Vec<&Appended> = Vec::new();
+        let mut block_len = 0;
+        for batch in batches {
+            assert_eq!((batch.stream, batch.base), (stream, at), "a range has no gaps");
+            assert!(batch.end > batch.base && !batch.batch.is_empty(), "a batch has records");
+            at = batch.end;
+            block.push(batch);
+            block_len += batch.batch.len();
+            if block_len >= self.data_block {
+                self.close(stream, &block);
+                block.clear();
+                block_len = 0;
+            }
+        }
+        if !block.is_empty() {
+            self.close(stream, &block);
+        }
+        assert_eq!(at, end, "a range ends where its last batch ends");
+    }
+
+    /// Where the state block lies, and its length.
+    fn add_state(&mut self, stream: StreamId, end: Offset, table: &ProducerTable) -> (u64, u32) {
+        let block = encode_state(self.object, stream, end, table);
+        let at = self.body.len() as u64;
+        let len = u32::try_from(block.len()).expect("a state block is far below 4 GiB");
+        self.states.put_u64(stream.0);
+        self.states.put_u64(at);
+        self.states.put_u32(len);
+        self.states.put_slice(&block[12..HEAD]);
+        self.body.push(block);
+        (at, len)
+    }
+
+    fn finish(mut self) -> (Rope, Bytes) {
+        let mut tail = Index::encode(self.object, &self.entries, &self.states);
         let index_len = u32::try_from(tail.len()).expect("an index is far below 4 GiB");
         let footer = Footer { index_at: self.body.len() as u64, index_len };
         tail.extend_from_slice(&footer.encode(self.cluster, self.object));
         let tail = Bytes::from(tail);
         self.body.push(tail.clone());
-        Built { body: self.body, tail, ranges: self.ranges }
-    }
-
-    /// Writes the state blocks, and returns what the index says about them.
-    fn write_states(&mut self) -> Vec<u8> {
-        let mut named = Vec::new();
-        for (range, kind, table) in core::mem::take(&mut self.states) {
-            let range = &mut self.ranges[range];
-            let block = encode_state(self.object, range.stream, range.end, &table);
-            let at = self.body.len() as u64;
-            let len = u32::try_from(block.len()).expect("a state block is far below 4 GiB");
-            named.put_u64(range.stream.0);
-            named.put_u64(at);
-            named.put_u32(len);
-            named.put_slice(&block[12..HEAD]);
-            range.producers = Some(CommitState { kind, at, len });
-            self.body.push(block);
-        }
-        named
+        (self.body, tail)
     }
 
     fn close(&mut self, stream: StreamId, batches: &[&Appended]) {

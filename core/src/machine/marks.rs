@@ -293,11 +293,30 @@ marks! {
 
     /// The committed ranges of a deleted topic are dropped.
     CommitOfDeletedTopic = "metadata.commit-of-deleted-topic",
+    /// A compaction is committed that rewrote records of a topic which was deleted meanwhile.
+    CompactedDeleted = "metadata.compacted-deleted",
+    /// A compaction is committed that rewrote records which were trimmed meanwhile.
+    CompactedTrimmed = "metadata.compacted-trimmed",
+
+    /// What was to be read about producers was in an object that another has taken the place of.
+    ProducersReplaced = "compaction.producers-replaced",
+    /// A fetch looks again since the object that it read was rewritten.
+    ReadReplaced = "compaction.read-replaced",
+    /// Objects were rewritten, and others took their place.
+    Compacted = "compaction.committed",
+    /// Records that had been in shared objects for long went into objects of their own.
+    ForceSplit = "compaction.force-split",
+    /// Rewriting objects failed, and is given up for a while.
+    CompactionAbandoned = "compaction.abandoned",
+    /// It is not known at first whether the entry of a compaction is durable.
+    CompactionAmbiguous = "compaction.ambiguous",
 
     /// Recovery ends at a torn tail, and the broker died while an upload was pending. Seen by whoever watches both.
     TornTailWithUploadPending = "world.torn-tail-with-upload-pending",
     /// A broker dies before it has recovered from the crash before. Seen by whoever watches the process.
     CrashedWhileRecovering = "world.crashed-while-recovering",
+    /// A broker dies while it rewrites objects. Seen by whoever watches the process.
+    CrashedWhileCompacting = "world.crashed-while-compacting",
     /// A broker dies while its swap of the head is in flight. Seen by whoever watches the bucket.
     CrashedWhileSwapping = "world.crashed-while-swapping",
     /// A broker dies with an object in the bucket that no commit names. Seen by whoever watches the bucket.

@@ -118,6 +118,14 @@ pub enum Command {
         /// The new start.
         start: Offset,
     },
+    /// Objects are rewritten into others, which take their place.
+    Compact(Compaction),
+    /// What was or may have been uploaded under these ids, leased to the sender, will never be committed: it is to be
+    /// deleted.
+    AbandonObjects {
+        /// Which.
+        ids: Vec<ObjectId>,
+    },
     /// These objects, destroyed long enough ago, are deleted from the bucket.
     ForgetObjects {
         /// Which.
@@ -212,6 +220,55 @@ pub enum StateKind {
     Range,
     /// All of the log up to the range's end: what is known of the log before is not needed any more.
     Log,
+}
+
+/// Objects that were rewritten. Whatever the results hold of the inputs takes its place, in one step; nothing of an input
+/// may be left out but what streams have no more.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Compaction {
+    /// All that they held is in the results.
+    pub inputs: Vec<ObjectId>,
+    /// What was written.
+    pub results: Vec<CompactedObject>,
+}
+
+/// A result of a compaction.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CompactedObject {
+    /// Leased to the sender.
+    pub id: ObjectId,
+    /// Its length in bytes.
+    pub size: u64,
+    /// What it holds, by stream and offset, ascending: of each stream one stretch without gaps.
+    pub ranges: Vec<CompactedRange>,
+    /// The state blocks that were moved into it.
+    pub states: Vec<CompactedState>,
+}
+
+/// A range that takes the place of those that it covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CompactedRange {
+    /// Which stream.
+    pub stream: StreamId,
+    /// First offset: where the first of them begins.
+    pub start: Offset,
+    /// Offset after the last: where the last of them ends.
+    pub end: Offset,
+    /// Length of its batches in bytes: as of all of them together.
+    pub bytes: u64,
+}
+
+/// A state block that says what another said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CompactedState {
+    /// Which stream.
+    pub stream: StreamId,
+    /// It tells of the log up to this offset.
+    pub end: Offset,
+    /// Its position in the object.
+    pub at: u64,
+    /// Its length.
+    pub len: u32,
 }
 
 /// What a command came to.
@@ -309,6 +366,11 @@ pub enum Refusal {
     InvalidPartitions,
     /// No such stream, or the sender does not hold it.
     UnknownStream,
+    /// The results of a compaction don't hold exactly what streams still have of its inputs.
+    NotCovered {
+        /// Where that shows: an input, or a result.
+        id: ObjectId,
+    },
     /// A trim beyond what the sender may have acknowledged, or an object that is not destroyed.
     Invalid,
 }

@@ -173,6 +173,8 @@ pub struct ObjectImage {
     pub state: ObjectState,
     /// Length in bytes; 0 while only leased.
     pub size: u64,
+    /// When its oldest records were committed first, to whatever object; while it has none, when it was leased.
+    pub since: WallTime,
 }
 
 /// The life of a data object: leased, live, destroyed, then forgotten.

@@ -26,8 +26,8 @@ mod image;
 pub(crate) mod workload;
 
 pub use command::{
-    Answer, Command, Commit, CommitObject, CommitRange, CommitState, Entry, NewTopic, Recovery, Refusal, RegisteredWal,
-    StateKind, TopicName,
+    Answer, Command, Commit, CommitObject, CommitRange, CommitState, CompactedObject, CompactedRange, CompactedState,
+    Compaction, Entry, NewTopic, Recovery, Refusal, RegisteredWal, StateKind, TopicName,
 };
 pub use configs::{
     ByteLimit, CleanupPolicy, CompressionType, ConfigKind, ConfigName, ConfigNames, ConfigPatch, InertName, Millis,

@@ -5,6 +5,7 @@ use super::{
     Image, InertName, Millis, NewTopic, NodeImage, ObjectState, RegisteredWal, StateKind, StreamState, TimestampType,
     TopicConfigs, TopicName,
 };
+use crate::compaction::{self, Rules};
 use crate::controller::NodeCommand;
 use crate::id::{
     CommandSeq, CutNumber, Incarnation, Lsn, NodeEpoch, NodeId, ObjectId, Offset, RecoveryNumber, StreamEpoch,
@@ -12,11 +13,12 @@ use crate::id::{
 };
 use crate::machine::{Rng, WallTime};
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 /// Draws commands of a few nodes against the newest image.
 #[derive(Debug)]
@@ -110,7 +112,7 @@ impl Workload {
     fn anything(&mut self, image: &Image, id: NodeId, node: &NodeImage) -> Command {
         let topics: Vec<TopicId> = image.topics.keys().copied().collect();
         let topic = self.rng.pick(&topics).copied().unwrap_or_default();
-        match self.rng.below(15) {
+        match self.rng.below(19) {
             0 => Command::NameWal { uuid: WalUuid::draw(&mut self.rng) },
             1 => Command::EndRecovery { number: RecoveryNumber(self.rng.below(image.seq.0 + 2)) },
             2 => Command::OpenStreams,
@@ -127,6 +129,8 @@ impl Workload {
             }
             9 => self.new_topic(),
             10 => self.configure(topic),
+            11..=13 => self.compact(image, id, node),
+            14 => Command::AbandonObjects { ids: self.leased(image, id, node).take(1).collect() },
             _ => self.trim(image),
         }
     }
@@ -166,6 +170,32 @@ impl Workload {
         let stream = self.rng.pick(&streams).copied().unwrap_or_default();
         let (epoch, end) = image.streams.get(&stream).map_or((StreamEpoch(0), 0), |s| (s.epoch, s.end.0));
         Command::TrimStream { stream, epoch, start: Offset(self.rng.below(end + 8)) }
+    }
+
+    /// Mostly what a compactor would commit; sometimes it holds less, or more.
+    fn compact(&mut self, image: &Image, id: NodeId, node: &NodeImage) -> Command {
+        let force_split = Duration::from_millis(self.rng.below(2_000));
+        let rules = Rules { fan_in: 2, object: 1 << 14, split: 1 << 12, force_split, data_block: 1 << 10 };
+        let plan = compaction::plan(image, id, image.at, &rules, &BTreeSet::new());
+        let leased: Vec<ObjectId> = self.leased(image, id, node).collect();
+        let Some(plan) = plan else { return Command::LeaseObjects { count: 3 } };
+        let mut sketched = compaction::tests::sketched(&plan, ObjectId(0));
+        for (at, result) in sketched.results.iter_mut().enumerate() {
+            result.id = leased.get(at).copied().unwrap_or(ObjectId(self.rng.below(image.next_object.0 + 1)));
+        }
+        match self.rng.below(8) {
+            0 => sketched.inputs.truncate(1),
+            1 => sketched.results.truncate(1),
+            2 => sketched.results[0].ranges.iter_mut().for_each(|range| range.end.0 += 1),
+            3 => sketched.results[0].ranges.iter_mut().for_each(|range| range.stream.0 += 1),
+            _ => {}
+        }
+        Command::Compact(sketched)
+    }
+
+    fn leased(&self, image: &Image, id: NodeId, node: &NodeImage) -> impl Iterator<Item = ObjectId> {
+        let leased = ObjectState::Leased(id, node.epoch);
+        image.objects.iter().filter(move |(_, object)| object.state == leased).map(|(id, _)| *id)
     }
 
     fn forget(&mut self, image: &Image) -> Command {

@@ -1,12 +1,13 @@
 //! What the node hears and what it wants done.
 
-use crate::id::CutNumber;
+use crate::id::{CutNumber, ObjectId};
 use crate::machine::OpId;
 use crate::mail::Halt;
 use crate::metadata::{Command, Entry, Image};
 use crate::store::{StoreCall, StoreResult};
 use crate::wal;
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 
 /// All that can happen to the node.
@@ -46,7 +47,7 @@ pub enum Mail {
     Entries(Arc<[Entry]>),
     /// From the controller: it can't go on.
     ControllerFailed(Halt),
-    /// From the shard or the uploader: send this to the controller. Its answer goes back to the owner named.
+    /// From the shard, the uploader or the compactor: send this to the controller. Its answer goes back to the owner named.
     Command(Asker, Command),
     /// From the WAL.
     WalFound(wal::Inspection),
@@ -60,7 +61,10 @@ pub enum Mail {
     WalPoisoned(alloc::string::String),
     /// From the uploader: this cut is committed, or superseded.
     CutCommitted(CutNumber),
-    /// From the uploader or the shard: it can't go on.
+    /// From the compactor: what to rewrite next, but for these objects? Answered by
+    /// [`Planned`](crate::compaction::Mail::Planned).
+    PlanCompaction(BTreeSet<ObjectId>),
+    /// From the uploader, the shard or the compactor: it can't go on.
     Failed(Halt),
     /// From the shard: it has opened its partitions, so clients may come.
     Serves,
@@ -78,6 +82,8 @@ pub enum Asker {
     Shard(u64),
     /// The uploader.
     Uploader,
+    /// The compactor.
+    Compactor,
     /// The node's janitor.
     Janitor,
 }

@@ -27,13 +27,15 @@ mod stop;
 
 pub use mail::{Asker, Effect, Input, Mail};
 
-use crate::id::{ClusterId, CutNumber, Incarnation, NodeEpoch, NodeId, WalUuid};
+use crate::id::{ClusterId, CutNumber, Incarnation, NodeEpoch, NodeId, ObjectId, WalUuid};
 use crate::limits::Limits;
 use crate::machine::{Deadline, Effects, Machine, Now, OpId, Rng};
 use crate::mail::{Halt, Mail as To};
 use crate::metadata::{Answer, Entry, Image};
 use crate::store::{StoreCall, StoreOp};
-use crate::{shard, upload, wal};
+use crate::{compaction, shard, upload, wal};
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::sync::Arc;
 use commands::Commands;
@@ -147,6 +149,7 @@ impl Node {
             Mail::WalClosed => self.handle_wal_closed(out),
             Mail::WalPoisoned(why) => self.handle_poisoned(now, why, out),
             Mail::CutCommitted(number) => self.handle_cut_committed(number, out),
+            Mail::PlanCompaction(excluded) => self.plan_compaction(now, &excluded, out),
             Mail::Serves => out.push(Effect::Ready),
             Mail::Drained(number) => self.handle_drained(number, out),
         }
@@ -170,6 +173,7 @@ impl Node {
                 Some(Asker::Node) => self.handle_answer(now, answer, out),
                 Some(Asker::Shard(tag)) => out.push(to(To::Shard(shard::Mail::Answered(tag, answer)))),
                 Some(Asker::Uploader) => out.push(to(To::Uploader(upload::Mail::Answered(answer)))),
+                Some(Asker::Compactor) => out.push(to(To::Compactor(compaction::Mail::Answered(answer)))),
                 Some(Asker::Janitor) => self.janitor.handle_forgotten(),
                 None => {}
             }
@@ -186,6 +190,14 @@ impl Node {
             Phase::Stopping(_) => self.handle_streams_closed(answer, out),
             phase => unreachable!("no command of the node's is in flight in {phase:?}"),
         }
+    }
+
+    /// What the compactor is to do, by the metadata as it is now.
+    fn plan_compaction(&self, now: Now, excluded: &BTreeSet<ObjectId>, out: &mut Effects<Effect>) {
+        let image = self.image.as_ref().filter(|_| matches!(self.phase, Phase::Serving));
+        let rules = compaction::Rules::new(&self.limits);
+        let plan = image.and_then(|image| compaction::plan(image, self.config.node, now.wall, &rules, excluded));
+        out.push(to(To::Compactor(compaction::Mail::Planned(plan.map(Box::new)))));
     }
 
     fn halt(&mut self, halt: Halt, out: &mut Effects<Effect>) {

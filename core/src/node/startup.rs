@@ -6,7 +6,7 @@ use crate::id::{NodeEpoch, WalUuid};
 use crate::machine::{Effects, Mark, Now, sometimes};
 use crate::mail::{Halt, Mail as To};
 use crate::metadata::{Answer, Command, Image, Refusal, RegisteredWal};
-use crate::{controller, shard, wal};
+use crate::{compaction, controller, shard, wal};
 use alloc::boxed::Box;
 use alloc::format;
 
@@ -107,6 +107,7 @@ impl Node {
         }
         self.phase = Phase::Serving;
         self.janitor.start(now);
+        out.push(to(To::Compactor(compaction::Mail::Begin)));
         out.push(to(To::Shard(shard::Mail::Serve { node: self.config.node, epoch: self.epoch })));
     }
 }

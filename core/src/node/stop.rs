@@ -6,7 +6,7 @@ use crate::id::CutNumber;
 use crate::machine::{Deadline, Effects, Instant, Mark, Now, sometimes};
 use crate::mail::{Halt, Mail as To};
 use crate::metadata::{Answer, Command};
-use crate::{shard, wal};
+use crate::{compaction, shard, wal};
 use alloc::string::String;
 
 /// A stop under way.
@@ -83,6 +83,7 @@ impl Node {
     fn start_stopping(&mut self, now: Now, why: Why, out: &mut Effects<Effect>) {
         let give_up_at = now.mono.after(self.limits.drain);
         self.phase = Phase::Stopping(Stopping { why, give_up_at, step: Step::Draining });
+        out.push(to(To::Compactor(compaction::Mail::Stop)));
         out.push(to(To::Shard(shard::Mail::Drain)));
     }
 

@@ -108,6 +108,8 @@ impl Groups {
                 }
                 self.coordinator.loaded(now, partition, &batches, &mut self.out);
             }
+            // It was rewritten, and is found where the metadata says by now.
+            Err(ReadError::Gone) => self.coordinator.load_failed(now, partition),
             Err(error) => {
                 tracing::error!(partition, "the groups' log can't be read: {error}");
                 self.coordinator.load_failed(now, partition);

@@ -5,9 +5,9 @@
 
 use super::fetches::Ended;
 use super::{Effect, Shard};
-use crate::data_object::{Finished, Following, Outcome, Read};
+use crate::data_object::{Finished, Following, Outcome, Read, ReadError};
 use crate::id::{Offset, StreamId};
-use crate::machine::{Effects, Now, OpId};
+use crate::machine::{Effects, Mark, Now, OpId, sometimes};
 use crate::store::StoreResult;
 use alloc::vec::Vec;
 
@@ -62,6 +62,7 @@ impl Shard {
     }
 
     fn read_finished(&mut self, now: Now, finished: Finished, out: &mut Effects<Effect>) {
+        sometimes!(Mark::ReadReplaced, finished.result == Err(ReadError::Gone) && self.was_replaced(finished.id));
         if let Some(partition) = self.groups.take_read(finished.id) {
             return self.groups.loaded(now, partition, finished.result);
         }

@@ -134,7 +134,10 @@ impl Shard {
 
     /// Some of what is known of producers was read.
     pub(super) fn handle_state(&mut self, now: Now, op: OpId, result: StoreResult, out: &mut Effects<Effect>) {
-        for (stream, table) in self.states.handle(now, op, result) {
+        let image = self.image.as_ref();
+        let current =
+            |stream, end| image?.streams.get(&stream)?.producers.iter().find(|state| state.end == end).copied();
+        for (stream, table) in self.states.handle(now, op, result, current) {
             let producers = Producers::open(now, table, &self.limits);
             let partition = self.partitions.get_mut(&stream).expect("a partition that is gone is not loaded");
             let earlier = partition.producers.replace(producers);

@@ -5,16 +5,17 @@
 //!             ▲            │
 //!             └── later ◄──┘ failed, whatever the reason: without it, nobody can tell a duplicate
 //! ```
+//! An object that is gone was rewritten: its blocks are where the metadata says by now.
 //! A partition takes no batch of an idempotent producer before it knows its producers; all else it does.
 //! Blocks that lie side by side in an object are read at once. A few reads are in flight, so that opening takes bounded
 //! memory, however many partitions there are.
 
 use crate::data_object::{decode_state, key};
-use crate::id::{ObjectId, StreamId};
+use crate::id::{ObjectId, Offset, StreamId};
 use crate::machine::{Backoff, Deadline, Instant, Mark, Now, OpId, OpIds, Payload, Rng, sometimes};
 use crate::metadata::StateImage;
 use crate::producers::ProducerTable;
-use crate::store::{Span, StoreCall, StoreDone, StoreOp, StoreResult};
+use crate::store::{Span, StoreCall, StoreDone, StoreError, StoreOp, StoreResult};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -84,6 +85,10 @@ impl States {
             let other = self.loading.insert(stream, Loading { tables, missing: states.len() });
             assert!(other.is_none(), "a partition is opened once");
         }
+        self.want(all);
+    }
+
+    fn want(&mut self, mut all: Vec<Wanted>) {
         all.sort_by_key(|wanted| (wanted.state.object, wanted.state.at));
         for wanted in all {
             match self.wanted.back_mut().filter(|read| read.takes(&wanted)) {
@@ -126,8 +131,16 @@ impl States {
     }
 
     /// Takes the completion of a call. Returns the partitions of which everything is known now.
-    pub(super) fn handle(&mut self, now: Now, op: OpId, result: StoreResult) -> Vec<(StreamId, ProducerTable)> {
+    /// What was asked of an object that is gone is where `current` says that the block of that stream and end is now.
+    pub(super) fn handle(
+        &mut self,
+        now: Now,
+        op: OpId,
+        result: StoreResult,
+        current: impl Fn(StreamId, Offset) -> Option<StateImage>,
+    ) -> Vec<(StreamId, ProducerTable)> {
         let mut read = self.in_flight.remove(&op).expect("one completion for each call");
+        let is_gone = matches!(result, Err(StoreError::Missing));
         match result {
             Ok(StoreDone::Got { body, .. }) => self.take(&mut read, &body),
             Ok(other) => unreachable!("a get completed as {other:?}"),
@@ -141,7 +154,15 @@ impl States {
         } else {
             sometimes!(Mark::ProducersReadAgain);
             self.rests_until = Some(now.mono.after(self.backoff.wait(&mut self.rng)));
-            self.wanted.push_back(read);
+            if is_gone {
+                sometimes!(Mark::ProducersReplaced);
+                for wanted in &mut read.blocks {
+                    wanted.state = current(wanted.stream, wanted.state.end).unwrap_or(wanted.state);
+                }
+                self.want(read.blocks);
+            } else {
+                self.wanted.push_back(read);
+            }
         }
         let complete: Vec<StreamId> =
             self.loading.iter().filter(|(_, loading)| loading.missing == 0).map(|(stream, _)| *stream).collect();

@@ -1,5 +1,6 @@
 //! The smallest world: one thread, everything at once.
 
+use karst_core::compaction::{self, Compactor};
 use karst_core::controller::{self, Controller};
 use karst_core::disk::{DiskDone, DiskOp, DiskResult};
 use karst_core::id::{ClusterId, ConnId, Incarnation, NodeId};
@@ -114,6 +115,7 @@ pub(crate) struct World {
     shard: Shard,
     wal: Wal,
     uploader: Uploader,
+    compactor: Compactor,
     controller: Controller,
     node: Node,
     answers: VecDeque<Answer>,
@@ -168,6 +170,7 @@ impl World {
             shard: Shard::new(&limits, rng.child("shard")),
             wal: Wal::new(storage.disk.len() as u64, &limits).expect("the disk is large enough"),
             uploader: Uploader::new(&limits, rng.child("uploader")),
+            compactor: Compactor::new(&limits, rng.child("compactor")),
             controller: Controller::new(node, incarnation, &limits, rng.child("controller")),
             node: Node::new(config, &limits, rng.child("node")),
             storage,
@@ -233,6 +236,7 @@ impl World {
                 Mail::Shard(mail) => self.tell_shard(shard::Input::Mail(mail)),
                 Mail::Wal(mail) => self.tell_wal(wal::Input::Mail(mail)),
                 Mail::Uploader(mail) => self.tell_uploader(upload::Input::Mail(mail)),
+                Mail::Compactor(mail) => self.tell_compactor(compaction::Input::Mail(mail)),
                 Mail::Controller(mail) => self.tell_controller(controller::Input::Mail(mail)),
                 Mail::Node(mail) => self.tell_node(node::Input::Mail(mail)),
             }
@@ -248,6 +252,9 @@ impl World {
         }
         if self.uploader.deadline().is_some_and(|due| due.at <= self.now.mono) {
             self.tell_uploader(Uploader::tick());
+        }
+        if self.compactor.deadline().is_some_and(|due| due.at <= self.now.mono) {
+            self.tell_compactor(Compactor::tick());
         }
         if self.controller.deadline().is_some_and(|due| due.at <= self.now.mono) {
             self.tell_controller(Controller::tick());
@@ -275,6 +282,13 @@ impl World {
         step!(self, uploader, input, upload, upload::Effect::Store(op, call) => {
             let result = self.call(call);
             self.tell_uploader(upload::Input::Store(op, result));
+        });
+    }
+
+    fn tell_compactor(&mut self, input: compaction::Input) {
+        step!(self, compactor, input, compaction, compaction::Effect::Store(op, call) => {
+            let result = self.call(call);
+            self.tell_compactor(compaction::Input::Store(op, result));
         });
     }
 

@@ -155,6 +155,8 @@ impl NullWorld {
             Mail::Shard(mail) => Event::Shard(shard::Input::Mail(mail)),
             Mail::Wal(mail) => Event::Wal(wal::Input::Mail(mail)),
             Mail::Uploader(mail) => Event::Uploader(upload::Input::Mail(mail)),
+            // Nothing is rewritten here.
+            Mail::Compactor(_) => return,
             Mail::Controller(mail) => Event::Controller(controller::Input::Mail(mail)),
             Mail::Node(mail) => Event::Node(node::Input::Mail(mail)),
         });

@@ -8,6 +8,7 @@ use crate::monitor::{Monitor, Phase, Progress};
 use crate::net::SessionOutbox;
 use crate::owner::{Address, Outbox, Perform};
 use crate::store::Submit;
+use karst_core::compaction;
 use karst_core::controller;
 use karst_core::id::{ClusterId, Lsn};
 use karst_core::machine::OpId;
@@ -29,6 +30,7 @@ pub(super) struct Post {
     pub(super) shard: Outbox<shard::Input>,
     pub(super) wal: Outbox<wal::Input>,
     pub(super) uploader: Outbox<upload::Input>,
+    pub(super) compactor: Outbox<compaction::Input>,
     pub(super) controller: Outbox<controller::Input>,
     pub(super) node: Outbox<node::Input>,
 }
@@ -40,6 +42,7 @@ impl Perform<Mail> for Post {
             Mail::Shard(mail) => self.shard.push(shard::Input::Mail(mail)),
             Mail::Wal(mail) => self.wal.push(wal::Input::Mail(mail)),
             Mail::Uploader(mail) => self.uploader.push(upload::Input::Mail(mail)),
+            Mail::Compactor(mail) => self.compactor.push(compaction::Input::Mail(mail)),
             Mail::Controller(mail) => self.controller.push(controller::Input::Mail(mail)),
             Mail::Node(mail) => self.node.push(node::Input::Mail(mail)),
         }
@@ -50,6 +53,7 @@ impl Perform<Mail> for Post {
         self.sessions.flush();
         self.shard.flush();
         self.uploader.flush();
+        self.compactor.flush();
         self.controller.flush();
         self.node.flush();
     }
@@ -120,7 +124,7 @@ macro_rules! mail_and_store {
     };
 }
 
-mail_and_store!(upload, controller);
+mail_and_store!(upload, compaction, controller);
 
 /// The shard's: it also has records looked into.
 pub(super) struct ShardHands {

@@ -385,6 +385,31 @@ pub static KEYS: &[Key] = &[
         place: Place::Small(Unit::Bytes, (4 * KIB, 64 * MIB), |of| &mut of.limits.data_block),
     },
     Key {
+        name: "compaction.interval.ms",
+        about: "Pause between two looks for objects to rewrite into fewer, when there was nothing to do.",
+        place: Place::Time((10, 365 * DAY), |of| &mut of.limits.compaction_interval),
+    },
+    Key {
+        name: "compaction.fan.in",
+        about: "So many objects of similar size become one.",
+        place: Place::Small(Unit::One, (2, 128), |of| &mut of.limits.compaction_fan_in),
+    },
+    Key {
+        name: "compaction.object.bytes",
+        about: "Objects are rewritten into larger ones up to this size. As much memory is taken meanwhile.",
+        place: Place::Large(Unit::Bytes, (4 * KIB, GIB), |of| &mut of.limits.compaction_object),
+    },
+    Key {
+        name: "compaction.bandwidth.bytes",
+        about: "Bytes per second that rewriting objects may read and write, both together.",
+        place: Place::Large(Unit::Bytes, (4 * KIB, TIB), |of| &mut of.limits.compaction_bandwidth),
+    },
+    Key {
+        name: "compaction.split.age.ms",
+        about: "Records stay so long in objects that partitions share, at most: then each partition's get their own.",
+        place: Place::Time((SECOND, 365 * DAY), |of| &mut of.limits.compaction_force_split),
+    },
+    Key {
         name: "log.retention.check.interval.ms",
         about: "Pause between two looks for records that may go by age or size.",
         place: Place::Time((SECOND, 30 * DAY), |of| &mut of.limits.retention_check),

@@ -31,7 +31,7 @@ fn other(key: &Key) -> &'static str {
         "store.delay.ms" => "7s",
         "control.request.max.bytes" => "3MiB",
         "producer.id.expiration.ms" => "7h",
-        "group.max.size" | "offsets.topic.num.partitions" => "77",
+        "group.max.size" | "offsets.topic.num.partitions" | "compaction.fan.in" => "77",
         "offset.metadata.max.bytes" => "7KiB",
         name if name.ends_with(".ms") => "77s",
         _ => "77MiB",

@@ -2,6 +2,7 @@
 //! waits for anybody: each is an addition to a number that mostly one thread writes.
 
 use super::histogram::Histogram;
+use karst_core::compaction::Totals;
 use karst_core::disk::{DiskDone, DiskResult};
 use karst_core::kafka::Api;
 use karst_core::store::{Cause, Fatal, StoreDone, StoreError, StoreOp, StoreResult};
@@ -45,6 +46,7 @@ pub(crate) struct Metrics {
     pub(crate) records: RecordMetrics,
     pub(crate) wal: WalMetrics,
     pub(crate) uploads: UploadMetrics,
+    pub(crate) compaction: CompactionMetrics,
     pub(crate) store: StoreMetrics,
 }
 
@@ -144,23 +146,51 @@ pub(crate) struct UploadMetrics {
     pub(crate) committed: Counter,
 }
 
+/// Of objects that are rewritten.
+#[derive(Debug, Default)]
+pub(crate) struct CompactionMetrics {
+    pub(crate) committed: Gauge,
+    pub(crate) abandoned: Gauge,
+    pub(crate) inputs: Gauge,
+    pub(crate) results: Gauge,
+    pub(crate) read: Gauge,
+    pub(crate) written: Gauge,
+    /// Bytes of records that it holds.
+    pub(crate) held: Gauge,
+}
+
+impl CompactionMetrics {
+    pub(crate) fn at(&self, totals: &Totals, held: u64) {
+        let Totals { committed, abandoned, inputs, results, read, written } = *totals;
+        self.committed.set(committed);
+        self.abandoned.set(abandoned);
+        self.inputs.set(inputs);
+        self.results.set(results);
+        self.read.set(read);
+        self.written.set(written);
+        self.held.set(held);
+    }
+}
+
 /// Who asks the object store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum Asker {
     Shard,
     Uploader,
+    Compactor,
     Controller,
     Node,
 }
 
 impl Asker {
-    pub(crate) const ALL: [Self; 4] = [Self::Shard, Self::Uploader, Self::Controller, Self::Node];
+    pub(crate) const ALL: [Self; 5] = [Self::Shard, Self::Uploader, Self::Compactor, Self::Controller, Self::Node];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Shard => "shard",
             Self::Uploader => "uploader",
+            Self::Compactor => "compactor",
             Self::Controller => "controller",
             Self::Node => "node",
         }

@@ -2,7 +2,7 @@
 
 use super::exposition::{CONTENT_TYPE, Kind, Text};
 use super::histogram::Histogram;
-use super::metrics::{Asker, IoMetrics, OUTCOMES, Operation};
+use super::metrics::{Asker, Gauge, IoMetrics, OUTCOMES, Operation};
 use super::status::Status;
 use super::{Detail, Monitor, Phase, ShardView, groups, reads};
 use crate::json::Object;
@@ -207,6 +207,7 @@ fn metrics(monitor: &Monitor, view: Option<&ShardView>) -> String {
     records(&mut to, monitor);
     wal(&mut to, monitor);
     uploads(&mut to, monitor);
+    compaction(&mut to, monitor);
     store(&mut to, monitor);
     if let Some(view) = view {
         shard(&mut to, view);
@@ -324,6 +325,20 @@ fn uploads(to: &mut Text, monitor: &Monitor) {
     let help = "Bytes of records in uploads that are not committed.";
     to.single("karst_uploads_waiting_bytes", Kind::Gauge, help, uploads.waiting_bytes.get());
     to.single("karst_uploads_committed_total", Kind::Counter, "Uploads that were committed.", uploads.committed.get());
+}
+
+fn compaction(to: &mut Text, monitor: &Monitor) {
+    let compaction = &monitor.metrics.compaction;
+    let mut total = |name, help, value: &Gauge| to.single(name, Kind::Counter, help, value.get());
+    total("karst_compactions_total", "Times that objects were rewritten into others.", &compaction.committed);
+    let help = "Times that this failed or came to nothing; it is tried again.";
+    total("karst_compactions_abandoned_total", help, &compaction.abandoned);
+    total("karst_compaction_inputs_total", "Objects that others took the place of.", &compaction.inputs);
+    total("karst_compaction_results_total", "Objects that took their place.", &compaction.results);
+    total("karst_compaction_read_bytes_total", "Bytes read in order to rewrite them.", &compaction.read);
+    total("karst_compaction_written_bytes_total", "Bytes written so.", &compaction.written);
+    let help = "Bytes of records in memory that are being rewritten.";
+    to.single("karst_compaction_held_bytes", Kind::Gauge, help, compaction.held.get());
 }
 
 fn store(to: &mut Text, monitor: &Monitor) {

@@ -4,7 +4,7 @@
 //!   connections ── sessions ──┐
 //!                             ├── shard ── wal ── disk
 //!   store ────────────────────┤     │
-//!                             └── uploader, controller, node ── store
+//!                             └── uploader, compactor, controller, node ── store
 //! ```
 //! This is the counterpart of the production shell's `broker.rs`: both only perform effects and carry mail.
 
@@ -20,6 +20,7 @@ use crate::store::Caller;
 use crate::time::SimTime;
 use core::fmt::Debug;
 use core::time::Duration;
+use karst_core::compaction::{self, Compactor};
 use karst_core::controller::{self, Controller};
 use karst_core::disk::{DiskOp, SECTOR};
 use karst_core::id::{ConnId, CutNumber, Incarnation, NodeId};
@@ -63,6 +64,8 @@ pub struct Broker {
     pub wal: Rc<RefCell<Wal>>,
     /// Uploads and commits.
     pub uploader: Rc<RefCell<Uploader>>,
+    /// Rewrites objects.
+    pub compactor: Rc<RefCell<Compactor>>,
     /// The metadata log.
     pub controller: Rc<RefCell<Controller>>,
     /// Start and stop.
@@ -82,6 +85,7 @@ struct Inner {
     shard: Address<shard::Input>,
     wal: Address<wal::Input>,
     uploader: Address<upload::Input>,
+    compactor: Address<compaction::Input>,
     controller: Address<controller::Input>,
     node: Address<node::Input>,
     connections: Cell<u64>,
@@ -121,6 +125,7 @@ impl Broker {
             shard: process.mailbox("shard"),
             wal: process.mailbox("wal"),
             uploader: process.mailbox("uploader"),
+            compactor: process.mailbox("compactor"),
             controller: process.mailbox("controller"),
             node: process.mailbox("node"),
             connections: Cell::new(0),
@@ -141,6 +146,8 @@ impl Broker {
         let wal = wires.drive(&inner.wal, Wal::new(device, limits)?, Wires::perform_wal);
         let uploader = Uploader::new(limits, rng.child("uploader"));
         let uploader = wires.drive(&inner.uploader, uploader, Wires::perform_uploader);
+        let compactor = Compactor::new(limits, rng.child("compactor"));
+        let compactor = wires.drive(&inner.compactor, compactor, Wires::perform_compactor);
         let controller = Controller::new(node, incarnation, limits, rng.child("controller"));
         let controller = wires.drive(&inner.controller, controller, Wires::perform_controller);
         let node = wires.drive(&inner.node, Node::new(config, limits, rng.child("node")), Wires::perform_node);
@@ -150,6 +157,7 @@ impl Broker {
             shard: shard.share(),
             wal: wal.share(),
             uploader: uploader.share(),
+            compactor: compactor.share(),
             controller: controller.share(),
             node: node.share(),
             wires,
@@ -212,6 +220,7 @@ impl Wires {
             Mail::Uploader(_) => 2,
             Mail::Controller(_) => 3,
             Mail::Node(_) => 4,
+            Mail::Compactor(_) => 5,
         };
         let world = inner.process.world();
         let (lanes, fates) = &mut *inner.lanes.borrow_mut();
@@ -236,6 +245,7 @@ impl Wires {
             Mail::Shard(mail) => inner.shard.send(shard::Input::Mail(mail)),
             Mail::Wal(mail) => inner.wal.send(wal::Input::Mail(mail)),
             Mail::Uploader(mail) => inner.uploader.send(upload::Input::Mail(mail)),
+            Mail::Compactor(mail) => inner.compactor.send(compaction::Input::Mail(mail)),
             Mail::Controller(mail) => inner.controller.send(controller::Input::Mail(mail)),
             Mail::Node(mail) => inner.node.send(node::Input::Mail(mail)),
         }
@@ -296,6 +306,16 @@ impl Wires {
                 self.0.process.world().count("uploads.committed");
             }
             _ => {}
+        }
+    }
+
+    fn perform_compactor(&self, effect: compaction::Effect) {
+        match effect {
+            compaction::Effect::Mail(mail) => self.carry(mail),
+            compaction::Effect::Store(op, call) => {
+                let asker = self.0.compactor.clone();
+                self.call(call, move |result| asker.send(compaction::Input::Store(op, result)));
+            }
         }
     }
 

@@ -7,6 +7,7 @@ pub(super) const GLOSSARY: &[(&str, &str)] = &[
     ("session", "The broker's end of one connection."),
     ("shard", "Decides for all partitions: gives records their offsets, answers requests."),
     ("wal", "The log on the broker's disk. Once a batch is durable there, it may be acknowledged."),
+    ("compactor", "Rewrites objects of the object store into fewer and larger ones."),
     ("uploader", "Copies what is in that log, a cut at a time, into objects of the object store."),
     ("controller", "Keeps the metadata log in the object store: which topics there are, which object holds what."),
     ("node", "Starts and stops the broker, and reads its log back after a crash."),

@@ -55,6 +55,7 @@ impl Plan {
         expiries(&mut numbers, profile, &mut rng.child("expiries"));
         reads(&mut numbers, &mut rng.child("reads"));
         losses(&mut numbers, &mut disturbances, profile, &mut rng.child("losses"));
+        compaction(&mut numbers, &mut rng.child("compaction"));
         Self { numbers, disturbances, only: BTreeMap::new() }
     }
 }
@@ -201,6 +202,18 @@ fn losses(n: &mut Numbers, disturbances: &mut Vec<(Duration, Disturbance)>, prof
     disturbances.sort_by_key(|(at, _)| *at);
     // A refusal, an operator, and what comes after.
     n.safety += 3_000_000;
+}
+
+/// In seven of eight seeds objects are rewritten all the time.
+fn compaction(n: &mut Numbers, rng: &mut Rng) {
+    if rng.chance(1, 8) {
+        return;
+    }
+    n.compaction = log_uniform(rng, 10_000, 500_000);
+    n.fan_in = rng.between(2, 4);
+    n.compacted = log_uniform(rng, 2_048, 131_072);
+    n.bandwidth = log_uniform(rng, 100_000, 1_000_000_000);
+    n.split_age = log_uniform(rng, 200_000, 20_000_000);
 }
 
 /// One seed in ten has no faults, one in ten a single class, one in twenty all; the others a random subset.

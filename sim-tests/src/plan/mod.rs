@@ -259,6 +259,17 @@ numbers! {
     idle_reader = "reads.idle", 10_000_000;
     /// Per cent of the fetches with which a client begins at the start again.
     rewind = "client.rewind", 0 => .bounds(0, 100);
+
+    /// Pause between two looks for objects to rewrite.
+    compaction = "compaction.interval", 100_000_000_000 => .bounds(1_000, 100_000_000_000).simplest(100_000_000_000);
+    /// So many objects become one.
+    fan_in = "compaction.fan-in", 8 => .bounds(2, 1_000);
+    /// Up to this size.
+    compacted = "compaction.object", 65_536 => .bounds(64, 1 << 30);
+    /// Bytes per second that rewriting moves.
+    bandwidth = "compaction.bandwidth", 1_000_000_000 => .bounds(1_000, 1 << 40);
+    /// Records stay so long in shared objects.
+    split_age = "compaction.split-age", 100_000_000_000 => .bounds(1_000, 100_000_000_000);
 }
 
 /// Something that is done to the broker at a moment.

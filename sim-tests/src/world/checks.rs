@@ -3,11 +3,14 @@
 use super::host::NODE;
 use super::ledger::Ledger;
 use super::rival::RIVAL;
+use karst_core::compaction::{self, Rules};
 use karst_core::data_object;
+use karst_core::limits::Limits;
 use karst_core::metadata::{Image, ObjectState};
 use karst_runtime_sim::broker::Broker;
 use karst_runtime_sim::clock::BEGINNING;
 use karst_runtime_sim::exec::Store;
+use std::collections::BTreeSet;
 
 /// Which machine knows of an entry that is not in the bucket.
 pub(super) fn heard_too_early(broker: &Broker, ledger: &Ledger) -> Option<String> {
@@ -60,6 +63,25 @@ pub(super) fn pending(broker: &Broker, store: &Store, ledger: &Ledger) -> Option
         return Some(format!("{uploading} bytes are being uploaded"));
     }
     uncommitted(image, &shard).or_else(|| overdue(image)).or_else(|| garbage(image, store))
+}
+
+/// Whether objects are rewritten within a run.
+pub(super) fn compacts(limits: &Limits) -> bool {
+    limits.compaction_interval.as_secs() < 1_000
+}
+
+/// What is still to be rewritten.
+pub(super) fn compacting(broker: &Broker, limits: &Limits) -> Option<String> {
+    if !compacts(limits) {
+        return None;
+    }
+    if broker.compactor.borrow().is_working() {
+        return Some("objects are being rewritten".into());
+    }
+    // Whoever could not read an object leaves it alone for a while.
+    let (node, now) = (broker.node.borrow(), broker.process.now());
+    let plan = compaction::plan(node.image()?, NODE, now.wall, &Rules::new(limits), &BTreeSet::new())?;
+    Some(format!("{} objects are to be rewritten", plan.inputs().count()))
 }
 
 /// Which partition holds records that should be gone: clocks are hours off at most, so a day more is certain.

@@ -4,6 +4,7 @@ use super::Judge;
 use super::aim::Aim;
 use super::checks;
 use super::clients::BROKER;
+use super::coverage;
 use super::ledger::Ledger;
 use super::loss::{Heard, Lost, Verdict};
 use super::marksman::Marksman;
@@ -443,7 +444,14 @@ impl Host {
         let Some(broker) = self.broker.as_ref().filter(|broker| broker.is_ready()) else {
             return Some("the broker does not serve".into());
         };
-        checks::pending(broker, &self.store, &self.ledger)
+        let pending = checks::compacting(broker, &self.limits);
+        pending.or_else(|| checks::pending(broker, &self.store, &self.ledger))
+    }
+
+    /// What is wrong with the objects of a broker that has nothing to do.
+    pub(super) fn audit(&self) -> Result<(), String> {
+        let image = self.ledger.image().ok_or("there is no metadata")?;
+        coverage::check(&image, &self.limits, &self.store)
     }
 
     pub(super) fn state(&self) -> String {

@@ -97,6 +97,9 @@ impl Witness {
         if !broker.is_ready() && incarnation > 1 {
             Mark::CrashedWhileRecovering.reach();
         }
+        if broker.compactor.borrow().is_working() {
+            Mark::CrashedWhileCompacting.reach();
+        }
         if store.model().is_being_put(Audit::HEAD) {
             Mark::CrashedWhileSwapping.reach();
         }

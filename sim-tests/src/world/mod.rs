@@ -12,6 +12,7 @@
 mod aim;
 mod checks;
 mod clients;
+mod coverage;
 mod host;
 mod ledger;
 mod loss;
@@ -390,7 +391,7 @@ impl Run {
         self.phase("quiet");
         let due = self.world.now().after(Duration::from_micros(self.plan.numbers.liveness / 2));
         loop {
-            let Some(pending) = self.host.pending() else { return true };
+            let Some(pending) = self.host.pending() else { return self.audit() };
             if self.world.now() > due {
                 self.world.fail("quiescence", "world", format!("{pending}, and nothing changes"));
                 return false;
@@ -398,6 +399,12 @@ impl Run {
             self.world.sleep(LOOK).await;
             self.host.supervise();
         }
+    }
+
+    /// Objects hold exactly what the metadata says, and they are few.
+    fn audit(&self) -> bool {
+        let audited = self.host.audit();
+        audited.map_err(|amiss| self.world.fail("objects-hold-the-streams", "bucket", amiss)).is_ok()
     }
 
     /// Another broker takes over from one that has nothing to append: it must notice that it leads no more, and come

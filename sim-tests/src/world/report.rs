@@ -13,21 +13,23 @@ use std::fmt::Write;
 use std::time::Duration;
 
 /// Counters that say how much happened, and are not faults.
-const AMOUNTS: [(&str, &str); 5] = [
+const AMOUNTS: [(&str, &str); 6] = [
     ("broker.crashes", "crashes"),
     ("broker.starts", "starts"),
     ("wal.wraps", "WAL wraps"),
     ("uploads.committed", "committed uploads"),
     ("objects.uploaded", "objects uploaded"),
+    ("compaction.committed", "compactions committed"),
 ];
 
 /// What the counters of clients' requests begin with.
 const REQUESTS: &str = "requests.";
 
 /// What is to happen in most seeds: each by a name, and by the marks of which a run reached one.
-pub const SITUATIONS: [(&str, &[Mark]); 3] = [
+pub const SITUATIONS: [(&str, &[Mark]); 4] = [
     ("rebalances", &[Mark::Rebalanced]),
     ("expiries", &[Mark::MemberExpired, Mark::ProducerForgotten, Mark::OffsetsExpired]),
+    ("compactions", &[Mark::Compacted]),
     ("retention", &[Mark::TrimmedByAge, Mark::TrimmedBySize]),
 ];
 

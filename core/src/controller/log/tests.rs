@@ -7,8 +7,9 @@ use crate::id::{
 };
 use crate::machine::{Rng, WallTime};
 use crate::metadata::{
-    CleanupPolicy, Command, Commit, CommitObject, CommitRange, CommitState, ConfigName, ConfigNames, ConfigPatch,
-    Entry, Image, InertName, NewTopic, RegisteredWal, StateKind, TimestampType, TopicConfigs, TopicName,
+    CleanupPolicy, Command, Commit, CommitObject, CommitRange, CommitState, CompactedObject, CompactedRange,
+    CompactedState, Compaction, ConfigName, ConfigNames, ConfigPatch, Entry, Image, InertName, NewTopic, RegisteredWal,
+    StateKind, TimestampType, TopicConfigs, TopicName,
 };
 use alloc::boxed::Box;
 use alloc::format;
@@ -90,6 +91,9 @@ fn entries() -> Vec<Entry> {
         (2, 2, 5, Command::OpenStreams),
         (2, 2, 6, topic(0x73, "orders", 1)),
         (2, 2, 7, Command::LeaseProducers { count: 5 }),
+        (2, 2, 8, Command::LeaseObjects { count: 2 }),
+        (2, 2, 9, Command::Compact(compaction())),
+        (2, 2, 10, Command::AbandonObjects { ids: vec![ObjectId(6)] }),
         (3, 0, 1, register(None, Some(WalUuid([0x22; 16])))),
         (3, 3, 2, Command::LeaseObjects { count: 1 }),
         (3, 3, 3, Command::CloseStreams),
@@ -107,6 +111,15 @@ fn entries() -> Vec<Entry> {
         },
     };
     (1..).zip(commands).map(entry).collect()
+}
+
+/// Object 1 is rewritten as object 5.
+fn compaction() -> Compaction {
+    let range =
+        |stream, end| CompactedRange { stream: StreamId(stream), start: Offset(0), end: Offset(end), bytes: 777 };
+    let states = vec![CompactedState { stream: StreamId(1), end: Offset(10), at: 0x280, len: 99 }];
+    let result = CompactedObject { id: ObjectId(5), size: 3000, ranges: vec![range(1, 10), range(2, 20)], states };
+    Compaction { inputs: vec![ObjectId(1)], results: vec![result] }
 }
 
 pub(in crate::controller) fn name(term: u64, seq: u64) -> Name {
@@ -133,7 +146,7 @@ pub(in crate::controller) fn head() -> Head {
     };
     let inline = entries()[12..].to_vec();
     let (snapshot, segments) = (Some(name(1, 6)), vec![name(2, 12)]);
-    let (feature_level, term, last) = (FeatureLevel(1), Term(3), Seq(22));
+    let (feature_level, term, last) = (FeatureLevel(1), Term(3), Seq(25));
     Head { cluster: CLUSTER, feature_level, term, writer, last, snapshot, segments, inline }
 }
 
@@ -156,7 +169,7 @@ fn version_1_stays_as_it_is() {
     let segment = Segment::decode(&Bytes::from_static(golden_segment), CLUSTER, name(2, 12)).expect("golden");
     fold(&mut folded, &segment.entries).expect("dense");
     fold(&mut folded, &head.inline).expect("dense");
-    assert_eq!(folded, image(22));
+    assert_eq!(folded, image(25));
 }
 
 #[test]

@@ -36,7 +36,7 @@ impl Image {
         let kept = self.fitting(by.node, commit)?;
         let mut ranges = commit.objects.iter().flat_map(|object| &object.ranges);
         sometimes!(Mark::CommitOfDeletedTopic, ranges.any(|range| !self.streams.contains_key(&range.stream)));
-        self.check_leases(by, commit)?;
+        self.check_leases(by, commit.objects.iter().map(|object| (object.id, object.size)))?;
         self.insert(commit, &kept);
         if let Some(epoch) = self.nodes.get_mut(&by.node).and_then(|node| node.epochs.get_mut(&commit.epoch)) {
             epoch.trim = commit.lsn;
@@ -67,14 +67,19 @@ impl Image {
         Ok(kept)
     }
 
-    fn check_leases(&self, by: &NodeCommand, commit: &Commit) -> Result<(), Refusal> {
+    /// Whether these objects, with their sizes, may be committed by the sender.
+    pub(super) fn check_leases(
+        &self,
+        by: &NodeCommand,
+        objects: impl Iterator<Item = (ObjectId, u64)>,
+    ) -> Result<(), Refusal> {
         let mut seen = BTreeSet::new();
-        for object in &commit.objects {
-            let state = self.objects.get(&object.id).map(|object| object.state);
-            if state != Some(ObjectState::Leased(by.node, by.epoch)) || !seen.insert(object.id) {
-                return Err(Refusal::NotLeased { id: object.id });
+        for (id, size) in objects {
+            let state = self.objects.get(&id).map(|object| object.state);
+            if state != Some(ObjectState::Leased(by.node, by.epoch)) || !seen.insert(id) {
+                return Err(Refusal::NotLeased { id });
             }
-            if object.size > bounds::OBJECT {
+            if size > bounds::OBJECT {
                 return Err(Refusal::Invalid);
             }
         }
@@ -84,7 +89,7 @@ impl Image {
     fn insert(&mut self, commit: &Commit, kept: &[Kept<'_>]) {
         for object in &commit.objects {
             let state = ObjectState::Destroyed(self.at);
-            self.objects.insert(object.id, ObjectImage { state, size: object.size });
+            self.objects.insert(object.id, ObjectImage { state, size: object.size, since: self.at });
         }
         let committed = self.at;
         for Kept { object, range, is_readable } in kept {
@@ -117,7 +122,7 @@ impl Image {
         self.release(before.into_iter().map(|state| state.object));
     }
 
-    fn use_object(&mut self, id: ObjectId) {
+    pub(super) fn use_object(&mut self, id: ObjectId) {
         if let Some(object) = self.objects.get_mut(&id) {
             object.state = match object.state {
                 ObjectState::Live(uses) => ObjectState::Live(uses.saturating_add(1)),

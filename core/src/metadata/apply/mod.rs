@@ -13,6 +13,7 @@
 //! A refused registration of a new incarnation changes nothing at all: the FIFO stays the old incarnation's.
 
 mod commit;
+mod compaction;
 mod nodes;
 mod objects;
 mod streams;
@@ -90,6 +91,8 @@ impl Image {
             Command::LeaseProducers { count } => self.lease_producers(*count),
             Command::Commit(commit) => self.commit(by, commit),
             Command::TrimStream { stream, epoch, start } => self.trim_stream(by, *stream, *epoch, *start),
+            Command::Compact(compaction) => self.compact(by, compaction),
+            Command::AbandonObjects { ids } => self.abandon_objects(by, ids),
             Command::ForgetObjects { ids } => self.forget_objects(ids),
         }
     }

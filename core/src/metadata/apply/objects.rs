@@ -13,8 +13,8 @@ impl Image {
         }
         let first = self.next_object;
         self.next_object = ObjectId(first.0 + u64::from(count));
-        let state = ObjectState::Leased(by.node, by.epoch);
-        self.objects.extend((first.0..self.next_object.0).map(|id| (ObjectId(id), ObjectImage { state, size: 0 })));
+        let object = ObjectImage { state: ObjectState::Leased(by.node, by.epoch), size: 0, since: self.at };
+        self.objects.extend((first.0..self.next_object.0).map(|id| (ObjectId(id), object)));
         Ok(Answer::Leased { first, count })
     }
 
@@ -26,6 +26,20 @@ impl Image {
         let first = self.next_producer;
         self.next_producer = ProducerId(first.0 + u64::from(count));
         Ok(Answer::LeasedProducers { first, count })
+    }
+
+    /// What was leased is destroyed: it may be in the bucket, and is deleted like anything that nobody needs.
+    pub(super) fn abandon_objects(&mut self, by: &NodeCommand, ids: &[ObjectId]) -> Result<Answer, Refusal> {
+        let leased = ObjectState::Leased(by.node, by.epoch);
+        let is_leased = |id: &&ObjectId| self.objects.get(*id).is_some_and(|object| object.state == leased);
+        if let Some(id) = ids.iter().find(|id| !is_leased(id)) {
+            return Err(Refusal::NotLeased { id: *id });
+        }
+        for id in ids {
+            let object = ObjectImage { state: ObjectState::Destroyed(self.at), size: 0, since: self.at };
+            self.objects.insert(*id, object);
+        }
+        Ok(Answer::Done)
     }
 
     /// Destroyed objects are gone from the bucket. One that is unknown was forgotten before.

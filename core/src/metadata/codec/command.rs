@@ -4,8 +4,8 @@ use super::{Field, record, tagged};
 use crate::controller::NodeCommand;
 use crate::envelope::{DecodeError, Fields};
 use crate::metadata::{
-    Answer, Command, Commit, CommitObject, CommitRange, CommitState, Entry, NewTopic, Recovery, Refusal, RegisteredWal,
-    StateKind, TopicName,
+    Answer, Command, Commit, CommitObject, CommitRange, CommitState, CompactedObject, CompactedRange, CompactedState,
+    Compaction, Entry, NewTopic, Recovery, Refusal, RegisteredWal, StateKind, TopicName,
 };
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -28,6 +28,8 @@ tagged!(Command {
     12 => ForgetObjects { ids },
     13 => ConfigureTopic { id, patch },
     30 => LeaseProducers { count },
+    40 => Compact(compaction),
+    41 => AbandonObjects { ids },
 });
 
 record!(RegisteredWal { uuid, epoch, trim });
@@ -36,6 +38,10 @@ record!(Commit { epoch, recovery, number, lsn, objects });
 record!(CommitObject { id, size, ranges });
 record!(CommitRange { stream, epoch, start, end, max_timestamp, bytes, producers });
 record!(CommitState { kind, at, len });
+record!(Compaction { inputs, results });
+record!(CompactedObject { id, size, ranges, states });
+record!(CompactedRange { stream, start, end, bytes });
+record!(CompactedState { stream, end, at, len });
 
 /// A tag: 1 of the range, 2 of the log.
 impl Field for StateKind {
@@ -84,6 +90,7 @@ tagged!(Refusal {
     14 => Invalid,
     40 => NothingToGiveUp,
     41 => WalPresent,
+    50 => NotCovered { id },
 });
 
 impl Field for TopicName {

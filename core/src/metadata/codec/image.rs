@@ -52,7 +52,7 @@ record!(PartitionImage { stream });
 record!(StreamImage { topic, partition, owner, epoch, state, start, end, ranges, producers, epochs });
 record!(StateImage { end, object, at, len });
 record!(RangeImage { end, object, max_timestamp, bytes, committed });
-record!(ObjectImage { state, size });
+record!(ObjectImage { state, size, since });
 
 /// A map.
 impl Field for EpochHistory {

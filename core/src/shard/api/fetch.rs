@@ -243,6 +243,13 @@ impl Shard {
         self.try_fetch(now, fetch, out);
     }
 
+    /// Whether what a fetch wanted to read is in another object by now.
+    pub(in crate::shard) fn was_replaced(&self, id: ReadId) -> bool {
+        let (Some((_, read)), Some(image)) = (self.fetches.wanted_by(id), &self.image) else { return false };
+        let range = image.streams.get(&read.stream).and_then(|stream| stream.range_at(read.offset));
+        range.is_some_and(|(_, range)| range.object != read.object)
+    }
+
     /// Tells the operator where to look. That an object is gone or holds other records is ordinary while it is being
     /// replaced, and worth a line once a fetch has looked at the metadata often enough.
     pub(in crate::shard) fn report_failed_read(&self, id: ReadId, error: ReadError) {

@@ -5,7 +5,7 @@ use super::phrases::{count, list, listed, range, records, stream_name};
 use crate::recording::words::name_of;
 use crate::recording::{About, Describe, Tag};
 use karst_core::controller::NodeCommand;
-use karst_core::metadata::{Answer, Command, Commit, Entry, Refusal};
+use karst_core::metadata::{Answer, Command, Commit, Compaction, Entry, Refusal};
 
 impl Describe for Entry {
     fn describe(&self, about: &mut About) {
@@ -29,7 +29,18 @@ impl Describe for Command {
             Self::TrimStream { stream, start, .. } => {
                 about.number("stream", stream.0).number("below-offset", start.0);
             }
-            Self::ForgetObjects { ids } => {
+            Self::Compact(Compaction { inputs, results }) => {
+                for id in inputs.iter().chain(results.iter().map(|object| &object.id)) {
+                    about.number("object", id.0);
+                }
+                for object in results {
+                    for range in &object.ranges {
+                        about.number("stream", range.stream.0).range("offset", range.start.0, range.end.0);
+                        about.number("object", object.id.0);
+                    }
+                }
+            }
+            Self::AbandonObjects { ids } | Self::ForgetObjects { ids } => {
                 for id in ids {
                     about.number("object", id.0);
                 }
@@ -96,6 +107,14 @@ pub(super) fn to_do(command: &Command) -> String {
         Command::TrimStream { stream, start, .. } => {
             format!("to delete the records of {} below offset {}", stream_name(*stream), start.0)
         }
+        Command::Compact(Compaction { inputs, results }) => {
+            let (inputs, results) =
+                (list(inputs.iter().map(|id| id.to_string())), results.iter().map(|object| object.id));
+            format!("to put objects {} in the place of {inputs}", list(results.map(|id| id.to_string())))
+        }
+        Command::AbandonObjects { ids } => {
+            format!("to give up {}{}", count(ids.len(), "object"), listed(ids.iter().map(|id| id.to_string())))
+        }
         Command::ForgetObjects { ids } => {
             format!("to forget {}{}", count(ids.len(), "deleted object"), listed(ids.iter().map(|id| id.0.to_string())))
         }
@@ -144,6 +163,7 @@ fn why(refusal: &Refusal) -> String {
             format!("it does not continue {}, which ends at offset {}", stream_name(*stream), end.0)
         }
         Refusal::NotLeased { id } => format!("object {} is not its own to use", id.0),
+        Refusal::NotCovered { id } => format!("object {} holds not exactly what it is to replace", id.0),
         Refusal::TopicExists => "there is such a topic".into(),
         Refusal::UnknownTopic => "there is no such topic".into(),
         Refusal::InvalidPartitions => "a topic can't have so many partitions".into(),

@@ -26,6 +26,7 @@
 
 mod admin;
 mod batch;
+mod compaction;
 mod compute;
 mod groups;
 mod kafka;
@@ -54,6 +55,7 @@ impl Describe for Mail {
             Self::Shard(mail) => about.of(mail),
             Self::Wal(mail) => about.of(mail),
             Self::Uploader(mail) => about.of(mail),
+            Self::Compactor(mail) => about.of(mail),
             Self::Controller(mail) => about.of(mail),
             Self::Node(mail) => about.of(mail),
         };
@@ -66,6 +68,7 @@ impl Describe for Mail {
             Self::Shard(mail) => format!("sends the shard {}", shard::of_mail(mail)),
             Self::Wal(mail) => format!("sends the wal {}", wal::of_mail(mail)),
             Self::Uploader(mail) => format!("sends the uploader {}", upload::of_mail(mail)),
+            Self::Compactor(mail) => format!("sends the compactor {}", compaction::of_mail(mail)),
             Self::Controller(mail) => format!("sends the controller {}", of_controller_mail(mail)),
             Self::Node(mail) => format!("sends the node {}", node::of_mail(mail)),
         })
@@ -120,7 +123,7 @@ macro_rules! mail_and_store {
     };
 }
 
-mail_and_store!(upload: upload::of_mail, controller: of_controller_mail);
+mail_and_store!(upload: upload::of_mail, compaction: compaction::of_mail, controller: of_controller_mail);
 
 impl Describe for controller::Mail {
     fn describe(&self, about: &mut About) {

@@ -78,6 +78,7 @@ pub(super) fn of_mail(mail: &Mail) -> String {
         Mail::WalPoisoned(why) => format!("the news that a write to the log failed for good: {why}"),
         Mail::CutCommitted(number) => format!("the news that cut {} is committed", number.0),
         Mail::Failed(halt) => format!("the news that it can't go on: {}", why(halt)),
+        Mail::PlanCompaction(_) => "the question which objects are to be rewritten".into(),
         Mail::Serves => "the news that its partitions are open".into(),
         Mail::Drained(number) => format!("the news that all is durable, and that cut {} is the last", number.0),
     }
