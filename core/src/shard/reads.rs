@@ -86,6 +86,14 @@ impl Shard {
         let Some(image) = self.image.as_ref().and_then(|image| image.streams.get(&stream)) else { return Vec::new() };
         let first = image.range_at(offset).map_or(offset, |(start, _)| start);
         let ranges = image.ranges.range(first..cached.max(first)).take(FOLLOWING);
-        ranges.map(|(_, range)| Following { object: range.object, bytes: range.bytes }).collect()
+        let mut all: Vec<Following> = Vec::new();
+        for (_, range) in ranges {
+            // Several ranges may lie in one object, one after the other.
+            match all.last_mut().filter(|last| last.object == range.object) {
+                Some(last) => last.bytes = last.bytes.saturating_add(range.bytes),
+                None => all.push(Following { object: range.object, bytes: range.bytes }),
+            }
+        }
+        all
     }
 }

@@ -145,6 +145,9 @@ fn state_blocks_move_along_also_where_their_records_are_gone() {
     assert_eq!((states(first), states(second)), (4, 1));
 }
 
+/// Makes a sound command wrong.
+type Break = fn(&mut Compaction);
+
 /// Commands that are wrong in one way each.
 #[test]
 fn the_controller_takes_nothing_on_trust() {
@@ -153,7 +156,7 @@ fn the_controller_takes_nothing_on_trust() {
     let plan = model.plan().expect("five objects");
     let sound = model.written(&plan);
     assert_eq!(check(&plan, &sound.results), Ok(()));
-    let breaks: [(&str, fn(&mut Compaction)); 9] = [
+    let breaks: [(&str, Break); 9] = [
         ("an input is not named", |c| c.inputs.truncate(4)),
         ("a range is missing", |c| c.results[0].ranges.truncate(1)),
         ("a range is shorter", |c| c.results[0].ranges[0].end.0 -= 1),

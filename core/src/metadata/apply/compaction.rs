@@ -82,8 +82,10 @@ impl Image {
 struct Covering {
     ranges: Vec<(ObjectId, CompactedRange)>,
     states: Vec<(ObjectId, CompactedState)>,
-    /// Ranges and state blocks of streams that are covered.
-    seen: (BTreeSet<(StreamId, Offset)>, BTreeSet<(StreamId, Offset)>),
+    /// Ranges that are covered, by their beginnings.
+    seen: BTreeSet<(StreamId, Offset)>,
+    /// State blocks that are covered, by what they tell of.
+    seen_states: BTreeSet<(StreamId, Offset)>,
     /// What streams still have of each input and no result covers so far.
     uses: BTreeMap<ObjectId, u32>,
 }
@@ -132,7 +134,7 @@ impl Covering {
             let uses = self.uses.get_mut(&covered.object).and_then(|uses| uses.checked_sub(1).map(|left| (uses, left)));
             let Some((uses, left)) = uses else { return wrong };
             *uses = left;
-            if !self.seen.0.insert((range.stream, start)) {
+            if !self.seen.insert((range.stream, start)) {
                 return wrong;
             }
             bytes = bytes.saturating_add(covered.bytes);
@@ -150,7 +152,7 @@ impl Covering {
         let states = image.streams.get(&state.stream).map(|stream| &stream.producers);
         let Some(known) = states.into_iter().flatten().find(|known| known.end == state.end) else { return Ok(()) };
         let uses = self.uses.get_mut(&known.object).and_then(|uses| uses.checked_sub(1).map(|left| (uses, left)));
-        let Some((uses, left)) = uses.filter(|_| self.seen.1.insert((state.stream, state.end))) else {
+        let Some((uses, left)) = uses.filter(|_| self.seen_states.insert((state.stream, state.end))) else {
             return Err(Refusal::NotCovered { id: object });
         };
         *uses = left;
