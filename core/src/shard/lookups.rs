@@ -268,9 +268,10 @@ impl Lookups {
         reads
     }
 
-    /// A read's call is out for a connection that is gone.
+    /// A read's call is out for a connection that is gone. If an earlier one pays for it, whose read it was before, nobody
+    /// else need do so.
     pub(super) fn orphan(&mut self, op: OpId, conn: ConnId) {
-        self.orphans.insert(op, conn);
+        self.orphans.entry(op).or_insert(conn);
     }
 
     /// Such a call is completed. For whom it was; `None` if it is not such a call.
