@@ -11,6 +11,7 @@ use karst_runtime_sim::broker::Broker;
 use karst_runtime_sim::clock::BEGINNING;
 use karst_runtime_sim::exec::Store;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// Which machine knows of an entry that is not in the bucket.
 pub(super) fn heard_too_early(broker: &Broker, ledger: &Ledger) -> Option<String> {
@@ -68,6 +69,17 @@ pub(super) fn pending(broker: &Broker, store: &Store, ledger: &Ledger) -> Option
 /// Whether objects are rewritten within a run.
 pub(super) fn compacts(limits: &Limits) -> bool {
     limits.compaction_interval.as_secs() < 1_000
+}
+
+/// How long the bandwidth that it has keeps it busy with what there is: each byte is read, and written, a few times over.
+pub(super) fn rewriting(image: &Image, limits: &Limits) -> Duration {
+    const TIMES: u64 = 16;
+    if !compacts(limits) {
+        return Duration::ZERO;
+    }
+    let live = image.objects.values().filter(|object| matches!(object.state, ObjectState::Live(_)));
+    let bytes: u64 = live.map(|object| object.size).sum();
+    Duration::from_secs_f64((TIMES * bytes) as f64 / limits.compaction_bandwidth as f64)
 }
 
 /// What is still to be rewritten.

@@ -448,6 +448,11 @@ impl Host {
         pending.or_else(|| checks::pending(broker, &self.store, &self.ledger))
     }
 
+    /// How long what is to be rewritten may take.
+    pub(super) fn rewriting(&self) -> Duration {
+        self.ledger.image().map_or(Duration::ZERO, |image| checks::rewriting(&image, &self.limits))
+    }
+
     /// What is wrong with the objects of a broker that has nothing to do.
     pub(super) fn audit(&self) -> Result<(), String> {
         let image = self.ledger.image().ok_or("there is no metadata")?;

@@ -389,11 +389,12 @@ impl Run {
     /// Nothing is pending any more, and nothing is left that should not be.
     async fn quiet(&mut self) -> bool {
         self.phase("quiet");
-        let due = self.world.now().after(Duration::from_micros(self.plan.numbers.liveness / 2));
+        let patience = Duration::from_micros(self.plan.numbers.liveness / 2) + self.host.rewriting();
+        let due = self.world.now().after(patience);
         loop {
             let Some(pending) = self.host.pending() else { return self.audit() };
             if self.world.now() > due {
-                self.world.fail("quiescence", "world", format!("{pending}, and nothing changes"));
+                self.world.fail("quiescence", "world", format!("{pending}, and that goes on"));
                 return false;
             }
             self.world.sleep(LOOK).await;
