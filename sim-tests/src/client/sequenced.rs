@@ -402,7 +402,10 @@ impl Client {
                 OUT_OF_ORDER => !attempt.is_old && (attempt.follows || self.follows(attempt)),
                 code => !AGAIN.contains(&code) && !NEVER.contains(&code),
             };
-            self.landed(attempt);
+            if self.landed(attempt).is_none() {
+                // It was refused, and is not sent again, since what came before it was refused for good.
+                out.push(Effect::Observe(Observation::Unheard(attempt.place.clone(), attempt.write)));
+            }
             if is_wrong {
                 let (code, write) = (answer.error_code, attempt.write);
                 out.push(Effect::Observe(Observation::ProducerRefused(attempt.place.clone(), write, code)));
