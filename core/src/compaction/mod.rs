@@ -3,7 +3,7 @@
 //!
 //! It owns one rewriting under way, and the object ids leased for it. It promises:
 //! - **an input is destroyed by the commit of what takes its place, and by nothing else**: the results hold exactly what
-//!   streams still have of the inputs, which it checks ([`check`]), and the controller once more;
+//!   streams still have of the inputs, which it checks (`check`), and the controller once more;
 //! - it never holds more than one object's worth of records, nor moves more bytes per second than it may;
 //! - whatever fails, the attempt ends, everything is given back, and there is a next one.
 //!
