@@ -111,7 +111,7 @@ fn a_disk_that_fails_stops_the_broker_and_loses_nothing() {
 #[test]
 fn an_outage_of_the_store_longer_than_the_ring_only_delays() {
     let outage = Disturbance::Outage { lasts: Duration::from_secs(30) };
-    let numbers = Numbers { safety: 40_000_000, timeout: 60_000_000, ..busy() };
+    let numbers = Numbers { safety: 60_000_000, timeout: 60_000_000, ..busy() };
     let report = passed(&Plan { numbers, disturbances: vec![(Duration::from_millis(500), outage)], ..Plan::default() });
     assert!(report.amounts["WAL wraps"] > 3, "{}", report.story());
 }
