@@ -157,7 +157,7 @@ pub static KEYS: &[Key] = &[
         name: "store.delay.ms",
         about: "Where the object store is a directory: each request takes so much longer, as one to a distant store would. \
                 For measurements.",
-        place: Place::Time((0, 60 * SECOND), |of| &mut of.store_delay),
+        place: Place::Time((0, SECOND), |of| &mut of.store_delay),
     },
     Key {
         name: "check.invariants",

@@ -28,7 +28,7 @@ fn other(key: &Key) -> &'static str {
         "credit.idle.bytes" | "message.max.bytes" => "2000",
         "large.request.bytes" => "2MiB",
         "upload.block.bytes" | "read.request.bytes" => "7MiB",
-        "store.delay.ms" => "7s",
+        "store.delay.ms" => "700ms",
         "control.request.max.bytes" => "3MiB",
         "producer.id.expiration.ms" => "7h",
         "group.max.size" | "offsets.topic.num.partitions" | "compaction.fan.in" => "77",
