@@ -87,21 +87,6 @@ fn a_run_has_one_trace_whatever_happens_beside_it() {
 }
 
 #[test]
-fn plans_that_ever_failed_pass() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus");
-    let mut count = 0;
-    for file in std::fs::read_dir(folder).expect("the corpus is there") {
-        let path = file.expect("it can be listed").path();
-        if path.extension().is_some_and(|extension| extension == "plan") {
-            let text = std::fs::read_to_string(&path).expect("it can be read");
-            passed(&Plan::from_text(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display())));
-            count += 1;
-        }
-    }
-    assert!(count > 0, "the corpus is empty");
-}
-
-#[test]
 fn a_disk_that_fails_stops_the_broker_and_loses_nothing() {
     let numbers = Numbers { disk_write_error: 5_000, ..busy() };
     let report = passed(&Plan { numbers, ..Plan::default() });
