@@ -54,9 +54,9 @@ fn runs(pieces: Vec<Piece>, room: u64) -> Vec<PlannedRange> {
 
 impl PlannedRange {
     fn takes(&self, piece: &Piece, room: u64) -> bool {
-        let fate = self.first().fate;
-        let room = room.min(fate.room);
-        self.end() == piece.start && fate == piece.fate && self.bytes() + piece.bytes <= room
+        let class = self.first().class;
+        let room = room.min(class.room);
+        self.end() == piece.start && class == piece.class && self.bytes() + piece.bytes <= room
     }
 }
 

@@ -256,7 +256,7 @@ impl Planner<'_> {
         let continues = |one: &&Found, next: &&Found| {
             let (last, first) = (one.ranges.last(), next.ranges.first());
             last.zip(first).is_some_and(|(last, first)| {
-                (last.stream, last.end, last.fate) == (first.stream, first.start, first.fate)
+                (last.stream, last.end, last.class) == (first.stream, first.start, first.class)
             })
         };
         own.chunk_by(continues)

@@ -19,8 +19,8 @@ pub struct Piece {
     pub bytes: u64,
     /// Where it is.
     pub object: ObjectId,
-    /// It may be merged with ranges of the same bucket only, into one of so many bytes at most.
-    pub(super) fate: Fate,
+    /// It may be merged with ranges of the same class only.
+    pub(super) class: RetentionClass,
 }
 
 /// A stream's state block in an object.
@@ -40,8 +40,10 @@ pub struct StatePiece {
 
 /// What retention will want of a range: it trims whole ones, so those that go at different times stay apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Fate {
-    pub(super) bucket: i64,
+pub(super) struct RetentionClass {
+    /// Which part of its topic's retention time it came in.
+    pub(super) part: i64,
+    /// What is merged has so many bytes at most.
     pub(super) room: u64,
 }
 
@@ -84,10 +86,10 @@ impl Survey {
                 continue;
             }
             for (start, range) in &stream.ranges {
-                let fate = Fate::of(configs, range.committed);
+                let class = RetentionClass::of(configs, range.committed);
                 let (stream, start, end, bytes, object) = (*id, *start, range.end, range.bytes, range.object);
                 if let Some(found) = objects.get_mut(&object) {
-                    found.ranges.push(Piece { stream, start, end, bytes, object, fate });
+                    found.ranges.push(Piece { stream, start, end, bytes, object, class });
                 }
             }
             for StateImage { end, object, at, len } in stream.producers.iter().copied() {
@@ -101,15 +103,15 @@ impl Survey {
     }
 }
 
-impl Fate {
+impl RetentionClass {
     /// A range is let go with what came within an eighth of its topic's retention, or makes up an eighth of it.
     fn of(configs: &TopicConfigs, committed: WallTime) -> Self {
         const PARTS: u64 = 8;
         if !configs.cleanup_policy().delete.is_on() {
-            return Self { bucket: 0, room: u64::MAX };
+            return Self { part: 0, room: u64::MAX };
         }
-        let bucket = configs.retention_time().map_or(0, |time| committed.0.div_euclid((time.0 / PARTS as i64).max(1)));
-        Self { bucket, room: configs.retention_bytes().map_or(u64::MAX, |bytes| bytes / PARTS) }
+        let part = configs.retention_time().map_or(0, |time| committed.0.div_euclid((time.0 / PARTS as i64).max(1)));
+        Self { part, room: configs.retention_bytes().map_or(u64::MAX, |bytes| bytes / PARTS) }
     }
 }
 
