@@ -13,7 +13,7 @@ use super::check::check;
 use super::plan::{Plan, PlannedResult};
 use super::survey::{Piece, StatePiece};
 use super::work::{Tried, Work};
-use crate::data_object::{self, BlockEntry, Copied, CopyWriter, Footer, Index, StoredBatch};
+use crate::data_object::{self, BlockEntry, Copied, CopyWriter, Index, IndexStep, Learned, StoredBatch};
 use crate::envelope::DecodeError;
 use crate::id::{ObjectId, StreamEpoch};
 use crate::machine::{Instant, Mark, Now, OpId, OpIds, Payload, Rng, sometimes};
@@ -102,10 +102,8 @@ enum Phase {
 /// What a request is for.
 #[derive(Debug)]
 enum Task {
-    /// The last bytes of an input.
-    Tail(ObjectId),
-    /// The index that did not fit in there.
-    Index(ObjectId, Footer),
+    /// The index of an input.
+    Index(ObjectId, IndexStep),
     /// Parts of an input that lie side by side.
     Parts(Parts),
     /// A result.
@@ -131,7 +129,7 @@ enum Wanted {
 impl Attempt {
     pub(super) fn new(plan: Box<Plan>, rules: CopyRules) -> Self {
         let mut work = Work::default();
-        plan.inputs.iter().for_each(|input| work.add(Task::Tail(input.id)));
+        plan.inputs.iter().for_each(|input| work.add(Task::Index(input.id, IndexStep::Tail)));
         Self {
             plan,
             rules,
@@ -202,14 +200,13 @@ impl Attempt {
         let (op, call) = work.ask(ops, |task| {
             let get = |object: &ObjectId, span| StoreOp::Get { key: data_object::key(*object), span };
             let op = match task {
-                Task::Tail(object) => {
+                Task::Index(object, step) => {
                     let size = plan.inputs().find(|(id, _)| id == object).map_or(TAIL, |(_, size)| size);
-                    moves = size.min(TAIL);
-                    get(object, Span::Last { len: TAIL })
-                }
-                Task::Index(object, footer) => {
-                    moves = u64::from(footer.index_len);
-                    get(object, Span::Range { at: footer.index_at, len: moves })
+                    moves = match step {
+                        IndexStep::Tail => size.min(TAIL),
+                        IndexStep::Whole(footer) => footer.index_len.into(),
+                    };
+                    get(object, step.span(TAIL))
                 }
                 Task::Parts(Parts { object, at, len, .. }) => {
                     moves = *len;
@@ -286,19 +283,18 @@ impl Attempt {
 
     fn got(&mut self, now: Now, tried: Tried<Task>, body: &Payload, total: u64, rng: &mut Rng) -> Result<(), Trouble> {
         let learned = match &tried.task {
-            Task::Tail(object) => {
-                let origin = total.saturating_sub(body.len() as u64);
-                match self.learn_footer(*object, origin, body, total) {
-                    Ok(Some(footer)) => {
-                        let index = Task::Index(*object, footer);
-                        self.work.go_on(tried, index);
-                        return Ok(());
-                    }
-                    Ok(None) => Ok(()),
-                    Err(error) => Err(error),
+            Task::Index(object, step) => match step.learn(self.plan.cluster, *object, body, total) {
+                Ok(Learned::Index(index)) => {
+                    self.indexes.insert(*object, index);
+                    Ok(())
                 }
-            }
-            Task::Index(object, footer) => self.learn_index(*object, footer, footer.index_at, body),
+                Ok(Learned::Next(step)) => {
+                    let next = Task::Index(*object, step);
+                    self.work.go_on(tried, next);
+                    return Ok(());
+                }
+                Err(error) => Err(error),
+            },
             Task::Parts(parts) => self.take_parts(parts, body),
             Task::Compare(result) => {
                 let copied = &self.built[result];
@@ -316,33 +312,6 @@ impl Attempt {
             Ok(()) => Ok(()),
             Err(error) => self.again(now, tried, rng, error.to_string()),
         }
-    }
-
-    /// The footer, if the index is not among the last bytes.
-    fn learn_footer(
-        &mut self,
-        object: ObjectId,
-        origin: u64,
-        body: &Payload,
-        total: u64,
-    ) -> Result<Option<Footer>, DecodeError> {
-        let footer = Footer::decode(self.plan.cluster, object, total, body)?;
-        if footer.index_in(origin, body).is_none() {
-            return Ok(Some(footer));
-        }
-        self.learn_index(object, &footer, origin, body).map(|()| None)
-    }
-
-    fn learn_index(
-        &mut self,
-        object: ObjectId,
-        footer: &Footer,
-        origin: u64,
-        body: &Payload,
-    ) -> Result<(), DecodeError> {
-        let index = footer.index_in(origin, body).ok_or(DecodeError::Short)?;
-        self.indexes.insert(object, Index::decode(object, footer, &index)?);
-        Ok(())
     }
 
     fn take_parts(&mut self, parts: &Parts, body: &Payload) -> Result<(), DecodeError> {
@@ -380,7 +349,7 @@ impl Attempt {
 
     fn trouble(&self, task: &Task, why: String) -> Trouble {
         match task {
-            Task::Tail(object) | Task::Index(object, _) | Task::Parts(Parts { object, .. }) => {
+            Task::Index(object, _) | Task::Parts(Parts { object, .. }) => {
                 Trouble { blamed: Some(*object), why: format!("{} can't be read: {why}", data_object::key(*object)) }
             }
             Task::Put(result) | Task::Compare(result) => {

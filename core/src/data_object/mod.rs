@@ -106,6 +106,7 @@ mod block;
 mod fields;
 mod footer;
 mod index;
+mod learning;
 mod reader;
 mod state;
 mod writer;
@@ -113,6 +114,7 @@ mod writer;
 pub use block::{StoredBatch, decode_block};
 pub use footer::Footer;
 pub use index::{BlockEntry, Index, Plan};
+pub(crate) use learning::{IndexStep, Learned};
 pub use reader::{
     Extent, Finished, Following, ObjectReader, Origin, Outcome, Read, ReadBatches, ReadBlock, ReadError, ReadId,
     ReadStats,

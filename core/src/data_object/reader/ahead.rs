@@ -11,10 +11,10 @@
 use super::ObjectReader;
 use super::blocks::{self, BlockKey, Spare};
 use super::cursors::CursorKey;
-use super::load::{Load, Step, What};
+use super::load::{Load, What};
 use super::loads::Target;
 use super::types::Outcome;
-use crate::data_object::BlockEntry;
+use crate::data_object::{BlockEntry, IndexStep};
 use crate::id::{ObjectId, Offset};
 use crate::machine::{Now, OpIds};
 use alloc::vec;
@@ -99,7 +99,7 @@ impl ObjectReader {
         let Some(cursor) = self.cursors.get(key) else { return false };
         let (target, what, reached) = match missing {
             Missing::Index(object) => {
-                let what = What::Index { cluster: cursor.cluster, object, step: Step::Tail };
+                let what = What::Index { cluster: cursor.cluster, object, step: IndexStep::Tail };
                 (Target::Index(object), what, Offset(0))
             }
             Missing::Blocks(object, blocks) => {

@@ -2,15 +2,15 @@
 
 use super::blocks::{BlockKey, Spare};
 use super::cursors::CursorKey;
-use super::load::{Load, Step, Waiter, What};
+use super::load::{Load, Waiter, What};
 use super::loads::Target;
 use super::plan::Planned;
 use super::tries::{Tries, Verdict};
 use super::types::Outcome;
 use super::{ObjectReader, fail};
-use crate::data_object::{BlockEntry, Footer, Index, StoredBatch, decode_block};
+use crate::data_object::{BlockEntry, Learned, StoredBatch, decode_block};
 use crate::envelope::DecodeError;
-use crate::id::{ClusterId, ObjectId};
+use crate::id::ObjectId;
 use crate::machine::{Mark, Now, OpIds, Payload, sometimes};
 use crate::store::{StoreError, attempt};
 use alloc::vec;
@@ -29,9 +29,9 @@ impl ObjectReader {
         let What::Index { cluster, object, step } = &mut load.what else {
             unreachable!("a load without blocks is of an index")
         };
-        match learn(*cluster, *object, *step, (body, total)) {
-            Ok(Learned::Footer(footer)) => {
-                *step = Step::Rest(footer);
+        match step.learn(*cluster, *object, body, total) {
+            Ok(Learned::Next(next)) => {
+                *step = next;
                 let op = ops.issue();
                 self.loads.go_on(target, load, op);
                 self.call(now, target, op, out);
@@ -126,32 +126,6 @@ pub(super) enum Failure {
     Store(StoreError),
     /// It makes no sense.
     Bytes(DecodeError),
-}
-
-/// What one answer teaches about an object of which the index is wanted.
-enum Learned {
-    Footer(Footer),
-    Index(Index),
-}
-
-fn learn(
-    cluster: ClusterId,
-    object: ObjectId,
-    step: Step,
-    (body, total): (&Payload, u64),
-) -> Result<Learned, DecodeError> {
-    let (footer, origin) = match step {
-        Step::Rest(footer) => (footer, footer.index_at),
-        Step::Tail => {
-            let origin = total.checked_sub(body.len() as u64).ok_or(DecodeError::Malformed)?;
-            (Footer::decode(cluster, object, total, body)?, origin)
-        }
-    };
-    match (footer.index_in(origin, body), step) {
-        (Some(index), _) => Index::decode(object, &footer, &index).map(Learned::Index),
-        (None, Step::Tail) => Ok(Learned::Footer(footer)),
-        (None, Step::Rest(_)) => Err(DecodeError::Short),
-    }
 }
 
 /// A block in a buffer of its own.

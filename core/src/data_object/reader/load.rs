@@ -4,7 +4,7 @@ use super::blocks;
 use super::cursors::CursorKey;
 use super::tries::Tries;
 use super::types::{Origin, Read};
-use crate::data_object::{BlockEntry, Footer, Plan};
+use crate::data_object::{BlockEntry, IndexStep, Plan};
 use crate::id::{ClusterId, ObjectId};
 use crate::machine::{Instant, OpId, WallTime};
 use crate::store::Span;
@@ -52,20 +52,13 @@ pub(super) enum What {
     Index {
         cluster: ClusterId,
         object: ObjectId,
-        step: Step,
+        step: IndexStep,
     },
     /// Side by side, at least one.
     Blocks {
         object: ObjectId,
         blocks: Vec<BlockEntry>,
     },
-}
-
-/// Which part of an index is next.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Step {
-    Tail,
-    Rest(Footer),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,10 +90,7 @@ impl Load {
 
     pub(super) fn span(&self, tail: u64) -> Span {
         match &self.what {
-            What::Index { step: Step::Tail, .. } => Span::Last { len: tail },
-            What::Index { step: Step::Rest(footer), .. } => {
-                Span::Range { at: footer.index_at, len: footer.index_len.into() }
-            }
+            What::Index { step, .. } => step.span(tail),
             What::Blocks { blocks, .. } => Span::Range { at: blocks[0].at, len: self.len() },
         }
     }

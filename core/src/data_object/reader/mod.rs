@@ -46,11 +46,11 @@ use self::answers::Failure;
 use self::blocks::{BlockCache, BlockKey, Spare, Wasted};
 use self::cursors::{Course, CursorKey, Cursors};
 use self::indexes::IndexCache;
-use self::load::{Load, ReadPlan, Step, Waiter, What};
+use self::load::{Load, ReadPlan, Waiter, What};
 use self::loads::{Loads, Target};
 use self::plan::{Planned, Taking};
 use self::tries::{PATIENCE, Tries};
-use super::{BlockEntry, key};
+use super::{BlockEntry, IndexStep, key};
 use crate::limits::Limits;
 use crate::machine::{Deadline, Mark, Now, OpId, OpIds, Rng, sometimes};
 use crate::store::{StoreCall, StoreDone, StoreOp, StoreResult, attempt};
@@ -314,7 +314,7 @@ impl ObjectReader {
         let target = Target::Index(read.object);
         let is_there = self.loads.contains(target);
         if !is_there {
-            let what = What::Index { cluster: read.cluster, object: read.object, step: Step::Tail };
+            let what = What::Index { cluster: read.cluster, object: read.object, step: IndexStep::Tail };
             let due = now.mono.after(self.attempt.saturating_mul(PATIENCE));
             self.loads.line_up(target, Load::new(what, read.origin, None), due);
         }
