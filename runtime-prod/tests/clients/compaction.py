@@ -78,13 +78,18 @@ def many_objects_become_few():
     broker.start()
     create_topic(broker, "ledger", PARTITIONS)
     ledger = Ledger()
-    for _ in range(120):
+
+    # How many uploads a round makes depends on the machine.
+    def enough():
         ledger.write(broker, 20)
-        time.sleep(0.03)
+        return metric(port, "karst_uploads_committed_total") > 80
+
+    wait_until(enough, 120, "enough uploads", pause=0.03)
     settled(broker)
     uploads = metric(port, "karst_uploads_committed_total")
     left, rewritten = len(objects(broker)), metric(port, "karst_compactions_total")
-    check(uploads > 60 and rewritten > 20, f"{uploads} uploads, {rewritten} compactions")
+    # Each takes three to five inputs, so that two of three objects go at the least.
+    check(rewritten > uploads / 6, f"{uploads} uploads, {rewritten} compactions")
     check(left < uploads / 3, f"{left} objects are left of {uploads} uploads")
     for name in ("read_bytes", "written_bytes", "inputs", "results"):
         check(metric(port, f"karst_compaction_{name}_total") > 0, name)

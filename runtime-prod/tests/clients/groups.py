@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Consumer groups: members that come, go, come back and die; offsets that are kept; brokers that are killed meanwhile."""
 
+import collections
+import logging
 import queue
 import random
 import struct
@@ -40,7 +42,13 @@ class Member:
         self.paused = threading.Event()
         self.calls = queue.Queue()
         self.cooperative = config.get("partition.assignment.strategy") == "cooperative-sticky"
-        self.client = Consumer(config)
+        # What the client says of its group, for a test that fails.
+        self.story = collections.deque(maxlen=120)
+        logger = logging.Logger(group)
+        handler = logging.Handler()
+        handler.emit = lambda record: self.story.append(f"{record.created:.3f} {record.getMessage()}")
+        logger.addHandler(handler)
+        self.client = Consumer({**config, "debug": "cgrp", "log_level": 7}, logger=logger)
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
@@ -235,7 +243,11 @@ def a_crash_moves_nothing(broker):
     total = 50 + 20 * 6
     wait_until(lambda: all(o == total for o in committed(broker, "crashers", "crashing", 4).values()), PATIENCE,
                "everything is consumed and committed")
-    equal([(member.assignments, member.revocations) for member in members], before, "rebalances by six crashes")
+    after = [(member.assignments, member.revocations) for member in members]
+    if after != before:
+        for number, member in enumerate(members):
+            print("\n".join(f"    member {number}: {line}" for line in member.story))
+    equal(after, before, "rebalances by six crashes")
     for member in members:
         member.close()
 
