@@ -7,8 +7,9 @@ use karst_core::machine::{Deadline, Effects, Instant, Machine, Now};
 use karst_runtime_sim::exec::{self, Address, Options, World};
 use karst_runtime_sim::experiment::{Experiment, Look, Outcome};
 use karst_runtime_sim::plan::{Argument, Disturbance, Kind, Number, Plan, Role, Vocabulary};
+use karst_runtime_sim::recording::{About, Describe, Tag};
 use karst_runtime_sim::seed::{Seed, SeedTree};
-use karst_runtime_sim::{clock::NodeClock, fault::Chance, page, recording::Describe, shrink, time::SimTime};
+use karst_runtime_sim::{clock::NodeClock, fault::Chance, page, shrink, time::SimTime};
 use std::{cell::Cell, cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
 const LEASE: Duration = Duration::from_millis(100);
@@ -21,14 +22,30 @@ enum Peer {
     Client,
 }
 
-/// What happens to a peer, and what it wants done.
+/// What happens to a peer, and what it wants done. A lease is named by its beginning, as the server's clock says.
 #[derive(Debug, Hash)]
 enum Event {
     Ask(usize),
-    Grant(usize),
+    Lend(usize, Instant),
+    Grant(Instant),
+    Enter(Instant),
 }
 
-impl Describe for Event {}
+impl Describe for Event {
+    fn describe(&self, about: &mut About) {
+        if let Self::Lend(_, lease) | Self::Grant(lease) | Self::Enter(lease) = self {
+            about.number("lease", lease.0);
+        }
+    }
+    fn words(&self) -> Option<String> {
+        Some(match self {
+            Self::Ask(client) => format!("is asked for the lock by client-{client}"),
+            Self::Lend(client, _) => format!("lends the lock to client-{client} for {LEASE:?}"),
+            Self::Grant(_) => "hears that it has the lock".into(),
+            Self::Enter(_) => format!("goes in for {HOLD:?}"),
+        })
+    }
+}
 
 impl Machine for Peer {
     type Input = Event;
@@ -38,21 +55,18 @@ impl Machine for Peer {
         match (self, input) {
             (Self::Server(free), Event::Ask(client)) if *free <= now.mono => {
                 *free = now.mono.after(LEASE);
-                out.push(Event::Grant(client));
+                out.push(Event::Lend(client, now.mono));
             }
-            (Self::Client, enter @ Event::Grant(_)) => out.push(enter),
+            (Self::Client, Event::Grant(lease)) => out.push(Event::Enter(lease)),
             _ => {}
         }
     }
-
     fn deadline(&self) -> Option<Deadline> {
         None
     }
-
     fn tick() -> Event {
         unreachable!("there is no deadline")
     }
-
     fn invariants(&self) {}
 }
 
@@ -67,22 +81,19 @@ static WORDS: Vocabulary = Vocabulary {
 };
 
 struct LockService;
-
 impl Experiment for LockService {
     fn vocabulary(&self) -> &Vocabulary {
         &WORDS
     }
-
     fn draw(&self, seed: Seed) -> Plan {
         let mut rng = SeedTree::new(seed).plan();
-        let mut kill = |nth: u64| Disturbance {
-            at: Duration::from_millis(1_000 * nth + rng.below(500)),
-            kind: "kill",
-            arguments: BTreeMap::from([("down", rng.between(1_000, 300_000).cast_signed())]),
+        let mut kill = |nth: u64| {
+            let at = Duration::from_millis(1_000 * nth + rng.below(500));
+            let arguments = BTreeMap::from([("down", rng.between(1_000, 300_000).cast_signed())]);
+            Disturbance { at, kind: "kill", arguments }
         };
         Plan { schedule: (0..3).map(&mut kill).collect(), ..Plan::new(seed.0) }
     }
-
     fn run(&self, plan: &Plan, look: &Look) -> Outcome {
         let (tree, plan) = (SeedTree::new(Seed(plan.root)), plan.clone());
         exec::run(Options::looking(tree.schedule(), look), |world| play(world, plan, tree)).into()
@@ -101,15 +112,17 @@ async fn play(world: World, plan: Plan, tree: SeedTree) {
         }
     });
     let server: Rc<RefCell<Option<Address<Event>>>> = Rc::default();
-    let (mut clients, inside) = (Vec::new(), Rc::new(Cell::new((0, SimTime::ZERO))));
+    let (mut clients, inside) = (Vec::new(), Rc::new(Cell::new((0, SimTime::ZERO, 0))));
     for id in 0..number(0) as usize {
         let name = format!("client-{id}");
         let process = world.start_process(&name, NodeClock::perfect(world.now()));
         let (judge, inside) = (world.clone(), inside.clone());
-        let client = process.spawn_owner("client", Peer::Client, move |_| {
-            let (other, until) = inside.replace((id, judge.now().after(HOLD)));
+        let client = process.spawn_owner("client", Peer::Client, move |effect| {
+            let Event::Enter(lease) = effect else { return };
+            let (other, until, theirs) = inside.replace((id, judge.now().after(HOLD), lease.0));
             if other != id && judge.now() < until {
-                judge.fail("mutual-exclusion", "oracle", format!("{id} enters while {other} is inside"));
+                let leases = [theirs, lease.0].map(|lease| vec![Tag::number("lease", lease)]).to_vec();
+                judge.fail_about("mutual-exclusion", "oracle", format!("{id} enters while {other} is in"), leases);
             }
         });
         clients.push(client.address().clone());
@@ -126,8 +139,8 @@ async fn play(world: World, plan: Plan, tree: SeedTree) {
         let process = world.start_process("server", NodeClock::perfect(world.now()));
         let (send, clients) = (send.clone(), clients.clone());
         let owner = process.spawn_owner("server", Peer::Server(process.now().mono), move |effect| {
-            let Event::Grant(client) = effect else { return };
-            send(&clients[client], Event::Grant(client));
+            let Event::Lend(client, lease) = effect else { return };
+            send(&clients[client], Event::Grant(lease));
         });
         *server.borrow_mut() = Some(owner.address().clone());
         let Some(kill) = kill else { return world.sleep(LEASE * 10).await };

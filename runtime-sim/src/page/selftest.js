@@ -25,6 +25,7 @@ function selfTest(app, times) {
     const entry = model.count >> 1;
     return ["events", "time"].every(mode => { app.setMode(mode); app.view.fit(); app.drawNow(); return view.xOf(entry) >= GUTTER && view.xOf(entry) <= view.width; });
   });
+  check("a request is found at both ends", () => requestAtBothEnds(app));
   check("a filter dims", () => {
     if (model.tags.length === 0) return true;
     const tag = model.tags[0];
@@ -92,3 +93,18 @@ function frames(app) {
 }
 
 function rounded(times) { return Object.fromEntries(Object.entries(times).map(([name, value]) => [name, Math.round(value * 10) / 10])); }
+
+/** What a filter by a request leaves is on the lanes of its client and of its server, or else it never arrived. */
+function requestAtBothEnds(app) {
+  const { model } = app;
+  for (let i = 0; i < model.count; i++) {
+    const words = [...filtersOf(model.tagsOf(i)).keys()].find(words => /^connection=\S+ request=/.test(words));
+    if (words === undefined || model.kind[i] !== EFFECT || model.consequences(i).length === 0) continue;
+    const { dimmed } = applyFilter(model, parseFilter(words));
+    const lanes = new Set();
+    for (let k = 0; k < model.count; k++) if (dimmed[k] === 0) lanes.add(model.laneOf(k).process);
+    if (lanes.size < 2) return `${words} is of ${[...lanes]} only`;
+    return true;
+  }
+  return true;
+}

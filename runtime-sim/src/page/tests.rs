@@ -30,6 +30,7 @@ impl Teller {
             text: text.into(),
             words: None,
             cause,
+            besides: Vec::new(),
             tags: tags.to_vec(),
         });
         EntryId(self.recording.entries.len() as u32 - 1)
@@ -42,6 +43,7 @@ impl Teller {
             component: "oracle".into(),
             message: message.into(),
             site: None,
+            subjects: Vec::new(),
             at: SimTime(self.event * 1_000_000),
             event: self.event,
         });
@@ -191,7 +193,7 @@ fn a_recording_is_encoded_in_columns() {
     let encoded = data::encode(&recording, &Heading { title: "seed 1".into(), ..Heading::default() }, &[], 0);
     for part in [
         r#""lanes":[[0,1],[2,3]]"#,
-        r#""event":[1,0,1],"at":[1000000,0,1000000],"lane":[0,0,1],"kind":"010","back":[0,1,0],"tags":[2,1,0]"#,
+        r#""event":[1,0,1],"at":[1000000,0,1000000],"lane":[0,0,1],"kind":"010","back":[0,1,0],"besides":[],"tags":[2,1,0]"#,
         r#""text":[4,4,5],"words":[4,6,5],"tag":[0,1,0]"#,
         r#""at":[5],"value":["18446744073709551615"]"#,
         r#""bands":[[7,5,1,null]]"#,
@@ -209,10 +211,16 @@ fn of_a_long_recording_the_end_is_encoded() {
     let first = recording.entries.len() - 3;
     let story = chain(&recording);
     let encoded = data::encode(&recording, &Heading::default(), &story, first);
-    assert!(encoded.contains(r#""back":[0,1,1]"#), "{encoded}");
-    assert!(encoded.contains(&format!(r#""leftOut":{first}"#)));
-    assert!(encoded.contains(r#"{"entry":null,"at":1000000,"who":"client-1""#), "{encoded}");
-    assert!(encoded.contains(r#"{"entry":0,"at"#), "{encoded}");
+    assert!(encoded.contains(r#""back":[0,1,2,1,1,1,1,1,0,0,1,1,1,1]"#), "{encoded}");
+    assert!(encoded.contains(r#""leftOut":150"#), "{encoded}");
+    // What the story tells of the rest is there all the same, and nobody else.
+    let told = story.iter().filter(|step| step.entry.is_some_and(|entry| (entry.0 as usize) < first)).count();
+    assert!(told > 3 && !encoded.contains(r#"{"entry":null"#), "{encoded}");
+    assert!(encoded.contains(r#"{"entry":0,"at":1000000,"who":"client-1""#), "{encoded}");
+    assert!(
+        !encoded.contains("noise") && !encoded.contains("client-2"),
+        "lanes without entries are left out: {encoded}"
+    );
 }
 
 #[test]

@@ -70,6 +70,7 @@ impl Toy {
             component: "toy".into(),
             message: "it fails".into(),
             site: None,
+            subjects: Vec::new(),
             at,
             event: events,
         });

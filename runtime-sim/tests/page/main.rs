@@ -128,6 +128,7 @@ impl Run {
             component: "oracle".into(),
             message: format!("orders-1: offset {offset} was acknowledged, and the log ends at {}", offset - 1),
             site: None,
+            subjects: Vec::new(),
             at: SimTime(self.at),
             event: self.event,
         });
@@ -169,6 +170,7 @@ impl Run {
             text: text.into(),
             words: None,
             cause,
+            besides: Vec::new(),
             tags: tags.into(),
         };
         self.recording.entries.push(entry);
