@@ -72,6 +72,11 @@ impl FromStr for Query {
 }
 
 impl Query {
+    /// What it asks for, but for the process.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.wants.iter().map(|want| want.key.as_str())
+    }
+
     /// Both ends of a connection call it by the process that numbers it.
     fn name_connection(&mut self) {
         let of_process = self.wants.iter_mut().find(|want| want.key == Tag::OF_PROCESS);

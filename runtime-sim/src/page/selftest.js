@@ -8,7 +8,10 @@ function selfTest(app, times) {
   const check = (name, act) => { try { checks[name] = act(); } catch (error) { checks[name] = `${error}`; } };
   const isEmpty = model.count === 0;
   check("has lanes", () => isEmpty || state.layout.rows.some(row => row.kind === "lane") && model.lanes.length > 0);
-  check("shows every lane", () => model.lanes.every((_, lane) => state.layout.rowOf[lane] >= 0));
+  const busy = busyProcesses(model);
+  check("shows every lane", () => model.lanes.every((lane, id) => (state.layout.rowOf[id] >= 0) === busy.has(lane.process)));
+  check("shows the whole story", () => model.steps.every(step => step.entry !== null && state.layout.rowOf[model.lane[step.entry]] >= 0));
+  check("opens on the story", () => model.steps.length === 0 || model.failure === null || opensOnStory(app));
   check("causes come first", () => model.cause.every((cause, i) => cause < i));
   check("search finds it", () => {
     if (isEmpty) return true;
@@ -107,4 +110,10 @@ function requestAtBothEnds(app) {
     return true;
   }
   return true;
+}
+
+/** The first and the last step of a failure's story can be told apart when the page opens. */
+function opensOnStory({ model, view }) {
+  const all = model.steps.map(step => view.xOf(step.entry));
+  return Math.min(...all) >= GUTTER && Math.max(...all) <= view.width && (new Set(model.steps.map(step => model.at[step.entry])).size === 1 || Math.max(...all) - Math.min(...all) > view.width / 8);
 }

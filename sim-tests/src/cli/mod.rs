@@ -68,7 +68,7 @@ USAGE
   karst-sim explain SEED | PLAN-FILE [--profile P] [--html FILE]
       Tells in a few sentences how a run came to its failure (or what was done to it, if it passed).
       --html        draws the run as a page that any browser opens from disk: lanes, messages, faults, curves; of a run
-                    with more than 200000 entries, its end
+                    with more than 400000 entries, its end and what the story tells
   karst-sim plan SEED [--profile P]
       Prints the plan of a seed, each number with what it means, as a file that can be edited and replayed.
   karst-sim hashes --seeds N | A..B [--profile P] [--jobs J] [--log]
