@@ -54,7 +54,7 @@ class Panel {
   fillPlan() {
     const { head } = this.state.model, sheet = document.getElementById("plan");
     sheet.append(make("h2", {}, "The plan"), make("p", {}, "Everything that was drawn before the run began. Edit it and run it again."),
-      head.command === "" ? null : make("pre", { class: "whole" }, head.command), make("h3", {}, "Its text"), make("pre", { class: "whole" }, head.plan || "(none)"));
+      ...(head.command === "" ? [] : [make("pre", { class: "whole" }, head.command)]), make("h3", {}, "Its text"), make("pre", { class: "whole" }, head.plan || "(none)"));
   }
 
   fillEvent() {

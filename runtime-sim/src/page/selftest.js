@@ -61,7 +61,9 @@ function clickOn(app, entry) {
   app.drawNow();
   click(app, view.xOf(entry), picture.laneY(model.lane[entry]));
   const text = document.getElementById("event").textContent;
-  return app.state.selected !== NONE && !document.getElementById("event").hidden && text.includes("event ");
+  // A step's number is in front of its event: it stays in the story.
+  const isStep = model.steps.some(step => step.entry !== null && model.node[step.entry] === model.node[entry]);
+  return app.state.selected !== NONE && (isStep || !document.getElementById("event").hidden) && text.includes("event ");
 }
 
 function followCause(app) {

@@ -279,3 +279,59 @@ fn texts_that_are_too_much_for_a_browser_are_cut_and_words_are_not() {
     recording.entries.truncate(9);
     assert!(html(&recording, &Heading::default(), &[]).contains(&"é".repeat(900)), "a short one is whole");
 }
+
+/// Two grants of one lock, with the crash between them that made the server forget the first.
+fn two_grants() -> Teller {
+    use EntryKind::{Effect, Fault, Input};
+    let mut teller = Teller::default();
+    let lease = |number| [Tag::number("lease", number)];
+    for (client, number) in [("client-0", 7), ("client-1", 8)] {
+        let asked = teller.tell("server/server", Input, &format!("{client} asks"), None, &[]);
+        let lent = teller.tell("server/server", Effect, &format!("lend to {client}"), Some(asked), &lease(number));
+        let heard = teller.tell(&format!("{client}/client"), Input, "granted", Some(lent), &lease(number));
+        teller.tell(&format!("{client}/client"), Effect, "enter", Some(heard), &lease(number));
+        if number == 7 {
+            teller.tell("server/process", Fault, "is killed", None, &[]);
+        }
+    }
+    teller
+}
+
+#[test]
+fn whatever_a_failure_says_it_is_about_is_told_with_what_lies_between() {
+    let mut recording = two_grants().fail("two are inside");
+    let failure = recording.failure.as_mut().expect("it fails");
+    failure.subjects = [7, 8].map(|lease| vec![Tag::number("lease", lease)]).to_vec();
+    assert_eq!(
+        told(&recording),
+        [
+            "server takes client-0 asks, and wants lend to client-0 (lease 7)",
+            "client-0 takes granted from server, and wants enter (lease 7)",
+            "server is killed",
+            "server takes client-1 asks, and wants lend to client-1 (lease 8)",
+            "client-1 takes granted from server, and wants enter",
+            "the oracle finds lost-write violated: two are inside",
+        ]
+    );
+}
+
+#[test]
+fn a_crash_right_before_a_story_is_part_of_it() {
+    let mut recording = two_grants().fail("two are inside");
+    recording.failure.as_mut().expect("it fails").subjects = vec![vec![Tag::number("lease", 8)]];
+    assert_eq!(told(&recording)[0], "server is killed");
+    // That of somebody else is not.
+    let killed = recording.lanes.iter_mut().find(|lane| &*lane.owner == "process").expect("somebody is killed");
+    killed.process = "printer".into();
+    assert_eq!(told(&recording)[0], "server takes client-1 asks, and wants lend to client-1 (lease 8)");
+}
+
+#[test]
+fn disturbances_that_are_not_told_are_counted() {
+    let mut teller = Teller::default();
+    for _ in 0..33 {
+        teller.tell("world/nemesis", EntryKind::Fault, "\"again\"", None, &[]);
+    }
+    let told = told(&teller.recording);
+    assert_eq!((told.len(), told[20].contains("13 more disturbances follow")), (21, true), "{told:?}");
+}
