@@ -143,11 +143,11 @@ impl Search<'_> {
     fn climb(&mut self, from: EntryId) -> bool {
         let known = self.things.len();
         let birth = self.found.first_key_value().filter(|_| self.things.is_born());
-        let birth = birth.map_or(0, |(id, _)| entry(self.recording, *id).event);
+        let birth = birth.map(|(id, _)| entry(self.recording, *id).event);
         let (mut of, mut next) = (from, self.cause(from, from));
         let mut inputs_left = u32::MAX;
         let is_asked = self.things.names_request(entry(self.recording, from));
-        while let Some(id) = next.filter(|id| entry(self.recording, *id).event >= birth) {
+        while let Some(id) = next.filter(|id| Some(entry(self.recording, *id).event) >= birth) {
             let entry = entry(self.recording, id);
             let process = &self.recording.lanes[entry.lane.0 as usize].process;
             if self.things.is_foreign(process, entry) {
@@ -161,6 +161,10 @@ impl Search<'_> {
                 break;
             }
             self.found.entry(id).or_default();
+            // What its client had heard when it began is another story.
+            if birth == Some(entry.event) {
+                break;
+            }
             if self.things.learn_who_asked(process, entry) {
                 inputs_left = 2;
             } else if entry.kind == EntryKind::Input {

@@ -203,8 +203,10 @@ fn what_comes_at_once_with_it_is_not_part_of_its_story() {
     let place = |name: &str, batch: &str| [Tag::name("partition", name), Tag::name("batch", batch)];
     let request = |number| [Tag::name("connection", "broker-1/1"), Tag::number("request", number)];
     let mut sent = Vec::new();
+    let fetch = [Tag::name("connection", "broker-1/1"), Tag::number("request", 9)];
+    let asks = story.tell("client-1/client", EntryKind::Effect, "client fetches before", None, &fetch);
     for (name, batch, number) in batches {
-        let tick = story.tell("client-1/client", EntryKind::Input, "client ticks", None, &[]);
+        let tick = story.input("client-1/client", "client ticks", asks, &fetch);
         story.effect(
             "client-1/client",
             &format!("client notes {name}"),

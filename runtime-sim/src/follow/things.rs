@@ -131,7 +131,7 @@ impl Things {
 
     /// Whether it is something that clients make: it has no history before its name first appears.
     pub(super) fn is_born(&self) -> bool {
-        matches!(self.0[0].kind, Kind::Record | Kind::Batch)
+        matches!(self.0[0].kind, Kind::Record | Kind::Batch | Kind::Write)
     }
 
     /// A request that leads to it is part of the story. Returns whether the entry names one. Of several that came at once
@@ -149,8 +149,11 @@ impl Things {
         }
     }
 
-    /// Whether an entry names a request that is known.
+    /// Whether an entry names a request that is known, or nothing but one request is followed.
     pub(super) fn names_request(&self, entry: &Entry) -> bool {
+        if self.0[0].kind == Kind::Request {
+            return true;
+        }
         let mut requests = self.0.iter().filter(|thing| thing.kind == Kind::Request);
         requests.any(|thing| Tag::groups(&entry.tags).any(|group| thing.has_all_in(group)))
     }

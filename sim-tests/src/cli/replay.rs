@@ -26,7 +26,9 @@ pub(super) fn main(mut args: Args) -> Result<ExitCode, UsageError> {
     args.end()?;
     let log = lines.map_or(LogOptions::OFF, |keep| LogOptions { keep, ..LogOptions::LAST });
     let options = Options { log, until, break_at, ..Options::default() };
-    let named: Vec<String> = plan.only.keys().cloned().collect();
+    // Who is to do nothing at all does not come up.
+    let named = plan.only.iter().filter(|(_, kept)| !kept.is_empty());
+    let named: Vec<String> = named.map(|(name, _)| name.clone()).collect();
     let report = match (query, states, is_stepped) {
         (None, None, false) => world::run(plan, options),
         (Some(query), None, false) => {

@@ -83,7 +83,9 @@ fn a_state_that_is_not_there_is_an_error() {
         let shown = show_states(Plan::from_seed(Seed(1), Profile::Calm), options, pattern.into());
         shown.map(|report| report.events).map_err(|error| error.0)
     };
-    assert_eq!(shown("broker-1/wal:phase"), Ok(200));
+    for known in ["broker-1/wal:phase", "world/disk", "world/store:bucket"] {
+        assert_eq!(shown(known), Ok(200), "{known}");
+    }
     let error = shown("broker-1/shard:nosuch").expect_err("it has no such part");
     assert!(error.starts_with("broker-1/shard has no nosuch; there are "), "{error}");
     let error = shown("nosuch/x").expect_err("there is no such machine");
