@@ -11,6 +11,8 @@ use karst_core::machine::{Effects, Now};
 const OUT_OF_RANGE: i16 = 1;
 /// Kafka's REQUEST_TIMED_OUT: whether the request took effect is unknown.
 const TIMED_OUT: i16 = 7;
+/// Kafka's POLICY_VIOLATION.
+const FORBIDDEN: i16 = 44;
 
 impl Client {
     pub(super) fn delete_records(&mut self, now: Now, out: &mut Effects<Effect>) {
@@ -52,6 +54,7 @@ impl Client {
             0 => Trim::Done(answer.low_watermark),
             TIMED_OUT => Trim::Unknown,
             OUT_OF_RANGE | 3 | 6 | 41 => Trim::Refused,
+            FORBIDDEN => Trim::Forbidden,
             _ => return Err(format!("delete-records was answered with error {code}")),
         };
         if code != 0 && answer.low_watermark != -1 {
@@ -59,7 +62,7 @@ impl Client {
         }
         if may_be {
             out.push(Effect::Observe(Observation::Trimmed(place, id, outcome)));
-        } else if outcome != Trim::Refused {
+        } else if !matches!(outcome, Trim::Refused | Trim::Forbidden) {
             return Err("records that can't be there were deleted".into());
         }
         Ok(())
