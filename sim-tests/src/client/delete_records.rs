@@ -19,10 +19,11 @@ impl Client {
         let Some(place) = self.any_place() else { return };
         let position = self.positions.get(&place).copied().unwrap_or(0);
         let (offset, upto) = match self.rng.below(12) {
-            0 => (-1, Some(Upto::HighWatermark)),
+            // What was just written goes as well: a recovery may find it deleted.
+            0..=2 => (-1, Some(Upto::HighWatermark)),
             // Neither an offset nor the high watermark, or far beyond it.
-            1 => (*self.rng.pick(&[-2, i64::MIN, i64::MAX, 1 << 40]).expect("not empty"), None),
-            2 => (position, Some(Upto::Offset(position))),
+            3 => (*self.rng.pick(&[-2, i64::MIN, i64::MAX, 1 << 40]).expect("not empty"), None),
+            4 => (position, Some(Upto::Offset(position))),
             _ => {
                 let offset = self.rng.below(position.unsigned_abs() / 2 + 1).cast_signed();
                 (offset, Some(Upto::Offset(offset)))
