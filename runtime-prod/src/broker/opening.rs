@@ -59,7 +59,7 @@ pub(super) fn open_wal(config: &Config, monitor: &Monitor, give_up: &GiveUp) -> 
 
 /// The limits, as they hold on that device.
 pub(super) fn fit(device_len: u64, config: &Config) -> Result<Limits, StartError> {
-    let asked = config.limits();
+    let asked = config.limits.clone();
     let limits = Wal::fit(device_len, asked.clone()).map_err(|error| StartError::new(Code::WAL_REFUSED, error))?;
     if limits.largest_batch < asked.largest_batch {
         info!(
