@@ -340,3 +340,34 @@ fn complete(recording: &mut Recording, aliases: &BTreeMap<Tag, Tag>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(tape: &mut Tape, process: &str, words: &str, tags: Vec<Tag>) -> (Vec<String>, String) {
+        let lane = tape.lane_named(process, "owner");
+        let told = Told { text: String::new(), words: Some(words.into()), about: About(tags) };
+        let moment = Moment { event: 1, at: SimTime(1) };
+        let EntryId(id) = tape.add(moment, lane, EntryKind::Input, told, Why::default());
+        let entry = &tape.recording.entries[id as usize];
+        (entry.tags.iter().map(ToString::to_string).collect(), entry.words.clone().unwrap_or_default())
+    }
+
+    #[test]
+    fn a_request_has_one_name_wherever_it_is() {
+        let mut tape = Tape::default();
+        let (connection, number) = (|| Tag::number("connection", 3), || Tag::number("number", 1));
+        let answer = format!("the answer to {}", words::name_of(&number()));
+        let (tags, said) = add(&mut tape, "broker-1", &answer, vec![connection(), number()]);
+        assert_eq!(tags, ["connection=broker-1/3", "number=1"]);
+        assert_eq!(said, "the answer to ⟨number=1⟩", "nobody has told its name yet");
+        let named = vec![connection(), number(), Tag::number("request", 57), Tag::name("partition", "orders-3")];
+        add(&mut tape, "broker-1", "", named);
+        let (tags, said) = add(&mut tape, "broker-1", &answer, vec![connection(), number()]);
+        assert_eq!(tags, ["connection=broker-1/3", "number=1", "request=57"]);
+        assert_eq!(said, "the answer to request 57");
+        let (tags, _) = add(&mut tape, "broker-2", &answer, vec![connection(), number()]);
+        assert_eq!(tags, ["connection=broker-2/3", "number=1"], "that of another process is another one");
+    }
+}
