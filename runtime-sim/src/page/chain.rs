@@ -5,7 +5,7 @@
 //!                       ──► what it is about ──► where each came from, its way, and everybody who first had it in hand
 //!   the failure's entry ──► its causes       ──► the last of them, and their birth
 //!   between all these                        ──► what was done to it: faults and ends of processes
-//!   before all these         ──► the last such end of a process that the story speaks of: it may have forgotten something
+//!   before all these         ──► the last that befell such a process: it may have forgotten something
 //! ```
 //! Of a run without a failure the story is what was done to it.
 
@@ -145,11 +145,11 @@ impl Story<'_> {
             self.pick(&mut picked, entry);
         }
         let from = picked.keys().next().copied().unwrap_or(end);
-        let crash = self.last_crash_before(from, &picked);
+        let blow = self.last_blow_before(from, &picked);
         for entry in self.faults_between(from, end, &about) {
             self.pick(&mut picked, entry);
         }
-        crash.into_iter().for_each(|crash| self.pick(&mut picked, crash));
+        blow.into_iter().for_each(|blow| self.pick(&mut picked, blow));
         self.pick(&mut picked, end);
         self.find_effects(&mut picked, &about);
         self.find_last_effects(&mut picked, end);
@@ -175,14 +175,15 @@ impl Story<'_> {
         told
     }
 
-    /// The last end of a process before a story begins that speaks of such a process, or of a later one in its place.
-    fn last_crash_before(&self, from: EntryId, picked: &Picked) -> Option<EntryId> {
+    /// The last that befell a process, its end most of all, before a story begins that speaks of it or of a later one in its
+    /// place.
+    fn last_blow_before(&self, from: EntryId, picked: &Picked) -> Option<EntryId> {
         let process =
             |id: EntryId| self.entry(id).and_then(|entry| lane_of(self.recording, entry)).map(|lane| &lane.process);
         let concerned: BTreeSet<&str> = picked.keys().filter_map(|id| process(*id)).map(|name| kind_of(name)).collect();
         let before = self.entries().take_while(|(id, _)| *id < from);
-        let crashes = before.filter(|(_, entry)| entry.kind == EntryKind::Fault && self.is_of(entry, is_grave));
-        let of_story = crashes.filter(|(id, _)| process(*id).is_some_and(|name| concerned.contains(kind_of(name))));
+        let blows = before.filter(|(_, entry)| entry.kind == EntryKind::Fault && self.is_of(entry, is_grave));
+        let of_story = blows.filter(|(id, _)| process(*id).is_some_and(|name| concerned.contains(kind_of(name))));
         of_story.last().map(|(id, _)| id)
     }
 
