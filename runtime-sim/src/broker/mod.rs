@@ -271,6 +271,10 @@ impl Wires {
                 let done = move |result| asker.send(wal::Input::Disk(op, result));
                 self.0.parts.disk.submit(&self.0.process, disk, done);
             }
+            wal::Effect::Store(op, call) => {
+                let asker = self.0.wal.clone();
+                self.call(call, move |result| asker.send(wal::Input::Store(op, result)));
+            }
         }
     }
 
