@@ -56,6 +56,7 @@ impl Plan {
         reads(&mut numbers, &mut rng.child("reads"));
         losses(&mut numbers, &mut disturbances, profile, &mut rng.child("losses"));
         compaction(&mut numbers, &mut rng.child("compaction"));
+        object_wal(&mut numbers, &mut rng.child("object-wal"));
         Self { numbers, disturbances, only: BTreeMap::new() }
     }
 }
@@ -152,6 +153,16 @@ fn limits(n: &mut Numbers, rng: &mut Rng) {
 fn large(n: &mut Numbers, rng: &mut Rng) {
     if n.configured > 0 && rng.chance(1, 2) {
         n.largest_batch = if rng.chance(1, 2) { 1 << 18 } else { log_uniform(rng, 2 * n.batch, 8 * n.batch) };
+    }
+}
+
+/// In one of four the WAL is in the bucket.
+fn object_wal(n: &mut Numbers, rng: &mut Rng) {
+    if rng.chance(1, 4) {
+        n.object_wal = 1;
+        n.wal_object = log_uniform(rng, 512, 65_536);
+        n.wal_interval = if rng.chance(1, 4) { 0 } else { log_uniform(rng, 1_000, 100_000) };
+        n.wal_objects = log_uniform(rng, 16, 128);
     }
 }
 

@@ -20,7 +20,7 @@ use karst_core::machine::Rng;
 use karst_core::mail::Halt;
 use karst_core::node::Purpose;
 use karst_core::wal::ring::header::{Header, SLOTS};
-use karst_runtime_sim::broker::{self, Broker};
+use karst_runtime_sim::broker::{self, Broker, WalPlace};
 use karst_runtime_sim::clock::NodeClock;
 use karst_runtime_sim::disk::{DiskKnobs, Image, SimDisk};
 use karst_runtime_sim::exec::{Disk, Net, Store, World};
@@ -46,6 +46,7 @@ pub(super) struct Host {
     limits: Limits,
     calm: DiskKnobs,
     disk: Disk,
+    wal: WalPlace,
     store: Store,
     net: Net,
     nemesis: Rng,
@@ -102,6 +103,7 @@ impl Host {
             tree: tree.clone(),
             limits,
             disk,
+            wal: numbers.wal_place(),
             store,
             nemesis,
         }
@@ -136,6 +138,7 @@ impl Host {
         let process = self.world.start_process(&format!("broker-{}", self.incarnations), clock);
         let parts = broker::Parts {
             disk: self.disk.clone(),
+            wal: self.wal,
             store: self.store.clone(),
             caller: CALLER,
             net: self.net.attach(&process, BROKER),
@@ -201,6 +204,10 @@ impl Host {
 
     /// The disk is another one from now on, which is blank; or an operator thinks so.
     pub(super) fn lose_disk(&mut self) {
+        if self.wal != WalPlace::Disk {
+            // Nothing was on it.
+            return self.disk.model().replace(Image::default());
+        }
         self.examine();
         self.disk.model().mend();
         self.rot = None;
@@ -325,7 +332,7 @@ impl Host {
 
     /// Damages a sector of the device, which `place` says.
     pub(super) fn rot(&mut self, place: u64) {
-        if self.lost.is_some() {
+        if self.lost.is_some() || self.wal != WalPlace::Disk {
             return;
         }
         self.disk.model().mend();

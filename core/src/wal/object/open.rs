@@ -107,8 +107,8 @@ impl Open {
         if self.sweep.completed(now, op, &result, rng) {
             return None;
         }
-        let (judgement, seq, records) =
-            self.log.completed(now, op, result, rng).expect("one completion for each request");
+        // What belongs to neither is a read ahead of a recovery, which was over before it ended.
+        let (judgement, seq, records) = self.log.completed(now, op, result, rng)?;
         if !records.is_empty() {
             out.push(Effect::Mail(Mail::Shard(shard::Mail::Appended(records))));
         }

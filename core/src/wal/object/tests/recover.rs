@@ -129,6 +129,28 @@ fn what_suffered_on_the_way_is_read_again() {
 }
 
 #[test]
+fn reads_that_come_after_the_end_say_nothing() {
+    let mut rng = Rng::new(1);
+    let (_, life, mut bucket) = with(1, &mut rng);
+    let mut reader = Reader::new(&sizes(), life, Lsn(0), &rng);
+    let early = |op: &StoreOp| match op {
+        StoreOp::Get { key, .. } => *key == name(&life, 0) || *key == name(&life, 1),
+        op => matches!(op, StoreOp::Put { .. }),
+    };
+    while reader.bench.pending.ops().any(early) {
+        let (op, result) = reader.bench.pending.complete_one(&mut bucket, early);
+        reader.bench.handle(Input::Store(op, result));
+    }
+    assert!(matches!(reader.listen(), Some(Told::Records(..))));
+    assert_eq!(reader.bench.pending.len(), 3, "of those beyond the end");
+    reader.bench.mail(Mail::Format(Life { epoch: life.epoch.next(), ..life }));
+    reader.bench.append(100, &mut rng);
+    reader.bench.to_node.clear();
+    reader.bench.settle(&mut bucket, &mut rng);
+    assert_eq!(reader.bench.delivered, 1);
+}
+
+#[test]
 fn an_object_that_is_faster_than_the_seal_belongs_to_the_log() {
     let mut rng = Rng::new(1);
     let (mut bench, life, mut bucket) = with(1, &mut rng);
