@@ -1,6 +1,6 @@
 //! Somebody else's machines in the simulated world: a lock service, its failing seed shrunk and drawn as a page.
 //!
-//! `cargo run --release --example lock_service`. A server grants a lock for 100 ms, a client stays inside for 80. Nothing
+//! `cargo run --example lock_service`. A server grants a lock for 100 ms, a client stays inside for 80. Nothing
 //! is on disk: a restarted server must let one lease pass before it grants again, and this one does not.
 
 use karst_core::machine::{Deadline, Effects, Instant, Machine, Now};

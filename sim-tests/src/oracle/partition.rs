@@ -1,17 +1,20 @@
 //! The model of one partition.
 
-use super::configs::{Allowance, Judged, stamp_of, timestamp};
+mod start;
+mod writes;
+
+use super::configs::{Allowance, stamp_of};
 use super::losses::Cut;
-use super::producers::{P1, Sequences, Times};
+use super::producers::{Sequences, Times};
 use super::spans::Span;
-use super::stored::{Stored, Storing, most_stored};
+use super::stored::{Stored, Storing};
 use super::times::{self, Claim, Question, Told};
-use super::trims::{Trim, TrimId, Trims, Upto};
+use super::trims::Trims;
 use super::{Place, WriteId};
 use crate::client::batch;
 use bytes::Bytes;
 use karst_runtime_sim::time::SimTime;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What became of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -144,80 +147,6 @@ impl PartitionModel {
         self.producers.note_times(times);
     }
 
-    pub(super) fn sent(&mut self, id: WriteId, batch: Bytes) {
-        let records = i64::from(u32::from_be_bytes(batch[57..61].try_into().expect("a batch has a header")));
-        self.sent += records;
-        let times = batch::times_of(&batch).unwrap_or_default();
-        self.producers.sent(&batch);
-        let write = Write {
-            batch,
-            sent: self.now,
-            after_cuts: self.cuts.len(),
-            copies: 1,
-            records,
-            outcome: None,
-            at: None,
-            times,
-            stamp: None,
-            stored: None,
-            storing: None,
-        };
-        let known = self.writes.insert(id, write);
-        assert!(known.is_none(), "a write is sent once");
-    }
-
-    /// A batch of an idempotent producer is sent again: if that may be forgotten, it may be appended again.
-    pub(super) fn sent_again(&mut self, id: WriteId) {
-        let write = self.writes.get_mut(&id).expect("a write is sent again after it was sent");
-        write.after_cuts = self.cuts.len();
-        self.producers.sent_again(&write.batch);
-        if self.producers.may_forget() {
-            write.copies += 1;
-            self.sent += write.records;
-        }
-    }
-
-    pub(super) fn ended(&mut self, id: WriteId, outcome: Outcome) -> Result<(), Violation> {
-        let name = self.name.clone();
-        let write = self.writes.get_mut(&id).expect("a write ends after it was sent");
-        assert!(write.outcome.is_none(), "a write ends once");
-        write.outcome = Some(outcome);
-        match outcome {
-            Outcome::Acked(base) if base < 0 => {
-                Err(Violation::new("acked-offset", format!("{name}: write {} acked at offset {base}", id.0)))
-            }
-            Outcome::Acked(base) => {
-                self.complete = false;
-                self.lies_at(id, base)
-            }
-            Outcome::Failed if write.at.is_some() => Err(Violation::new(
-                "G1a-failed-write-read",
-                format!("{name}: write {} was refused, but had been read", id.0),
-            )),
-            Outcome::Failed | Outcome::Unknown => Ok(()),
-        }
-    }
-
-    /// An answer to a write that was acknowledged or given up before.
-    pub(super) fn acked_again(&mut self, id: WriteId, base: i64) -> Result<(), Violation> {
-        self.lies_at(id, base)
-    }
-
-    /// Nothing is heard of an attempt to send a batch of an idempotent producer: it may have been refused for good.
-    pub(super) fn unheard(&mut self, id: WriteId) {
-        self.producers.may_be_denied(&self.writes[&id].batch);
-    }
-
-    /// The broker refused a batch before which nothing is missing.
-    pub(super) fn refused(&mut self, id: WriteId, code: i16) -> Result<(), Violation> {
-        let write = self.writes.get(&id).expect("a write is refused after it was sent");
-        if self.producers.explain(&write.batch, code, self.now) {
-            return Ok(());
-        }
-        let message = format!("{}: nothing is missing before write {}, and it got error {code}", self.name, id.0);
-        Err(Violation::new(P1, message))
-    }
-
     pub(super) fn asked(&mut self, number: u64) {
         self.asked.insert(number, Known { start: self.trims.start(), end: self.known_end });
     }
@@ -236,118 +165,6 @@ impl PartitionModel {
         }
         // What was told is durable: nobody may hear of less from now on.
         self.known_end = known.max(self.known_end).max(hw);
-        Ok(())
-    }
-
-    pub(super) fn trimming(&mut self, id: TrimId, upto: Upto) {
-        self.trims.trimming(id, upto);
-    }
-
-    pub(super) fn trimmed(&mut self, id: TrimId, outcome: Trim, allowance: Allowance) -> Result<(), Violation> {
-        match outcome {
-            Trim::Done(start) => {
-                self.trims.done(id, start)?;
-                self.check_start(start, allowance)
-            }
-            Trim::Refused => {
-                self.trims.refused(id);
-                self.check_start(self.trims.start(), allowance)
-            }
-            Trim::Unknown => Ok(()),
-        }
-    }
-
-    pub(super) fn log_start(&mut self, number: u64, start: i64, allowance: Allowance) -> Result<(), Violation> {
-        let known = self.asked.get(&number).map_or(0, |known| known.start);
-        self.trims.told(known, start)?;
-        self.check_start(start, allowance)
-    }
-
-    /// What is gone, somebody asked to delete, or its topic's configs allowed to go.
-    fn check_start(&mut self, start: i64, allowance: Allowance) -> Result<(), Violation> {
-        if !self.is_explained(start, allowance) {
-            let latest = self.trims.latest_start(self.sent).max(self.explained);
-            let message = format!(
-                "{}: the log starts at {start}; nobody trimmed it above {latest}, and {allowance:?} does not explain it",
-                self.name
-            );
-            return Err(Violation::new("log-start", message));
-        }
-        self.explained = self.explained.max(start);
-        Ok(())
-    }
-
-    /// Whether the log may start there: after trims, or after retention by size, and then by age.
-    fn is_explained(&self, start: i64, allowance: Allowance) -> bool {
-        let known = self.trims.latest_start(self.sent).max(self.explained);
-        if start <= known {
-            return true;
-        }
-        let young = self.log.range(..start).rev().find(|(base, id)| {
-            let write = &self.writes[id];
-            let stamped = self.stamp_at(**base, write).filter(|stamp| *stamp >= 0);
-            !allowance.takes(stamped.unwrap_or_else(|| timestamp(&write.batch)))
-        });
-        let from = young.map_or(0, |(base, id)| (base + self.writes[id].records).min(start));
-        from <= known || allowance.bytes.is_some_and(|kept| self.bytes_from(from, allowance) >= kept)
-    }
-
-    /// What the log may hold from there on, in bytes, at most.
-    fn bytes_from(&self, from: i64, allowance: Allowance) -> u64 {
-        let is_there = |write: &&Write| {
-            let is_below = write.at.is_some_and(|at| at + write.records <= from);
-            let is_lost = write.at.is_none()
-                && write.after_cuts < self.cuts.len()
-                && matches!(write.outcome, Some(Outcome::Acked(_)));
-            !is_below && !is_lost && write.outcome != Some(Outcome::Failed)
-        };
-        let stored = |write: &Write| match write.stored {
-            Some(stored) if write.copies == 1 => stored.len(),
-            _ if allowance.recompresses => most_stored(&write.batch) as u64,
-            _ => write.batch.len() as u64,
-        };
-        self.writes.values().filter(is_there).map(|write| stored(write) * write.copies).sum()
-    }
-
-    /// A sound batch was answered. Returns it.
-    pub(super) fn judged(&mut self, id: WriteId, judged: Judged) -> Result<Bytes, Violation> {
-        if judged.code == 0 {
-            self.note_stamp(id, judged.appended_at)?;
-        } else {
-            self.producers.may_be_denied(&self.writes[&id].batch);
-        }
-        Ok(self.writes[&id].batch.clone())
-    }
-
-    /// A batch was acknowledged that may be stored so.
-    pub(super) fn may_be_stored(&mut self, id: WriteId, storing: Storing) -> Result<(), Violation> {
-        self.writes.get_mut(&id).expect("only known writes are stored").storing = Some(storing);
-        self.check_stored(id)
-    }
-
-    fn note_stored(&mut self, id: WriteId, stored: Stored) -> Result<(), Violation> {
-        self.writes.get_mut(&id).expect("only known writes are stored").stored = Some(stored);
-        self.check_stored(id)
-    }
-
-    fn check_stored(&self, id: WriteId) -> Result<(), Violation> {
-        match &self.writes[&id] {
-            // Of one that may lie in the log twice it is not known which one was acknowledged.
-            Write { stored: Some(stored), storing: Some(storing), copies: 1, .. } => {
-                stored.check(&format!("{}: write {}", self.name, id.0), storing)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The broker stamps a batch once.
-    fn note_stamp(&mut self, id: WriteId, stamp: i64) -> Result<(), Violation> {
-        let write = self.writes.get_mut(&id).expect("only known writes are stamped");
-        let known = *write.stamp.get_or_insert(stamp);
-        if known != stamp && write.copies == 1 {
-            let message = format!("{}: write {} is stamped {stamp}, and was stamped {known}", self.name, id.0);
-            return Err(Violation::new("append-time-changes", message));
-        }
         Ok(())
     }
 
@@ -480,15 +297,6 @@ impl PartitionModel {
         claim.judge(&self.name, records)
     }
 
-    /// The latest offset at which a log that ended at `end` or later may start by now: after trims, or after retention.
-    /// Between batches of which the place is known others may lie, and go.
-    fn latest_start(&self, end: i64, allowance: Allowance) -> i64 {
-        let known = self.trims.latest_start(self.sent).max(self.explained);
-        let bounds = self.log.iter().flat_map(|(base, id)| [*base, base + self.writes[id].records]);
-        let beyond: BTreeSet<i64> = bounds.chain([end]).filter(|bound| *bound > known).collect();
-        beyond.into_iter().rev().find(|bound| self.is_explained(*bound, allowance)).unwrap_or(known)
-    }
-
     /// A batch was read: it bears the leader epoch under which it was appended, and the time at which it was stamped.
     fn note_read(&mut self, base: i64, id: WriteId, batch: &Bytes) -> Result<(), Violation> {
         let epoch = i32::from_be_bytes(batch[12..16].try_into().expect("the header was checked"));
@@ -561,33 +369,6 @@ impl PartitionModel {
 
     pub(super) fn is_complete(&self) -> bool {
         self.complete
-    }
-
-    fn lies_at(&mut self, id: WriteId, base: i64) -> Result<(), Violation> {
-        if let Some(other) = self.log.get(&base)
-            && *other != id
-        {
-            let message = format!("{}: offset {base} holds write {} and write {}", self.name, other.0, id.0);
-            return Err(Violation::new("inconsistent-offsets", message));
-        }
-        let write = self.writes.get_mut(&id).expect("only known writes are placed");
-        let end = base + write.records;
-        if let Some(cut) = self.cuts[write.after_cuts..].iter().find(|cut| end > cut.end) {
-            let message = format!("{}: write {} lies at offset {base}, and was lost by {cut:?}", self.name, id.0);
-            return Err(Violation::new("lost-write-returns", message));
-        }
-        let is_sequenced = self.producers.lies_at(&self.name, &write.batch, base, (write.sent, self.now))?;
-        if let Some(at) = write.at
-            && at != base
-            && !is_sequenced
-        {
-            let message = format!("{}: write {} lies at offset {at} and at offset {base}", self.name, id.0);
-            return Err(Violation::new("duplicate", message));
-        }
-        write.at = write.at.max(Some(base));
-        self.log.insert(base, id);
-        self.known_end = self.known_end.max(base + write.records);
-        Ok(())
     }
 
     fn broken(&self, base: i64, what: &str) -> Violation {
