@@ -48,11 +48,11 @@ impl Place {
 
     /// The WAL on it.
     pub(super) fn wal(&self, limits: &Limits, rng: &Rng) -> Result<Wal, StartError> {
-        let wal = match self {
-            Self::Device(device) => Wal::new(device.len(), limits),
-            Self::Objects(capacity) => Wal::of_objects(*capacity, limits, rng.child("wal")),
+        let (wal, code) = match self {
+            Self::Device(device) => (Wal::new(device.len(), limits), Code::WAL_REFUSED),
+            Self::Objects(capacity) => (Wal::of_objects(*capacity, limits, rng.child("wal")), Code::USAGE),
         };
-        wal.map_err(|error| StartError::new(Code::WAL_REFUSED, error))
+        wal.map_err(|error| StartError::new(code, error))
     }
 }
 

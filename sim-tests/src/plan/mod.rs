@@ -324,6 +324,11 @@ pub enum Disturbance {
         /// Which sector, in parts per million of those that are worth it.
         at: u64,
     },
+    /// The broker stands still, and another is started in its place; then it goes on. Only with a WAL in the bucket.
+    Overtake {
+        /// For so long.
+        lasts: Duration,
+    },
     /// The broker crashes, its disk is replaced by a blank one, and an operator gives the lost WAL up; now and then the
     /// disk is there after all.
     LoseDisk {
