@@ -185,7 +185,7 @@ impl Host {
     /// What was taken for dead goes on.
     pub(super) fn resume_zombie(&self) {
         if let Some(zombie) = &self.zombie {
-            zombie.resume(&self.net);
+            zombie.resume();
         }
     }
 

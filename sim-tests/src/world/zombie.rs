@@ -26,15 +26,12 @@ impl Zombie {
     pub(super) fn make(broker: Rc<Broker>, net: &Net) -> Self {
         broker.process.pause();
         net.attach(&broker.process, BROKER).stop_listening();
-        let zombie = Self { broker, ends: None };
-        cut_off(net);
-        zombie
+        net.change(|model, now| model.host_died(now, BROKER));
+        Self { broker, ends: None }
     }
 
     /// It goes on.
-    pub(super) fn resume(&self, net: &Net) {
-        // Who has reached it in the meantime would hear what is not so any more.
-        cut_off(net);
+    pub(super) fn resume(&self) {
         self.broker.process.resume();
     }
 
@@ -67,8 +64,4 @@ impl Zombie {
         }
         Ok(())
     }
-}
-
-fn cut_off(net: &Net) {
-    net.change(|model, now| model.host_died(now, BROKER));
 }
