@@ -10,7 +10,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use karst_core::kafka::ErrorCode;
-use std::io::{BufReader, Read, Write};
+use std::io::{BufReader, ErrorKind, Read, Write};
 use std::marker::PhantomData;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -23,6 +23,10 @@ const OPENING: Duration = Duration::from_secs(30);
 
 /// Bytes taken from the socket at once where answers are small.
 const BUFFER: usize = 16 << 10;
+
+/// What is said when no answer comes.
+const CLOSED: &str = "the connection was closed without an answer: is that where the broker listens for Kafka clients \
+                      (--listen), and not its HTTP port?";
 
 /// Where the correlation id is in a frame.
 const CORRELATION: std::ops::Range<usize> = 8..12;
@@ -65,8 +69,9 @@ impl<R: Request> Frame<R> {
 
 impl Client {
     pub(crate) fn connect(address: &str) -> Result<Self, Failure> {
-        let stream = TcpStream::connect(address)
-            .map_err(|error| Failure::new(format_args!("cannot connect to {address}: {error}")))?;
+        let stream = TcpStream::connect(address).map_err(|error| {
+            Failure::new(format_args!("cannot connect to {address}: {error}. Does a broker listen there?"))
+        })?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
@@ -151,12 +156,15 @@ impl Client {
 
     fn receive_frame(&mut self) -> Result<Bytes, Failure> {
         let mut length = [0; 4];
-        self.stream.read_exact(&mut length)?;
+        self.stream.read_exact(&mut length).map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => Failure::new(CLOSED),
+            _ => error.into(),
+        })?;
         let length = usize::try_from(i32::from_be_bytes(length)).map_err(Failure::new)?;
         let mut frame = Vec::with_capacity(length);
         let got = (&mut self.stream).take(length as u64).read_to_end(&mut frame)?;
         if got < length {
-            return Err(Failure::new("the broker closed the connection"));
+            return Err(Failure::new(CLOSED));
         }
         Ok(frame.into())
     }

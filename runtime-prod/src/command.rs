@@ -135,7 +135,7 @@ Usage: karst [OPTIONS]                                     be a broker
        karst inspect wal|metadata|object|bucket [OPTIONS]  look into what is stored, and verify it
        karst wal blank [--overwrite] [OPTIONS]             make a device ready for a new write-ahead log
        karst wal give-up UUID [--yes] [OPTIONS]            go on without a write-ahead log that is lost for good
-       karst bench disk|broker|core [OPTIONS]              measure; see karst bench --help
+       karst bench disk|broker|reads|core [OPTIONS]        measure; see karst bench --help
 
 Options, most used first; 'karst config' explains all of them, with units and ranges:
   --config FILE           a TOML file with settings; the environment overrides it, and options override both

@@ -144,7 +144,7 @@ impl Default for Config {
             check_invariants: false,
             log: Targets::new().with_default(LevelFilter::INFO),
             log_format: LogFormat::Human,
-            limits: Limits::default(),
+            limits: Limits { group_initial_rebalance_delay: Duration::ZERO, ..Limits::default() },
         }
     }
 }
@@ -187,18 +187,6 @@ impl Config {
                 std::path::absolute(&objects).unwrap_or(objects).display().to_string()
             }
         }
-    }
-
-    /// The limits, as they hold. Who keeps everything in a directory and sets no delay tries the broker out: the first
-    /// member of a consumer group then gets its partitions at once, where Kafka waits for more members.
-    #[must_use]
-    pub fn limits(&self) -> Limits {
-        let mut limits = self.limits.clone();
-        let usual = Limits::default().group_initial_rebalance_delay;
-        if self.bucket.is_none() && limits.group_initial_rebalance_delay == usual {
-            limits.group_initial_rebalance_delay = Duration::ZERO;
-        }
-        limits
     }
 
     /// What the cluster is told, once it is known that the broker listens at `bound`. Where it listens everywhere that is

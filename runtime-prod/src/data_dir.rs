@@ -6,6 +6,9 @@ use crate::lock::{LockError, LockFile};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+/// What to do where a directory can't be used.
+const ADVICE: &str = "give another --data-dir, or this user the right to write there";
+
 /// Makes the directory and takes its lock.
 pub(crate) fn claim(dir: &Path) -> Result<LockFile, StartError> {
     let name = dir.display();
@@ -24,7 +27,7 @@ pub(crate) fn claim(dir: &Path) -> Result<LockFile, StartError> {
             ErrorKind::AlreadyExists | ErrorKind::NotADirectory => "it, or something above it, is no directory".into(),
             _ => error.to_string(),
         };
-        StartError::new(Code::BUCKET, format!("the data directory {name} cannot be made: {what}"))
+        StartError::new(Code::BUCKET, format!("the data directory {name} cannot be made: {what}; {ADVICE}"))
     })?;
     LockFile::acquire(&dir.join("lock")).map_err(|refused| match refused {
         LockError::Held(_) => StartError::new(
@@ -32,7 +35,7 @@ pub(crate) fn claim(dir: &Path) -> Result<LockFile, StartError> {
             format!("the data directory {name} is {refused}: stop that one, or give this one its own --data-dir"),
         ),
         LockError::Io(error) => {
-            StartError::new(Code::BUCKET, format!("the data directory {name} cannot be locked: {error}"))
+            StartError::new(Code::BUCKET, format!("the data directory {name} cannot be locked: {error}; {ADVICE}"))
         }
     })
 }

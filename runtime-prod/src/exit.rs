@@ -36,15 +36,14 @@ impl Code {
     pub const IMPATIENT: Self = Self(130);
 
     /// The table for `--help`.
-    pub const TABLE: &str = "\
-    0   stopped as asked, everything uploaded
+    pub const TABLE: &str = "    0   stopped as asked, everything uploaded
     1   a command (bench, groups, inspect, status, topics, wal) could not be carried out, or found something amiss
     2   bad command line, environment or configuration file
     64  another broker uses the data directory
     65  an address to listen on, for Kafka or HTTP, is taken or cannot be bound
     66  the WAL is refused: not this node's, damaged, or unreadable
     67  a write to the WAL failed
-    68  the object store is unusable, lost, full, or cannot be reached at start
+    68  the data directory or the object store is unusable, lost, full, or cannot be reached at start
     69  fenced: a newer broker with this node id took over
     70  internal error (panic)
     71  stopped as asked before it served: the WAL may hold records
@@ -65,8 +64,7 @@ pub fn explain(halt: &Halt) -> (Code, String) {
         Halt::Clean => (Code::CLEAN, "stopped: everything is uploaded and the WAL is clean".into()),
         Halt::NotStarted => (
             Code::NOT_STARTED,
-            "stopped before it served: nothing was changed. The WAL may hold records, which the next start uploads"
-                .into(),
+            "stopped before it served: no record is lost. What the WAL holds is uploaded by the next start".into(),
         ),
         Halt::GivenUp => (Code::CLEAN, "the WAL is given up: the next start takes another".into()),
         Halt::Fenced(why) => (

@@ -199,7 +199,7 @@ impl Api {
     }
 
     fn line(self) -> &'static Line {
-        TABLE.iter().find(|line| line.api == self).expect("each API has a line; a test says so")
+        TABLE.iter().find(|line| line.api == self).expect("each variant has a line in the table")
     }
 }
 

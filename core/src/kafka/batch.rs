@@ -267,22 +267,29 @@ impl CheckedBatch {
     ///
     /// # Errors
     /// Kafka's own for the defect:
-    /// - `INVALID_RECORD`: no batch, more than one, an older format, an unknown codec, a base offset other than 0, a count
+    /// - `INVALID_RECORD`: no batch, one that is cut short, more than one, an older format, an unknown codec, a base offset other than 0, a count
     ///   that can't be, a control batch, a producer without epoch or sequence, or uncompressed records that don't fill the batch one behind the other;
-    /// - `CORRUPT_MESSAGE`: a length or CRC that does not match;
+    /// - `CORRUPT_MESSAGE`: a length that can't be, or a CRC that does not match;
     /// - `INVALID_TIMESTAMP`: the times claim to be the broker's;
     /// - `INVALID_TXN_STATE`: a transaction, of which there are none.
     pub fn check(records: &Bytes) -> Result<Self, Refusal> {
+        let cut_short = ErrorCode::InvalidRecord.because("the batch is cut short");
         match records.get(MAGIC_AT) {
             None if records.is_empty() => return Err(ErrorCode::InvalidRecord.because("there are no records")),
-            None => return Err(ErrorCode::CorruptMessage.because("the batch is cut short")),
+            None => return Err(cut_short),
             Some(&MAGIC) => {}
             Some(_) => return Err(ErrorCode::InvalidRecord.because("the batch is not of magic 2")),
         }
         let corrupt = ErrorCode::CorruptMessage.because("the batch's length or CRC does not match");
+        if records.len() < HEADER {
+            return Err(cut_short);
+        }
         let header = BatchHeader::parse(records).ok_or(corrupt)?;
         let size = header.size().ok_or(corrupt)?;
-        if records.len() < size || !crc_matches(records) {
+        if records.len() < size {
+            return Err(cut_short);
+        }
+        if !crc_matches(records) {
             return Err(corrupt);
         }
         if records.len() > size {

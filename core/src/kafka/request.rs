@@ -399,7 +399,7 @@ mod tests {
             (produce.acks, produce.topics[0].partitions[0].records.clone().map(|_| ()).unwrap_err().code)
         };
         assert_eq!(error(9, 0, None), (Acks::None, ErrorCode::InvalidRecord));
-        assert_eq!(error(3, 1, Some(Bytes::from_static(b"???"))), (Acks::Leader, ErrorCode::CorruptMessage));
+        assert_eq!(error(3, 1, Some(Bytes::from_static(b"???"))), (Acks::Leader, ErrorCode::InvalidRecord));
         let mut zstd = batch(1, b"");
         zstd[22] = 4;
         let crc = crc32c::crc32c(&zstd[21..]);

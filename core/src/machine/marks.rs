@@ -249,6 +249,8 @@ marks! {
     TimeComputed = "shard.time-computed",
     /// The largest time of something that is searched is that of a record below the log's start.
     TimeBoundTrimmed = "shard.time-bound-trimmed",
+    /// Records were to be deleted from a topic that is compacted only.
+    TrimForbidden = "shard.trim-forbidden",
     /// Somebody waits for credit.
     CreditWaited = "shard.credit-waited",
     /// A fetch finds in an object a batch so large that it waits for more credit.

@@ -61,7 +61,7 @@ impl Node {
         match self.phase {
             Phase::Serving => self.start_stopping(now, Why::Asked, out),
             Phase::Stopping(_) | Phase::Halted => {}
-            // Nothing was acknowledged yet: the WAL is as the last run left it.
+            // Nothing was acknowledged yet. What the last run left in the WAL is there, or committed by now.
             _ => {
                 sometimes!(Mark::StoppedBeforeServing);
                 self.halt(Halt::NotStarted, out);

@@ -58,6 +58,14 @@ impl Fetch {
         self.topics.iter().flat_map(|topic| &topic.partitions)
     }
 
+    /// Whether something went wrong that the client is told at once. What was unknown from the start is, as in Kafka, only
+    /// if nothing else is wanted: a client that goes on to ask for a deleted topic beside others waits as well.
+    pub(super) fn fails_with(&self, got: &[Got]) -> bool {
+        let is_error = |got: &Got| !matches!(got, Got::Records { .. });
+        let mut of_known = self.partitions().zip(got).filter(|(wanted, _)| wanted.stream.is_ok()).peekable();
+        of_known.peek().is_none() || of_known.any(|(_, got)| is_error(got))
+    }
+
     /// At least what its answer takes besides records.
     pub(super) fn overhead(&self) -> u64 {
         let topic = |topic: &WantedTopic| 64 + topic.name.len() + 96 * topic.partitions.len();

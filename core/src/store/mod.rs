@@ -210,8 +210,12 @@ impl fmt::Display for StoreError {
             Self::Ambiguous(Cause::Throttled) => "the store asked to slow down and may have done the request",
             Self::Ambiguous(Cause::Server) => "the store failed and may have done the request",
             Self::Ambiguous(Cause::Timeout) => "the store did not answer in time and may have done the request",
-            Self::Ambiguous(Cause::CutOff) => "the connection to the store broke and it may have done the request",
-            Self::Denied => "the store denies access: check its credentials and permissions",
+            Self::Ambiguous(Cause::CutOff) => {
+                "the store cannot be reached, or the connection to it broke and it may have done the request"
+            }
+            Self::Denied => {
+                "the store denies access, or there are no credentials for it: check them and their permissions"
+            }
             Self::Corrupt => "the store's answer fails its checksum",
             Self::Fatal(Fatal::NoBucket) => "the bucket or directory does not exist",
             Self::Fatal(Fatal::NoSpace) => {

@@ -93,7 +93,7 @@ fn open_device(config: &Config, monitor: &Monitor, give_up: &GiveUp) -> Result<D
 
 /// The limits, as they hold with the WAL there.
 pub(super) fn fit(place: &Place, config: &Config) -> Result<Limits, StartError> {
-    let asked = config.limits();
+    let asked = config.limits.clone();
     let limits = match place {
         Place::Device(device) => Wal::fit(device.len(), asked.clone()),
         Place::Objects(capacity) => Ok(Wal::fit_objects(*capacity, asked.clone())),

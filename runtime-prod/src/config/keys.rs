@@ -57,6 +57,9 @@ const SECOND: u64 = 1000;
 const HOUR: u64 = 3600 * SECOND;
 const DAY: u64 = 24 * HOUR;
 
+/// The key whose default depends on another.
+pub(super) const REBALANCE_DELAY: &str = "group.initial.rebalance.delay.ms";
+
 /// All of them, by subject.
 pub static KEYS: &[Key] = &[
     Key {
@@ -451,9 +454,9 @@ pub static KEYS: &[Key] = &[
         place: Place::Time((SECOND, 30 * DAY), |of| &mut of.limits.scrub_interval),
     },
     Key {
-        name: "group.initial.rebalance.delay.ms",
-        about: "How long the first rebalance of an empty consumer group waits for more members. A broker without \
-                `store.url` that has the usual value does not wait.",
+        name: REBALANCE_DELAY,
+        about: "How long the first rebalance of an empty consumer group waits for more members. With `object.store` \
+                it is Kafka's 3 s unless this is given.",
         place: Place::Time((0, HOUR), |of| &mut of.limits.group_initial_rebalance_delay),
     },
     Key {

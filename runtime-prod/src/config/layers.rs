@@ -1,7 +1,8 @@
 //! What is said in the file, the environment and on the command line, put on top of each other.
 
-use super::keys::{KEYS, Key, nearest};
+use super::keys::{KEYS, Key, REBALANCE_DELAY, nearest};
 use super::{Config, UsageError, file};
+use karst_core::limits::Limits;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
@@ -84,6 +85,7 @@ impl Layers {
         for (key, value) in self.flags {
             loaded.set(key, &value, Origin::Flag(key.flag()))?;
         }
+        loaded.settle();
         loaded.config.check()?;
         Ok(loaded)
     }
@@ -104,6 +106,14 @@ impl Loaded {
             self.set(key, &value, origin)?;
         }
         Ok(())
+    }
+
+    /// Who keeps everything in a directory and says nothing of the delay tries the broker out: the first member of a
+    /// consumer group then gets its partitions at once, where Kafka waits for more members.
+    fn settle(&mut self) {
+        if self.config.bucket.is_some() && !self.origins.contains_key(REBALANCE_DELAY) {
+            self.config.limits.group_initial_rebalance_delay = Limits::default().group_initial_rebalance_delay;
+        }
     }
 
     fn read_variable(&mut self, name: OsString, value: OsString) -> Result<(), UsageError> {

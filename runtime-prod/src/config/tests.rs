@@ -107,6 +107,19 @@ fn every_key_arrives_from_every_place_and_nowhere_else() {
     }
 }
 
+#[test]
+fn the_first_rebalance_waits_as_kafkas_does_in_a_bucket_and_as_long_as_is_said_anywhere() {
+    let bucket = ("KARST_OBJECT_STORE", "s3://abc");
+    let said = ("KARST_GROUP_INITIAL_REBALANCE_DELAY_MS", "3s");
+    for (given, seconds) in [(vec![], 0), (vec![bucket], 3), (vec![said], 3), (vec![bucket, said], 3)] {
+        let loaded = variables(given.clone()).load().expect("legal");
+        let delay = loaded.config.limits.group_initial_rebalance_delay;
+        assert_eq!(delay, Duration::from_secs(seconds), "{given:?}");
+    }
+    let none = variables([bucket, (said.0, "0")]).load().expect("legal");
+    assert_eq!(none.config.limits.group_initial_rebalance_delay, Duration::ZERO);
+}
+
 /// Each field of the limits can be set, or is one of ours.
 #[test]
 fn every_limit_has_a_key_or_is_internal() {
@@ -127,7 +140,7 @@ fn every_limit_has_a_key_or_is_internal() {
         let outer = |line: &&str| line.starts_with("    ") && !line.starts_with("     ") && line.contains(": ");
         text.lines().filter(outer).map(|line| line.trim().trim_end_matches(',').to_owned()).collect()
     };
-    let default = fields(&Limits::default());
+    let default = fields(&Config::default().limits);
     let mut settable = BTreeSet::new();
     for key in KEYS.iter().filter(|key| !key.is_secret()) {
         let set = fields(&each_way(key)[0].config.limits);

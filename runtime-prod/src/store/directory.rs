@@ -237,7 +237,14 @@ impl Directory {
 
     /// Of a failure that changed nothing that has an object's name.
     fn refused(&self, what: &str, key: &Key, error: &io::Error) -> StoreError {
-        warn!(%key, %error, "the object directory refused to {what}");
+        let advice = match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                ": free some space there, and the broker goes on by itself"
+            }
+            ErrorKind::PermissionDenied => ": give the broker's user the right to read and write there",
+            _ => "",
+        };
+        warn!(%key, %error, "the object directory refused to {what}{advice}");
         match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::Fatal(Fatal::NoSpace),
             ErrorKind::ReadOnlyFilesystem => StoreError::Fatal(Fatal::ReadOnly),

@@ -57,7 +57,7 @@ impl Registration<'_> {
             port: self.port,
             purpose: Purpose::GiveUp { cluster: self.cluster, wal: self.lost },
         };
-        let limits = config.limits();
+        let limits = config.limits.clone();
         let (tell, told) = channel();
         let mut broker = Broker {
             controller: Controller::new(config.node, identity.incarnation, &limits, rng.child("controller")),

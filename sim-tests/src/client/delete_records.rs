@@ -11,16 +11,19 @@ use karst_core::machine::{Effects, Now};
 const OUT_OF_RANGE: i16 = 1;
 /// Kafka's REQUEST_TIMED_OUT: whether the request took effect is unknown.
 const TIMED_OUT: i16 = 7;
+/// Kafka's POLICY_VIOLATION.
+const FORBIDDEN: i16 = 44;
 
 impl Client {
     pub(super) fn delete_records(&mut self, now: Now, out: &mut Effects<Effect>) {
         let Some(place) = self.any_place() else { return };
         let position = self.positions.get(&place).copied().unwrap_or(0);
         let (offset, upto) = match self.rng.below(12) {
-            0 => (-1, Some(Upto::HighWatermark)),
+            // What was just written goes as well: a recovery may find it deleted.
+            0..=2 => (-1, Some(Upto::HighWatermark)),
             // Neither an offset nor the high watermark, or far beyond it.
-            1 => (*self.rng.pick(&[-2, i64::MIN, i64::MAX, 1 << 40]).expect("not empty"), None),
-            2 => (position, Some(Upto::Offset(position))),
+            3 => (*self.rng.pick(&[-2, i64::MIN, i64::MAX, 1 << 40]).expect("not empty"), None),
+            4 => (position, Some(Upto::Offset(position))),
             _ => {
                 let offset = self.rng.below(position.unsigned_abs() / 2 + 1).cast_signed();
                 (offset, Some(Upto::Offset(offset)))
@@ -52,6 +55,7 @@ impl Client {
             0 => Trim::Done(answer.low_watermark),
             TIMED_OUT => Trim::Unknown,
             OUT_OF_RANGE | 3 | 6 | 41 => Trim::Refused,
+            FORBIDDEN => Trim::Forbidden,
             _ => return Err(format!("delete-records was answered with error {code}")),
         };
         if code != 0 && answer.low_watermark != -1 {
@@ -59,7 +63,7 @@ impl Client {
         }
         if may_be {
             out.push(Effect::Observe(Observation::Trimmed(place, id, outcome)));
-        } else if outcome != Trim::Refused {
+        } else if !matches!(outcome, Trim::Refused | Trim::Forbidden) {
             return Err("records that can't be there were deleted".into());
         }
         Ok(())

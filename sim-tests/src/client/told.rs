@@ -35,6 +35,7 @@ pub(super) fn that(seen: &Observation) -> String {
         Observation::Trimmed(place, _, trim) => match trim {
             Trim::Done(start) => format!("records of {place} are deleted: it is said to begin at offset {start}"),
             Trim::Refused => format!("deleting records of {place} was refused"),
+            Trim::Forbidden => format!("deleting records of {place} was forbidden by its cleanup.policy"),
             Trim::Unknown => format!("nobody knows whether records of {place} were deleted"),
         },
         Observation::Told(place, _, question, told) => of_answer(place, *question, *told),

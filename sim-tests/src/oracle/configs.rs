@@ -3,6 +3,7 @@
 
 use super::producers::Times;
 use super::stored::{Storing, most_stored};
+use super::trims::{Trim, TrimId};
 use super::{Violation, WriteId};
 use crate::client::BatchLimits;
 use crate::client::batch::codec_of;
@@ -64,6 +65,7 @@ pub(super) struct ConfigModel {
     /// When open questions were asked, and batches sent.
     asked: BTreeMap<u64, u64>,
     sent: BTreeMap<WriteId, u64>,
+    trims: BTreeMap<TrimId, u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -76,8 +78,15 @@ struct ConfigWrite {
 
 impl ConfigModel {
     pub(super) fn new(topic: &str, limits: BatchLimits) -> Self {
-        let (asked, sent) = (BTreeMap::new(), BTreeMap::new());
-        Self { name: topic.to_owned(), limits, moment: 0, writes: BTreeMap::new(), asked, sent }
+        Self {
+            name: topic.to_owned(),
+            limits,
+            moment: 0,
+            writes: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            trims: BTreeMap::new(),
+        }
     }
 
     pub(super) fn configuring(&mut self, id: ConfigId, wishes: BTreeMap<String, Option<String>>) {
@@ -126,6 +135,29 @@ impl ConfigModel {
     pub(super) fn sent(&mut self, write: WriteId) {
         self.moment += 1;
         self.sent.insert(write, self.moment);
+    }
+
+    pub(super) fn trimming(&mut self, id: TrimId) {
+        self.moment += 1;
+        self.trims.insert(id, self.moment);
+    }
+
+    /// An attempt to delete records ended: where old records of each key only go, nobody may delete others.
+    pub(super) fn trimmed(&mut self, id: TrimId, outcome: Trim) -> Result<(), Violation> {
+        let Some(sent) = self.trims.remove(&id) else { return Ok(()) };
+        let policies = self.possible("cleanup.policy", sent);
+        let is_compact = |policy: &Option<&str>| *policy == Some("compact");
+        let is_wrong = match outcome {
+            Trim::Done(_) => policies.iter().all(is_compact),
+            Trim::Forbidden => !policies.iter().any(is_compact),
+            Trim::Refused | Trim::Unknown => false,
+        };
+        if is_wrong {
+            let message =
+                format!("{}: {outcome:?} of records, while cleanup.policy was one of {policies:?}", self.name);
+            return Err(Violation::new("config-not-honoured", message));
+        }
+        Ok(())
     }
 
     /// A sound batch was answered: its topic's configs must allow that answer. Returns how it may be stored, if it is.

@@ -289,9 +289,13 @@ impl Oracle {
                 let allowance = self.allowance(&place);
                 self.place(&place).out_of_range(number, from, allowance)?;
             }
-            Observation::Trimming(place, id, upto) => self.place(&place).trimming(id, upto),
+            Observation::Trimming(place, id, upto) => {
+                self.configs(&place.topic).trimming(id);
+                self.place(&place).trimming(id, upto);
+            }
             Observation::Trimmed(place, id, outcome) => {
                 let allowance = self.allowance(&place);
+                self.configs(&place.topic).trimmed(id, outcome)?;
                 self.place(&place).trimmed(id, outcome, allowance)?;
             }
             Observation::Told(place, number, question, told) => {

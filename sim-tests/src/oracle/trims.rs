@@ -14,6 +14,8 @@ pub enum Trim {
     Done(i64),
     /// Refused before anything was done.
     Refused,
+    /// Refused because of the topic's policy.
+    Forbidden,
     /// The records may be gone, now or later.
     Unknown,
 }

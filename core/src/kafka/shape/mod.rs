@@ -13,8 +13,9 @@ use kafka_protocol::protocol::Decodable;
 
 /// Decoded, a request takes at most so many times its length ...
 const FACTOR: usize = 8;
-/// ... and so many bytes more, without which small requests with many short names would be refused.
-const SMALL: usize = 64 << 10;
+/// ... and so many bytes more: a short name takes ten times its length, and a request for some 16,000 topics with names
+/// of five letters is one that people send.
+const SMALL: usize = 256 << 10;
 
 /// What a struct looks like on the wire.
 #[derive(Debug)]
@@ -78,14 +79,7 @@ struct Element {
 /// # Errors
 /// The first thing that is wrong with it.
 pub(super) fn check(api: Api, version: i16, body: &[u8]) -> Result<usize, Malformed> {
-    let mut walk = Walk {
-        reader: Reader::new(body),
-        version,
-        flexible: api.is_flexible(version),
-        allowance: body.len().saturating_mul(FACTOR).saturating_add(SMALL),
-    };
-    walk.fields(tables::of(api))?;
-    Ok(walk.reader.left())
+    walk(api, version, body).map(|walk| walk.reader.left())
 }
 
 /// Decodes a body. `check` has passed, so that what the decoder allocates is bounded.
@@ -95,6 +89,22 @@ pub(super) fn check(api: Api, version: i16, body: &[u8]) -> Result<usize, Malfor
 pub(super) fn decode<R: Decodable>(version: i16, body: &bytes::Bytes) -> Result<R, Malformed> {
     let mut left = body.clone();
     R::decode(&mut left, version).ok().ok_or(Malformed { field: "the request", fault: Fault::Content })
+}
+
+fn walk(api: Api, version: i16, body: &[u8]) -> Result<Walk<'_>, Malformed> {
+    let mut walk = Walk {
+        reader: Reader::new(body),
+        version,
+        flexible: api.is_flexible(version),
+        allowance: allowance(body.len()),
+    };
+    walk.fields(tables::of(api))?;
+    Ok(walk)
+}
+
+/// Bytes that decoding a body of that length may allocate.
+const fn allowance(length: usize) -> usize {
+    length.saturating_mul(FACTOR).saturating_add(SMALL)
 }
 
 struct Walk<'a> {

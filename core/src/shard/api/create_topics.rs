@@ -20,6 +20,7 @@ use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
 
 impl Shard {
     pub(in crate::shard) fn handle_create_topics(
@@ -52,7 +53,8 @@ impl Shard {
             let result = CreatableTopicResult::default().with_name(topic.name.clone());
             match outcome {
                 TopicOutcome::Created(new) => {
-                    let result = created(result, &new, request.validate_only);
+                    let id = if request.validate_only { Uuid::nil() } else { kafka_id(new.id) };
+                    let result = created(result, id, &new);
                     told += 1;
                     // The fields came with version 5 (KIP-525).
                     match asked.version {
@@ -184,13 +186,10 @@ fn partitions(topic: &CreatableTopic, usual: u32) -> Result<u32, TopicOutcome> {
     }
 }
 
-fn created(result: CreatableTopicResult, new: &NewTopic, validate_only: bool) -> CreatableTopicResult {
+fn created(result: CreatableTopicResult, id: Uuid, new: &NewTopic) -> CreatableTopicResult {
     result
-        .with_topic_id(if validate_only { uuid_nil() } else { kafka_id(new.id) })
+        .with_topic_id(id)
+        .with_error_message(None)
         .with_num_partitions(i32::try_from(new.partitions).unwrap_or(i32::MAX))
         .with_replication_factor(1)
-}
-
-fn uuid_nil() -> uuid::Uuid {
-    uuid::Uuid::nil()
 }

@@ -3,7 +3,7 @@
 use super::millis;
 use crate::id::Offset;
 use crate::kafka::ErrorCode;
-use crate::machine::{Effects, Now};
+use crate::machine::{Effects, Mark, Now, sometimes};
 use crate::metadata::Command;
 use crate::shard::joins::Asked;
 use crate::shard::topics::{TopicOutcome, TopicRequest, TopicStep};
@@ -72,6 +72,12 @@ impl Shard {
         let partition = self.led(stream, ANY_EPOCH)?;
         if self.groups.owns(stream) {
             return Err(ErrorCode::InvalidTopicException);
+        }
+        // What is compacted only keeps the last record of each key (KIP-107).
+        let policy = self.configs_of(stream).cleanup_policy();
+        if policy.compact.is_on() && !policy.delete.is_on() {
+            sometimes!(Mark::TrimForbidden);
+            return Err(ErrorCode::PolicyViolation);
         }
         let end = partition.high_watermark();
         let start = match line.offset {

@@ -107,7 +107,7 @@ impl Shard {
             return self.read_for(now, fetch, steps, out);
         }
         let found: u64 = got.iter().map(Got::bytes).sum();
-        let failed = got.iter().any(|got| !matches!(got, Got::Records { .. }));
+        let failed = fetch.fails_with(&got);
         // A client that wants at least more than at most gets the latter, as in Kafka. And once enough has come, it gets
         // what its limits let through, though that may be less.
         let enough = fetch.min_bytes.min(fetch.allowed);

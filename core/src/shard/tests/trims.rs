@@ -3,7 +3,7 @@
 use super::world::World;
 use crate::kafka::{Api, RequestBody};
 use crate::limits::Limits;
-use crate::metadata::Command;
+use crate::metadata::{CleanupPolicy, Command, ConfigPatch, TopicConfigs};
 use crate::session::RequestNumber;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -104,4 +104,23 @@ fn a_partition_whose_topic_went_meanwhile_is_not_led_here_any_more() {
     world.decide();
     assert_eq!(lines(&mut world, number, 0), [(0, 6, -1)]);
     assert!(world.shard.is_quiescent());
+}
+
+#[test]
+fn nobody_deletes_from_what_is_compacted_only() {
+    let both = CleanupPolicy::COMPACT.join(CleanupPolicy::DELETE);
+    for (policy, code) in [(CleanupPolicy::COMPACT, 44), (both, 0), (CleanupPolicy::DELETE, 0)] {
+        let mut world = world();
+        world.write("orders", 0, &[9]);
+        let set = TopicConfigs { cleanup_policy: Some(policy), ..TopicConfigs::default() };
+        let patch = ConfigPatch { set, ..ConfigPatch::default() };
+        let id = world.id_of("orders");
+        world.command(Command::ConfigureTopic { id, patch });
+        let number = ask(&mut world, 1, &[(0, 4)]);
+        if code == 0 {
+            world.decide();
+        }
+        let low = if code == 0 { 4 } else { -1 };
+        assert_eq!(lines(&mut world, number, 1), [(0, code, low)], "{policy:?}");
+    }
 }

@@ -93,6 +93,32 @@ fn a_fetch_of_several_partitions_of_a_topic_that_is_deleted_finds_none_of_them()
 }
 
 #[test]
+fn an_unknown_partition_beside_others_is_told_in_time_and_alone_at_once() {
+    let ask = |world: &mut World, wanted: &[i32]| {
+        let partition =
+            |index: &i32| FetchPartition::default().with_partition(*index).with_partition_max_bytes(1 << 20);
+        let topic = TopicName(StrBytes::from_static_str("orders"));
+        let partitions = wanted.iter().map(partition).collect();
+        let topics = vec![FetchTopic::default().with_topic(topic).with_partitions(partitions)];
+        let request = FetchRequest::default().with_max_wait_ms(500).with_min_bytes(1).with_topics(topics);
+        world.ask(Api::Fetch, 11, RequestBody::Fetch(Box::new(request)))
+    };
+    let mut world = World::new(&Limits::default());
+    world.topic("orders", 1);
+    let alone = ask(&mut world, &[7]);
+    assert!(is_answered(&world, alone));
+    let number = ask(&mut world, &[0, 7]);
+    assert!(!is_answered(&world, number), "a client that goes on asking would ask without a pause");
+    world.pass(Duration::from_millis(500));
+    let answer: FetchResponse = world.answer(number, 11);
+    let codes: Vec<i16> = answer.responses[0].partitions.iter().map(|partition| partition.error_code).collect();
+    assert_eq!(codes, [0, ErrorCode::UnknownTopicOrPartition.code()]);
+    let number = ask(&mut world, &[0, 7]);
+    world.write("orders", 0, &[1]);
+    assert!(is_answered(&world, number), "records wake it");
+}
+
+#[test]
 fn what_has_not_come_in_time_is_not_waited_for() {
     let (mut world, length) = world();
     let number = fetch(&mut world, 3 * length, 1 << 20);

@@ -212,8 +212,7 @@ fn newest(first: Result<Header, DecodeError>, second: Result<Header, DecodeError
         (Ok(first), Err(_)) => Ok((Slot::First, first)),
         (Err(first), Err(second)) => Err(format!(
             "this is not a Karst WAL, or its header is damaged (slot 0 {first}, slot 1 {second}): check the path; to \
-             use the device as a new WAL, fill its first {} bytes with zeros, which forgets what it holds",
-            SLOTS * SECTOR
+             use the device or file as a new WAL, run 'karst wal blank --overwrite', which forgets what it holds"
         )),
     }
 }

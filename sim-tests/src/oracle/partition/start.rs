@@ -22,7 +22,7 @@ impl PartitionModel {
                 self.trims.done(id, start)?;
                 self.check_start(start, allowance)
             }
-            Trim::Refused => {
+            Trim::Refused | Trim::Forbidden => {
                 self.trims.refused(id);
                 self.check_start(self.trims.start(), allowance)
             }

@@ -170,6 +170,9 @@ impl Shard {
         let topic_name = TopicName::parse(name.as_str());
         let topic = topic_name.as_ref().and_then(|name| image.topic_named(name));
         let patch = patch((begin, topic.map(|(_, topic)| &topic.configs)), changes, self.limits.largest_batch)?;
+        if name.is_empty() {
+            return refuse(ErrorCode::InvalidRequest, "Default topic resources are not allowed.".into());
+        }
         if topic_name.is_none() {
             return refuse(ErrorCode::InvalidTopicException, "the topic's name is not legal".into());
         }
