@@ -337,7 +337,7 @@ pub static KEYS: &[Key] = &[
         name: "wal.object.interval.ms",
         about: "It puts one with less when the last one began so long ago: what comes after a pause leaves at once, and a \
                 producer waits so long at most, and for the put. Lower is quicker, and more requests.",
-        place: Place::Time((0, 60 * SECOND), |of| &mut of.limits.wal_object_interval),
+        place: Place::Time((0, HOUR), |of| &mut of.limits.wal_object_interval),
     },
     Key {
         name: "wal.objects.max",
