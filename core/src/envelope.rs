@@ -40,6 +40,8 @@ pub enum Kind {
     Footer = 8,
     /// A state block of a data object.
     State = 9,
+    /// An object of an object WAL.
+    WalObject = 10,
 }
 
 /// Why bytes are not what they should be.

@@ -58,10 +58,16 @@ pub struct Limits {
     pub crowded_patience: Duration,
     /// A connection on which nothing is under way lives so long (Kafka's connections.max.idle.ms).
     pub idle_connection: Duration,
-    /// One write to the ring.
+    /// One write to the ring; of an object WAL, a buffer with records.
     pub wal_block: u32,
-    /// Writes to the ring in flight.
+    /// Writes to the ring, or objects of an object WAL, in flight.
     pub wal_depth: u32,
+    /// Records that an object of an object WAL takes, in bytes, unless one batch alone is larger.
+    pub wal_object: u32,
+    /// Pause between two objects of an object WAL that are not full.
+    pub wal_object_interval: Duration,
+    /// Objects of an object WAL in the bucket.
+    pub wal_objects: u32,
     /// Bytes of appends accepted and not yet durable.
     pub wal_window: u64,
     /// A cut is made at so many bytes of records.
@@ -175,6 +181,9 @@ impl Default for Limits {
             idle_connection: Duration::from_secs(600),
             wal_block: MIB,
             wal_depth: 8,
+            wal_object: 8 * MIB,
+            wal_object_interval: Duration::from_millis(250),
+            wal_objects: 1_000,
             wal_window: 64 * u64::from(MIB),
             cut_bytes: 64 * u64::from(MIB),
             cut_age: Duration::from_secs(30),

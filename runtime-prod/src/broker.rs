@@ -1,7 +1,7 @@
 //! The wiring: which machine runs on which thread, and which effect goes where.
 //!
 //! ```text
-//!   io-0, io-1     Session per connection ─┐                         ┌─► wal-io-N: O_DIRECT, O_DSYNC
+//!   io-0, io-1     Session per connection ─┐                         ┌─► wal-io-N: O_DIRECT, O_DSYNC; or store calls
 //!   shard          Shard ──────────────────┤                         │
 //!   wal            Wal ────────────────────┼── mail among all ───────┘
 //!   uploader       Uploader ───────────────┤
@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::compute::Computer;
 use crate::config::{Config, Endpoint};
 use crate::data_dir;
-use crate::disk::{Device, Ended};
+use crate::disk::Ended;
 use crate::exit::Code;
 use crate::lock::LockFile;
 use crate::monitor::metrics::Asker;
@@ -40,7 +40,7 @@ use karst_core::session::{self, RequestNumber, Session};
 use karst_core::shard::{self, Shard};
 use karst_core::upload::{self, Uploader};
 use karst_core::wal::{self, Wal};
-use opening::{connections, entropy, fit, open_store, open_wal, watch};
+use opening::{Place, connections, entropy, fit, open_store, open_wal, watch};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -55,7 +55,7 @@ pub struct Broker {
     monitor: Arc<Monitor>,
     listening: SocketAddr,
     advertised: Endpoint,
-    _lock: LockFile,
+    _lock: Option<LockFile>,
 }
 
 /// What a running broker tells the process.
@@ -105,16 +105,16 @@ impl Broker {
         give_up: &GiveUp,
         events: UnboundedSender<Event>,
     ) -> Result<Self, StartError> {
-        let lock = data_dir::claim(&config.data_dir)?;
+        let lock = if config.keeps_files() { Some(data_dir::claim(&config.data_dir)?) } else { None };
         let listener = net::bind("--listen", &config.listen).map_err(|error| StartError::new(Code::ADDRESS, error))?;
         let listening = listener.local_addr().map_err(|error| StartError::new(Code::ADDRESS, error))?;
         watch(config, monitor).map_err(|error| StartError::new(Code::ADDRESS, error))?;
         let advertised = config.advertised(listening);
         monitor.listens(listening, &advertised);
-        let device = open_wal(config, monitor, give_up)?;
-        let limits = fit(device.len(), config)?;
-        let wal = Wal::new(device.len(), &limits).map_err(|error| StartError::new(Code::WAL_REFUSED, error))?;
+        let place = open_wal(config, monitor, give_up)?;
+        let limits = fit(&place, config)?;
         let rng = Rng::new(entropy().map_err(|error| StartError::new(Code::BUCKET, error))?);
+        let wal = place.wal(&limits, &rng)?;
         let store = open_store(config, monitor, &rng, give_up)?;
         monitor.enter(Phase::Joining);
 
@@ -141,7 +141,7 @@ impl Broker {
             limits,
         };
         let (net, node) = machines
-            .start(rules, config, listener, (device, store), &Shell { monitor: monitor.clone(), events })
+            .start(rules, config, listener, (place, store), &Shell { monitor: monitor.clone(), events })
             .map_err(|error| StartError::new(Code::ADDRESS, error))?;
         node.send(node::Input::Start);
         Ok(Self { net, node, monitor: monitor.clone(), listening, advertised, _lock: lock })
@@ -196,7 +196,7 @@ impl Machines {
         rules: Rules,
         config: &Config,
         listener: TcpListener,
-        (device, store): (Device, Arc<dyn Submit>),
+        (place, store): (Place, Arc<dyn Submit>),
         Shell { monitor, events }: &Shell,
     ) -> io::Result<(Net, Address<node::Input>)> {
         let limits = self.limits;
@@ -213,13 +213,16 @@ impl Machines {
             controller: Outbox::new(controller.clone()),
             node: Outbox::new(node.clone()),
         };
-        let recovered = Arc::new(Recovered::new(device.len()));
-        monitor.metrics.wal.length.set(device.len());
-        let device_monitor = monitor.clone();
-        let disk = device.start(limits.wal_depth, move |op, Ended { result, len, took }| {
-            device_monitor.metrics.wal.ended(len, took, &result);
-            wal.send(wal::Input::Disk(op, result));
-        });
+        let recovered = Arc::new(Recovered::new(&place));
+        monitor.metrics.wal.length.set(place.len());
+        let (device_monitor, device_wal) = (monitor.clone(), wal.clone());
+        let disk = match place {
+            Place::Device(device) => Some(device.start(limits.wal_depth, move |op, Ended { result, len, took }| {
+                device_monitor.metrics.wal.ended(len, took, &result);
+                device_wal.send(wal::Input::Disk(op, result));
+            })),
+            Place::Objects(_) => None,
+        };
         let (look, looked) = Look::new({
             let shard = shard.clone();
             move || shard.wake()
@@ -228,8 +231,12 @@ impl Machines {
         let Rules { turn, clock, .. } = rules;
 
         let watch = monitor.clone();
-        let hands = WalHands { post: post.clone(), disk, recovered: recovered.clone(), monitor: monitor.clone() };
-        owner::spawn("wal", at_wal, self.wal, turn, clock, hands, move |wal| watch.metrics.wal.at(wal.positions()));
+        let hands = Hands::new(&post, (&store, monitor), (wal, wal::Input::Store), Asker::Wal);
+        let hands = WalHands { hands, disk, recovered: recovered.clone() };
+        owner::spawn("wal", at_wal, self.wal, turn, clock, hands, move |wal| {
+            watch.metrics.wal.at(wal.positions());
+            watch.metrics.wal.objects.set(wal.objects());
+        });
         let asker = shard.clone();
         let computer = Computer::start("lookups", move |op, outcome| asker.send(shard::Input::Computed(op, outcome)));
         let hands = Hands::new(&post, (&store, monitor), (shard, shard::Input::Store), Asker::Shard);

@@ -147,7 +147,8 @@ Options, most used first; 'karst config' explains all of them, with units and ra
   --object-store URL      a bucket instead of DIR/objects:
                           s3://BUCKET?region=REGION&endpoint=http://HOST:PORT&path-style=true
                           (all after BUCKET may be left out; path-style is true with an endpoint)
-  --wal-device URI        where the write-ahead log is: file:PATH, or block:PATH, a whole block device [file:DIR/wal]
+  --wal-device URI        where the write-ahead log is: file:PATH; block:PATH, a whole block device; or object:, in
+                          the object store, so that nothing is kept on a disk [file:DIR/wal]
   --wal-size BYTES        length of a new write-ahead log, such as 512MiB or 2GiB [512MiB];
                           one that exists keeps its length
   --node-id N             the broker's id, for good [0]

@@ -156,11 +156,18 @@ impl Config {
         self.wal_device.clone().unwrap_or_else(|| WalDevice::File(self.data_dir.join("wal")))
     }
 
-    /// Length of the WAL: of the one that is there, or else of the one that would be made.
+    /// Whether it keeps anything on a disk of its own, the object store's aside.
+    #[must_use]
+    pub fn keeps_files(&self) -> bool {
+        self.bucket.is_none() || self.wal() != WalDevice::Objects
+    }
+
+    /// Length of the WAL: of the one that is there, or else of the one that would be made; of one in the object store,
+    /// what it may hold.
     #[must_use]
     pub fn wal_length(&self) -> u64 {
         let end = |mut device: File| device.seek(SeekFrom::End(0)).ok();
-        let existing = File::open(self.wal().path()).ok().and_then(end);
+        let existing = self.wal().path().and_then(|path| File::open(path).ok()).and_then(end);
         existing.filter(|len| *len > 0).or(self.wal_size).unwrap_or(WAL_SIZE)
     }
 

@@ -51,7 +51,8 @@ impl Blanking {
     /// # Errors
     /// Says what is wrong with it and what to do.
     pub(crate) fn open(place: &WalDevice) -> Result<Self, OpenError> {
-        match (place, look(place.path())?) {
+        let Some(path) = place.path() else { return in_the_store() };
+        match (place, look(path)?) {
             (WalDevice::Block(path), Thing::Block) => {
                 let (file, len) = block::open_any(path)?;
                 Ok(Self { file, len })
@@ -113,10 +114,11 @@ impl Device {
     /// # Errors
     /// Says what is wrong with it and what to do.
     pub fn open(place: &WalDevice, len: u64, give_up: &GiveUp, tell: &dyn Fn(Progress)) -> Result<Self, OpenError> {
+        let Some(path) = place.path() else { return in_the_store() };
         let wrong = |what: &str, advice: &str| {
-            Err(OpenError::Unusable(format!("the WAL {} is {what}: {advice}", place.path().display())))
+            Err(OpenError::Unusable(format!("the WAL {} is {what}: {advice}", path.display())))
         };
-        match (place, look(place.path())?) {
+        match (place, look(path)?) {
             (WalDevice::File(path), Thing::Nothing) => {
                 create::prewritten(path, len.next_multiple_of(SECTOR), give_up, tell)?;
                 Self::open_file(path)
@@ -128,6 +130,7 @@ impl Device {
             (WalDevice::Block(_), Thing::File) => wrong("a file", "name it as file:PATH"),
             (WalDevice::Block(_), Thing::Nothing) => wrong("not there", "is the device attached? lsblk lists them"),
             (WalDevice::Block(_), Thing::Other) => wrong("no block device", "lsblk lists those that are there"),
+            (WalDevice::Objects, _) => in_the_store(),
         }
     }
 
@@ -254,6 +257,10 @@ fn written(op: &DiskOp) -> usize {
         DiskOp::Write { data, .. } => data.len(),
         DiskOp::Read { .. } => 0,
     }
+}
+
+fn in_the_store<T>() -> Result<T, OpenError> {
+    Err(OpenError::Unusable("the WAL object: is in the object store, and on no device".into()))
 }
 
 /// Through links: names of devices are often some.

@@ -75,7 +75,7 @@ pub fn explain(halt: &Halt) -> (Code, String) {
             Code::WAL_POISONED,
             format!(
                 "stopped because the WAL failed: {why}\nAcknowledged records are safe: they are uploaded, or are read back \
-                 from the WAL at the next start. Check the disk (dmesg, free space), then start again."
+                 from the WAL at the next start. Check what it is on (of a disk: dmesg, free space), then start again."
             ),
         ),
         Halt::WalRefused(why) => (

@@ -4,6 +4,7 @@
 //! ```text
 //!   wal       header slots, and what the next start would read back      the WAL machine itself reads, on a file that
 //!                                                                        is open for reading only
+//!             of those in the bucket, their objects by life              names, and what is not committed yet
 //!   metadata  brokers, topics, streams, as the log folds                 the head and all that it refers to
 //!   object    blocks of a data object, every checksum verified
 //!   bucket    is everything there that the metadata needs? What else     all names; with --deep every byte
@@ -14,6 +15,7 @@ mod bucket;
 mod metadata;
 mod object;
 mod ring;
+mod wal_objects;
 
 use crate::admin::Told;
 use crate::command;
@@ -29,7 +31,8 @@ use std::path::PathBuf;
 
 /// The text of `karst inspect --help`.
 const HELP: &str = "\
-karst inspect wal [FILE]        header, and what the next start would read back [DATA-DIR/wal]
+karst inspect wal [FILE]        header, and what the next start would read back [DATA-DIR/wal]; with --wal-device object:
+                                the objects of all WALs in the object store, by life
 karst inspect metadata          brokers, topics, streams and objects, as the metadata log tells
 karst inspect object ID...      blocks of data objects, all checksums verified; ID is a number or a name in the bucket
 karst inspect bucket [--deep]   is everything there that the metadata needs, what else is there, and what does it cost?
@@ -109,7 +112,7 @@ impl Inspect {
 /// # Errors
 /// Says what can't be read.
 pub(crate) fn wal(place: &WalDevice, config: &Config) -> Result<String, Failure> {
-    let Findings { mut facts, flaws } = look(&Subject::Wal(Some(place.path().into())), config)?;
+    let Findings { mut facts, flaws } = look(&Subject::Wal(place.path().map(Into::into)), config)?;
     facts.texts("flaws", flaws);
     Ok(facts.lines())
 }
@@ -127,13 +130,19 @@ pub(crate) fn audit(config: &Config) -> Result<Audit, Failure> {
 /// # Errors
 /// Says that nobody may look.
 pub(crate) fn find_wal(config: &Config) -> Result<Inspection, Failure> {
-    ring::find(config.wal().path(), &config.limits)
+    match config.wal().path() {
+        Some(path) => ring::find(path, &config.limits),
+        None => Ok(Inspection::Objects),
+    }
 }
 
 fn look(subject: &Subject, config: &Config) -> Result<Findings, Failure> {
     match subject {
         Subject::Wal(path) => {
-            let path = path.clone().unwrap_or_else(|| config.wal().path().into());
+            let Some(path) = path.clone().or_else(|| config.wal().path().map(Into::into)) else {
+                let reader = reader(config)?;
+                return wal_objects::inspect(&reader, metadata::read(&reader)?.image());
+            };
             // A WAL can be told without its bucket, only not as much.
             let metadata = reader(config).and_then(|reader| metadata::read(&reader));
             ring::inspect(&path, &config.limits, metadata.as_ref().ok())

@@ -57,6 +57,26 @@ macro_rules! marks {
 }
 
 marks! {
+    /// An object of the WAL, of which nobody knew whether it had been put, is there.
+    OwnWalObjectRecognised = "object-wal.own-object-recognised",
+    /// An object of the WAL is durable before an earlier one.
+    WalObjectsOutOfOrder = "object-wal.objects-out-of-order",
+    /// There are as many objects of the WAL as there may be, and records wait.
+    WalObjectsAtBound = "object-wal.at-bound",
+    /// The object WAL asks for a cut, since it is half full.
+    ObjectWalHalfFull = "object-wal.half-full",
+    /// A put meets the seal of a later life.
+    WalFoundSealed = "object-wal.sealed-by-later-life",
+    /// A recovery ends an earlier life by a seal.
+    WalSealed = "object-wal.recovered-with-seal",
+    /// A recovery finds the seal of an earlier one, or its own.
+    WalSealFound = "object-wal.seal-found",
+    /// Something is where a recovery wanted to put its seal.
+    WalSealBeaten = "object-wal.seal-beaten",
+    /// An object of the WAL could not be read, and is read again.
+    WalObjectReadAgain = "object-wal.read-again",
+    /// An object of a WAL that is over is deleted.
+    OldWalObjectDeleted = "object-wal.old-object-deleted",
     /// A record is cut into fragments since it does not fit into a block.
     RecordSpansBlocks = "wal.record-spans-blocks",
     /// A record crosses the end of the ring.

@@ -62,10 +62,12 @@ pub enum Command {
         /// they are committed. It must be the one that the cluster waits for, and not the one on the disk.
         give_up: Option<WalUuid>,
     },
-    /// The new ring life is durable on the disk. Only now may streams be opened.
+    /// The WAL's new life has begun: of a ring, it is durable on the disk. Only now may streams be opened.
     NameWal {
         /// Of this epoch.
         uuid: WalUuid,
+        /// What it lies on.
+        kind: WalKind,
     },
     /// A recovery found all that there is and committed it: the epoch's streams are closed.
     EndRecovery {
@@ -131,6 +133,15 @@ pub enum Command {
         /// Which.
         ids: Vec<ObjectId>,
     },
+}
+
+/// What a WAL lies on, hence who can read it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WalKind {
+    /// A ring on a device: who holds that.
+    Ring,
+    /// Objects in the bucket: anybody.
+    Objects,
 }
 
 /// The ring that a registering broker holds the lock of.
@@ -308,8 +319,10 @@ pub struct Recovery {
     pub number: RecoveryNumber,
     /// The fenced epoch.
     pub epoch: NodeEpoch,
-    /// Its ring's life.
+    /// Its WAL's life.
     pub wal: WalUuid,
+    /// What that lies on.
+    pub kind: WalKind,
     /// Everything below is committed.
     pub trim: Lsn,
     /// The last cut of that epoch that is committed.

@@ -1,6 +1,6 @@
 //! The state that the log folds to.
 
-use super::{Answer, EpochHistory, Recovery, TopicConfigs, TopicName};
+use super::{Answer, EpochHistory, Recovery, TopicConfigs, TopicName, WalKind};
 use crate::id::{
     ClusterId, CommandSeq, CutNumber, FeatureLevel, Incarnation, Lsn, NodeEpoch, NodeId, ObjectId, Offset,
     PartitionIndex, RecoveryNumber, Seq, StreamEpoch, StreamId, TopicId, WalUuid,
@@ -72,11 +72,13 @@ pub struct GivenUpImage {
     pub at: WallTime,
 }
 
-/// A node epoch that wrote to a ring.
+/// A node epoch that wrote to a WAL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EpochImage {
-    /// The ring's life.
+    /// The WAL's life.
     pub wal: WalUuid,
+    /// What that lies on.
+    pub kind: WalKind,
     /// Everything below is committed.
     pub trim: Lsn,
     /// The last cut that was committed.
@@ -234,8 +236,8 @@ impl Image {
         let epochs = self.nodes.get(&node).into_iter().flat_map(|node| &node.epochs);
         epochs
             .filter_map(|(epoch, image)| {
-                let EpochImage { wal, trim, last_cut, recovery } = *image;
-                Some(Recovery { number: recovery?, epoch: *epoch, wal, trim, last_cut })
+                let EpochImage { wal, kind, trim, last_cut, recovery } = *image;
+                Some(Recovery { number: recovery?, epoch: *epoch, wal, kind, trim, last_cut })
             })
             .collect()
     }

@@ -27,7 +27,7 @@ pub(crate) mod workload;
 
 pub use command::{
     Answer, Command, Commit, CommitObject, CommitRange, CommitState, CompactedObject, CompactedRange, CompactedState,
-    Compaction, Entry, NewTopic, Recovery, Refusal, RegisteredWal, StateKind, TopicName,
+    Compaction, Entry, NewTopic, Recovery, Refusal, RegisteredWal, StateKind, TopicName, WalKind,
 };
 pub use configs::{
     ByteLimit, CleanupPolicy, CompressionType, ConfigKind, ConfigName, ConfigNames, ConfigPatch, InertName, Millis,

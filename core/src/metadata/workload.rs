@@ -3,7 +3,7 @@
 use super::{
     CleanupPolicy, Command, Commit, CommitObject, CommitRange, CommitState, ConfigNames, ConfigPatch, EpochImage,
     Image, InertName, Millis, NewTopic, NodeImage, ObjectState, RegisteredWal, StateKind, StreamState, TimestampType,
-    TopicConfigs, TopicName,
+    TopicConfigs, TopicName, WalKind,
 };
 use crate::compaction::{self, Rules};
 use crate::controller::NodeCommand;
@@ -96,7 +96,7 @@ impl Workload {
                 2 => self.commit(image, id, node, epoch, Some(number), left),
                 _ => self.anything(image, id, node),
             },
-            (None, None) if self.rng.chance(1, 2) => Command::NameWal { uuid: WalUuid::draw(&mut self.rng) },
+            (None, None) if self.rng.chance(1, 2) => self.name_wal(),
             (None, Some(current)) => match self.rng.below(12) {
                 0 => Command::OpenStreams,
                 1 => self.new_topic(),
@@ -113,7 +113,7 @@ impl Workload {
         let topics: Vec<TopicId> = image.topics.keys().copied().collect();
         let topic = self.rng.pick(&topics).copied().unwrap_or_default();
         match self.rng.below(19) {
-            0 => Command::NameWal { uuid: WalUuid::draw(&mut self.rng) },
+            0 => self.name_wal(),
             1 => Command::EndRecovery { number: RecoveryNumber(self.rng.below(image.seq.0 + 2)) },
             2 => Command::OpenStreams,
             3 if self.rng.chance(1, 3) => Command::CloseStreams,
@@ -122,7 +122,8 @@ impl Workload {
             6 => Command::LeaseObjects { count: self.rng.below(3) as u32 },
             7 => self.forget(image),
             8 => {
-                let zero = EpochImage { wal: WalUuid::default(), trim: Lsn(0), last_cut: CutNumber(3), recovery: None };
+                let (wal, kind) = (WalUuid::default(), WalKind::Ring);
+                let zero = EpochImage { wal, kind, trim: Lsn(0), last_cut: CutNumber(3), recovery: None };
                 let epoch = NodeEpoch(self.rng.below(node.epoch.0 + 1));
                 let number = self.rng.chance(1, 2).then(|| RecoveryNumber(self.rng.below(image.seq.0 + 1)));
                 self.commit(image, id, node, epoch, number, &zero)
@@ -202,6 +203,12 @@ impl Workload {
         let destroyed: Vec<ObjectId> = image.destroyed_by(WallTime(i64::MAX)).take(3).collect();
         let any = ObjectId(self.rng.below(image.next_object.0 + 1));
         Command::ForgetObjects { ids: if self.rng.chance(1, 4) { vec![any] } else { destroyed } }
+    }
+
+    fn name_wal(&mut self) -> Command {
+        let uuid = WalUuid::draw(&mut self.rng);
+        let kind = if uuid.0[0].is_multiple_of(2) { WalKind::Ring } else { WalKind::Objects };
+        Command::NameWal { uuid, kind }
     }
 
     /// A cut of an epoch, with a range for some of the streams that are open under it.

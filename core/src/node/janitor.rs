@@ -1,17 +1,20 @@
 //! Deletes from the bucket what the metadata no longer needs.
 //!
-//! Two kinds of garbage: objects that the metadata destroyed, once readers have had time to leave them, and orphans:
-//! uploads that were never committed and never can be. Every delete follows a durable entry that made the object
-//! unreferenceable. The scrub lists first and looks at the image afterwards: an id that was issued and is unknown to
-//! the image was forgotten or has expired, for ever, however old the image is.
+//! Three kinds of garbage: objects that the metadata destroyed, once readers have had time to leave them; orphans:
+//! uploads that were never committed and never can be; and, where the WAL is in the bucket, what is left of its lives: all
+//! below a trim point, and all but the seal of a life that is over. Every delete follows a durable entry that made the
+//! object unreferenceable. A scrub lists first and looks at the image afterwards: an id that was issued and is unknown to
+//! the image was forgotten or has expired, a life that is over stays so, and a trim point never goes back, however old the
+//! image is.
 
 use super::{Effect, to_store};
 use crate::data_object;
 use crate::id::ObjectId;
 use crate::limits::Limits;
 use crate::machine::{Backoff, Deadline, Effects, Instant, Mark, Now, OpId, OpIds, Rng, sometimes};
-use crate::metadata::{Command, Image, ObjectState};
+use crate::metadata::{Command, Image, ObjectState, WalKind};
 use crate::store::{Found, Key, StoreDone, StoreOp, StoreResult};
+use crate::wal::object::format;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -38,17 +41,28 @@ pub(super) struct Janitor {
     deleting: BTreeMap<OpId, (Key, Garbage)>,
     deleted: Vec<ObjectId>,
     forgetting: bool,
+    /// Of data objects.
     scrub: Scrub,
+    /// Of WAL objects.
+    wal_scrub: Scrub,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Garbage {
     Destroyed(ObjectId),
     Orphan,
+    Wal,
+}
+
+/// A search through all names of one kind.
+#[derive(Debug)]
+struct Scrub {
+    prefix: &'static str,
+    stage: Stage,
 }
 
 #[derive(Debug)]
-enum Scrub {
+enum Stage {
     Idle {
         next: Option<Instant>,
     },
@@ -78,14 +92,19 @@ impl Janitor {
             deleting: BTreeMap::new(),
             deleted: Vec::new(),
             forgetting: false,
-            scrub: Scrub::Idle { next: None },
+            scrub: Scrub { prefix: data_object::PREFIX, stage: Stage::Idle { next: None } },
+            wal_scrub: Scrub { prefix: format::PREFIX, stage: Stage::Idle { next: None } },
         }
     }
 
-    pub(super) fn start(&mut self, now: Now) {
+    pub(super) fn start(&mut self, now: Now, wal: WalKind) {
         self.sweep_at = Some(now.mono);
         // A crash may just have left orphans.
-        self.scrub = Scrub::Due { after: None, at: now.mono.after(self.retention) };
+        self.scrub.stage = Stage::Due { after: None, at: now.mono.after(self.retention) };
+        if wal == WalKind::Objects {
+            // Nobody reads what an earlier life has left.
+            self.wal_scrub.stage = Stage::Due { after: None, at: now.mono };
+        }
     }
 
     /// Starts what is due. Returns a command to send, if objects are gone that the metadata may forget.
@@ -93,10 +112,11 @@ impl Janitor {
         if self.sweep_at.is_some_and(|at| at <= now.mono) {
             self.sweep(now, image);
         }
-        match &self.scrub {
-            Scrub::Idle { next: Some(next) } if *next <= now.mono => self.list(None, out),
-            Scrub::Due { after, at } if *at <= now.mono => self.list(after.clone(), out),
-            _ => {}
+        for scrub in [&mut self.scrub, &mut self.wal_scrub] {
+            if let Some(after) = scrub.is_due(now) {
+                let op = self.ops.issue();
+                out.push(to_store(op, scrub.list(op, after), self.attempt));
+            }
         }
         while self.deleting.len() < PARALLEL_DELETES
             && let Some((key, garbage)) = self.queue.pop_first()
@@ -120,26 +140,30 @@ impl Janitor {
         if let Some((key, garbage)) = self.deleting.remove(&op) {
             return self.handle_deleted(now, key, garbage, &result);
         }
-        let Scrub::Listing { op: listing, after } = &self.scrub else { return };
-        assert_eq!(*listing, op, "the janitor has no other operation in flight");
-        match (result, image) {
-            (Ok(StoreDone::Listed { found, more }), Some(image)) => self.handle_page(now, &found, more, image),
-            _ => {
-                let at = now.mono.after(self.backoff.wait(&mut self.rng));
-                self.scrub = Scrub::Due { after: after.clone(), at };
+        let is_data = self.scrub.is_listing(op);
+        assert!(is_data || self.wal_scrub.is_listing(op), "the janitor has no other operation in flight");
+        let (next, wait) = match (result, image) {
+            (Ok(StoreDone::Listed { found, more }), Some(image)) => {
+                self.backoff.reset();
+                sometimes!(Mark::ScrubbedInPages, more);
+                if is_data {
+                    self.find_orphans(&found, image)
+                } else {
+                    self.find_wal(&found, image)
+                }
+                (found.last().filter(|_| more).map(|last| last.key.clone()), None)
             }
-        }
+            _ => (None, Some(self.backoff.wait(&mut self.rng))),
+        };
+        let scrub = if is_data { &mut self.scrub } else { &mut self.wal_scrub };
+        scrub.listed(now, next, wait, self.scrub_interval);
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
-        let scrub_at = match &self.scrub {
-            Scrub::Idle { next } => *next,
-            Scrub::Due { at, .. } => Some(*at),
-            Scrub::Listing { .. } => None,
-        };
         Deadline::earliest([
             self.sweep_at.map(|at| Deadline { at, reason: "look for destroyed objects" }),
-            scrub_at.map(|at| Deadline { at, reason: "scrub the bucket" }),
+            self.scrub.at().map(|at| Deadline { at, reason: "scrub the bucket" }),
+            self.wal_scrub.at().map(|at| Deadline { at, reason: "look for what WALs have left in the bucket" }),
         ])
     }
 
@@ -160,16 +184,7 @@ impl Janitor {
         }
     }
 
-    fn list(&mut self, after: Option<Key>, out: &mut Effects<Effect>) {
-        let op = self.ops.issue();
-        let list = StoreOp::List { prefix: Key::from(data_object::PREFIX), after: after.clone(), max: PAGE };
-        out.push(to_store(op, list, self.attempt));
-        self.scrub = Scrub::Listing { op, after };
-    }
-
-    fn handle_page(&mut self, now: Now, found: &[Found], more: bool, image: &Image) {
-        self.backoff.reset();
-        sometimes!(Mark::ScrubbedInPages, more);
+    fn find_orphans(&mut self, found: &[Found], image: &Image) {
         for found in found {
             let Some(id) = data_object::parse_key(&found.key) else { continue };
             if id < image.next_object && !image.objects.contains_key(&id) {
@@ -178,21 +193,74 @@ impl Janitor {
                 self.queue.insert((found.key.clone(), Garbage::Orphan));
             }
         }
-        self.scrub = match found.last() {
-            Some(last) if more => Scrub::Due { after: Some(last.key.clone()), at: now.mono },
-            _ => Scrub::Idle { next: Some(now.mono.after(self.scrub_interval)) },
-        };
+    }
+
+    fn find_wal(&mut self, found: &[Found], image: &Image) {
+        for found in found.iter().filter(|found| is_left_of_wal(found, image)) {
+            sometimes!(Mark::OldWalObjectDeleted);
+            self.queue.insert((found.key.clone(), Garbage::Wal));
+        }
     }
 
     fn handle_deleted(&mut self, now: Now, key: Key, garbage: Garbage, result: &StoreResult) {
         match (result, garbage) {
             (Ok(_), Garbage::Destroyed(id)) => self.deleted.push(id),
-            (Ok(_), Garbage::Orphan) => {}
+            (Ok(_), Garbage::Orphan | Garbage::Wal) => {}
             // The next sweep or scrub finds it again.
             (Err(error), _) => {
                 tracing::warn!(%key, %error, "could not delete an object; trying again later");
                 self.sweep_at = Some(now.mono.after(self.backoff.wait(&mut self.rng)));
             }
         }
+    }
+}
+
+impl Scrub {
+    /// Whether a page is to be listed; if so, of the names after which.
+    fn is_due(&self, now: Now) -> Option<Option<Key>> {
+        match &self.stage {
+            Stage::Idle { next: Some(next) } if *next <= now.mono => Some(None),
+            Stage::Due { after, at } if *at <= now.mono => Some(after.clone()),
+            _ => None,
+        }
+    }
+
+    fn list(&mut self, op: OpId, after: Option<Key>) -> StoreOp {
+        self.stage = Stage::Listing { op, after: after.clone() };
+        StoreOp::List { prefix: Key::from(self.prefix), after, max: PAGE }
+    }
+
+    fn is_listing(&self, op: OpId) -> bool {
+        matches!(self.stage, Stage::Listing { op: listing, .. } if listing == op)
+    }
+
+    /// A page is over: the names after `next` come next, or after a wait the same page again, or nothing for a while.
+    fn listed(&mut self, now: Now, next: Option<Key>, wait: Option<Duration>, interval: Duration) {
+        let Stage::Listing { after, .. } = &mut self.stage else { unreachable!("the caller asked which is listing") };
+        self.stage = match (next, wait) {
+            (_, Some(wait)) => Stage::Due { after: after.take(), at: now.mono.after(wait) },
+            (Some(next), None) => Stage::Due { after: Some(next), at: now.mono },
+            (None, None) => Stage::Idle { next: Some(now.mono.after(interval)) },
+        };
+    }
+
+    fn at(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::Idle { next } => *next,
+            Stage::Due { at, .. } => Some(*at),
+            Stage::Listing { .. } => None,
+        }
+    }
+}
+
+/// Whether nobody can need an object of a WAL any more. A seal, known by its length, is needed for ever: a put of the life
+/// that it has ended may still be on its way.
+fn is_left_of_wal(found: &Found, image: &Image) -> bool {
+    let Some((node, epoch, seq)) = format::parse_key(&found.key) else { return false };
+    let Some(node) = image.nodes.get(&node).filter(|_| found.len > format::SEAL_LEN as u64) else { return false };
+    match node.epochs.get(&epoch) {
+        Some(life) => seq < life.trim,
+        // Its recovery has ended, or its streams were closed.
+        None => epoch < node.epoch,
     }
 }

@@ -1,7 +1,7 @@
 //! MACHINE: the node. Brings a broker up in the one safe order, keeps its replica of the metadata, and brings it down.
 //!
 //! **Owns** the broker's replica of the metadata image, the FIFO of its commands to the controller, the order of a
-//! ring's life, and the janitor that deletes what the metadata no longer needs.
+//! WAL's life, and the janitor that deletes what the metadata no longer needs.
 //!
 //! **Promises** that streams are opened only after everything that earlier epochs of this node acknowledged is
 //! committed; that each command is taken once and in order; that after [`Halt::Clean`](crate::mail::Halt) nothing is
@@ -31,7 +31,7 @@ use crate::id::{ClusterId, CutNumber, Incarnation, NodeEpoch, NodeId, ObjectId, 
 use crate::limits::Limits;
 use crate::machine::{Deadline, Effects, Machine, Now, OpId, Rng};
 use crate::mail::{Halt, Mail as To};
-use crate::metadata::{Answer, Entry, Image};
+use crate::metadata::{Answer, Entry, Image, WalKind};
 use crate::store::{StoreCall, StoreOp};
 use crate::{compaction, shard, upload, wal};
 use alloc::boxed::Box;
@@ -81,6 +81,8 @@ pub struct Node {
     /// The fold of what the controller pushed; none before the first image.
     image: Option<Image>,
     epoch: NodeEpoch,
+    /// What its WAL lies on, once that has been looked at.
+    wal: WalKind,
     phase: Phase,
     commands: Commands,
     janitor: Janitor,
@@ -125,6 +127,7 @@ impl Node {
             rng,
             image: None,
             epoch: NodeEpoch(0),
+            wal: WalKind::Ring,
             phase: Phase::Starting,
             commands,
             committed: CutNumber(0),

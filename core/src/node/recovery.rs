@@ -1,4 +1,4 @@
-//! Reading back what earlier epochs of this node left in the ring, and committing it.
+//! Reading back what earlier epochs of this node left in the WAL, and committing it.
 
 use super::startup::refused;
 use super::{Asker, Effect, Node, Phase, to};
@@ -6,7 +6,7 @@ use crate::id::{CutNumber, NodeEpoch, Offset, StreamId, WalUuid};
 use crate::kafka::BatchHeader;
 use crate::machine::{Effects, Mark, sometimes};
 use crate::mail::{Halt, Mail as To};
-use crate::metadata::{Answer, Command, Image, Recovery, StreamImage, StreamState};
+use crate::metadata::{Answer, Command, Image, Recovery, StreamImage, StreamState, WalKind};
 use crate::producers::Sequenced;
 use crate::upload::{self, Cut, CutRange};
 use crate::wal::{self, Appended};
@@ -45,17 +45,26 @@ impl Node {
     pub(super) fn recover_next(&mut self, out: &mut Effects<Effect>) {
         let Phase::Recovering(recoveries) = &mut self.phase else { unreachable!("called while recovering") };
         let Some(recovery) = recoveries.left.pop_front() else { return self.format_wal(out) };
-        if recoveries.found != Some(recovery.wal) {
-            let why = format!(
-                "acknowledged records of epoch {} are in the WAL {}, which is not the one on this disk",
-                recovery.epoch, recovery.wal
-            );
+        let is_there = match recovery.kind {
+            WalKind::Ring => recoveries.found == Some(recovery.wal),
+            WalKind::Objects => self.wal == WalKind::Objects,
+        };
+        if !is_there {
+            let place = match recovery.kind {
+                WalKind::Ring => "which is not the one on this disk",
+                WalKind::Objects => "which is in the bucket: start with --wal-device object: and stop in order once",
+            };
+            let why =
+                format!("acknowledged records of epoch {} are in the WAL {}, {place}", recovery.epoch, recovery.wal);
             return self.halt(Halt::WalRefused(why), out);
         }
         tracing::info!(epoch = %recovery.epoch, from = %recovery.trim, "recovering the WAL");
         let current = Current { recovery, cut: recovery.last_cut, ends: BTreeMap::new(), more: false };
         recoveries.current = Some(current);
-        out.push(to(To::Wal(wal::Mail::Recover { from: recovery.trim })));
+        let image = self.image.as_ref().expect("a registered node has an image");
+        let (epoch, uuid) = (recovery.epoch, recovery.wal);
+        let life = wal::Life { cluster: image.cluster, node: self.config.node, epoch, uuid };
+        out.push(to(To::Wal(wal::Mail::Recover { life, by: self.epoch, from: recovery.trim })));
     }
 
     pub(super) fn handle_recovered(&mut self, recovered: wal::Recovered, out: &mut Effects<Effect>) {

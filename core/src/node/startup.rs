@@ -5,7 +5,7 @@ use super::{Asker, Effect, Node, Phase, Purpose, to};
 use crate::id::{NodeEpoch, WalUuid};
 use crate::machine::{Effects, Mark, Now, sometimes};
 use crate::mail::{Halt, Mail as To};
-use crate::metadata::{Answer, Command, Image, Refusal, RegisteredWal};
+use crate::metadata::{Answer, Command, Image, Refusal, RegisteredWal, WalKind};
 use crate::{compaction, controller, shard, wal};
 use alloc::boxed::Box;
 use alloc::format;
@@ -13,6 +13,9 @@ use alloc::format;
 impl Node {
     /// The WAL comes before the bucket: only the disk can tell that an empty bucket is one that was lost.
     pub(super) fn handle_inspection(&mut self, inspection: wal::Inspection, out: &mut Effects<Effect>) {
+        if inspection == wal::Inspection::Objects {
+            self.wal = WalKind::Objects;
+        }
         if let Purpose::GiveUp { cluster, .. } = self.config.purpose {
             // Whatever else is on the disk is no business of this: only the lost ring itself must not be.
             let found = match inspection {
@@ -27,7 +30,7 @@ impl Node {
             return out.push(to(To::Controller(controller::Mail::Start { cluster: Some(cluster) })));
         }
         let found = match inspection {
-            wal::Inspection::Blank => None,
+            wal::Inspection::Blank | wal::Inspection::Objects => None,
             wal::Inspection::Unreadable(why) => return self.halt(Halt::WalUnreadable(why), out),
             wal::Inspection::Refused(why) => return self.halt(Halt::WalRefused(why), out),
             wal::Inspection::Ring(found) if found.life.node != self.config.node => {
@@ -78,7 +81,7 @@ impl Node {
         self.recover_next(out);
     }
 
-    /// Everything earlier is recovered: a new life for the ring.
+    /// Everything earlier is recovered: a new life for the WAL.
     pub(super) fn format_wal(&mut self, out: &mut Effects<Effect>) {
         let image = self.image.as_ref().expect("a registered node has an image");
         let uuid = WalUuid::draw(&mut self.rng);
@@ -90,7 +93,7 @@ impl Node {
     pub(super) fn handle_formatted(&mut self, out: &mut Effects<Effect>) {
         let Phase::Formatting(uuid) = self.phase else { unreachable!("the WAL formats when it is told to") };
         self.phase = Phase::Naming;
-        self.commands.send(Asker::Node, Command::NameWal { uuid }, self.epoch, out);
+        self.commands.send(Asker::Node, Command::NameWal { uuid, kind: self.wal }, self.epoch, out);
     }
 
     pub(super) fn handle_named(&mut self, answer: Answer, out: &mut Effects<Effect>) {
@@ -106,7 +109,7 @@ impl Node {
             return self.halt(refused(&answer, "opening its streams"), out);
         }
         self.phase = Phase::Serving;
-        self.janitor.start(now);
+        self.janitor.start(now, self.wal);
         out.push(to(To::Compactor(compaction::Mail::Begin)));
         out.push(to(To::Shard(shard::Mail::Serve { node: self.config.node, epoch: self.epoch })));
     }
@@ -115,8 +118,8 @@ impl Node {
 fn refused_registration(answer: &Answer) -> Halt {
     match answer {
         Answer::Refused(Refusal::WrongWal { expected }) => Halt::WalRefused(format!(
-            "acknowledged records are in the WAL {expected}, which is not the one on this disk: start with that disk; \
-             a blank or older disk would lose them. If it is lost for good, this says what goes with it, and asks before \
+            "acknowledged records are in the WAL {expected}, which is not the one on this disk: start with that disk \
+             (--wal-device); a blank or older disk would lose them. If it is lost for good, this says what goes with it, and asks before \
              it gives that up: karst wal give-up {expected}"
         )),
         Answer::Refused(Refusal::NothingToGiveUp) => Halt::WalRefused(

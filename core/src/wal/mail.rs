@@ -3,6 +3,7 @@
 use crate::disk::{DiskOp, DiskResult};
 use crate::id::{ClusterId, Lsn, NodeEpoch, NodeId, Offset, StreamEpoch, StreamId, WalUuid};
 use crate::machine::{OpId, Payload};
+use crate::store::{StoreCall, StoreResult};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -13,6 +14,8 @@ pub enum Input {
     Mail(Mail),
     /// A disk operation ended.
     Disk(OpId, DiskResult),
+    /// A store operation ended.
+    Store(OpId, StoreResult),
     /// The deadline has come.
     Tick,
 }
@@ -24,6 +27,8 @@ pub enum Effect {
     Mail(crate::mail::Mail),
     /// On the device.
     Disk(OpId, DiskOp),
+    /// In the bucket.
+    Store(OpId, StoreCall),
 }
 
 /// What others tell the WAL.
@@ -31,15 +36,20 @@ pub enum Effect {
 pub enum Mail {
     /// From the node, first of all: read the stored header. Answered by [`crate::node::Mail::WalFound`].
     Inspect,
-    /// From the node: read back what the epoch in the header left, from the larger of its trim point and `from`.
-    /// Answered by one [`crate::node::Mail::WalRecovered`] with the first part; [`Mail::RecoverMore`] asks for others.
+    /// From the node: read back what an earlier life left, which of a ring is the one in its header, from the larger of
+    /// its trim point and `from`. Answered by one [`crate::node::Mail::WalRecovered`] with the first part;
+    /// [`Mail::RecoverMore`] asks for others.
     Recover {
-        /// The trim point that the metadata knows for this ring's UUID.
+        /// That life.
+        life: Life,
+        /// The epoch under which it is recovered.
+        by: NodeEpoch,
+        /// The trim point that the metadata knows for it.
         from: Lsn,
     },
     /// From the node: the next part of what is being recovered.
     RecoverMore,
-    /// From the node: begin a new life. One header write. Answered by [`crate::node::Mail::WalFormatted`].
+    /// From the node: begin a new life. Of a ring, one header write. Answered by [`crate::node::Mail::WalFormatted`].
     Format(Life),
     /// From the shard: append these, in order. Within what was granted.
     Append(Vec<Append>),
@@ -47,19 +57,19 @@ pub enum Mail {
     Cut(CutReason),
     /// From the uploader: everything below is committed; forget it.
     Trim(Lsn),
-    /// From the node, at the end of a drain: record the durable LSN and that nothing is left. Answered by
-    /// [`crate::node::Mail::WalClosed`].
+    /// From the node, at the end of a drain, when it is durable that this life's streams are closed: record the durable LSN
+    /// and that nothing is left. Answered by [`crate::node::Mail::WalClosed`].
     Close,
 }
 
-/// Who a ring belongs to, for one life.
+/// Who a log belongs to, for one life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Life {
     /// The cluster.
     pub cluster: ClusterId,
     /// The owner.
     pub node: NodeId,
-    /// The owner's epoch. A ring's life is one node epoch.
+    /// The owner's epoch. A log's life is one node epoch.
     pub epoch: NodeEpoch,
     /// This life.
     pub uuid: WalUuid,
@@ -107,7 +117,7 @@ pub enum CutReason {
     Size,
     /// Enough time passed.
     Age,
-    /// The ring is half full.
+    /// The log is half full.
     RingHalfFull,
     /// Streams are being closed.
     Close,
@@ -133,13 +143,15 @@ pub struct Found {
     pub clean: bool,
 }
 
-/// What reading the header of a device gave.
+/// What is known of the log before the metadata is read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Inspection {
     /// Never formatted: both header slots are all zeros.
     Blank,
     /// A ring of this size with a header.
     Ring(Found),
+    /// No device: the log is objects in the bucket, of which only the metadata knows.
+    Objects,
     /// The device reports errors.
     Unreadable(String),
     /// Neither: a foreign or damaged file, or a ring of another size. Says what is wrong and what to do.

@@ -16,12 +16,21 @@ use karst_core::machine::{Payload, Rope};
 use karst_core::mail::Halt;
 use karst_core::node::Purpose;
 use karst_core::session::Answer;
+use karst_core::wal::object::format::SEAL_LEN;
 use std::time::Duration;
 use world::{Storage, World};
 
 #[test]
 fn records_survive_a_crash_a_clean_stop_and_both() {
-    let mut storage = Storage::new(1 << 20);
+    survive(Storage::new(1 << 20));
+}
+
+#[test]
+fn without_a_disk_they_survive_as_well() {
+    survive(Storage::new(0));
+}
+
+fn survive(mut storage: Storage) {
     let mut next = 0;
     for crash in [true, true, false, true, false, false] {
         let mut world = World::start(storage);
@@ -38,6 +47,83 @@ fn records_survive_a_crash_a_clean_stop_and_both() {
     }
     let world = World::start(storage);
     assert!(world.committed_objects() > 0, "nothing ever reached the bucket");
+}
+
+#[test]
+fn of_wals_in_the_bucket_only_seals_are_left() {
+    let mut storage = Storage::new(0);
+    for life in 0..4 {
+        let mut world = World::start(storage);
+        if life == 0 {
+            create_topic(&mut world);
+        }
+        for number in 0..10 {
+            produce(&mut world, 10 * life + number);
+        }
+        storage = world.crash();
+        assert_eq!(storage.wal_objects().len(), 10 + life as usize, "what it has acknowledged, and seals");
+    }
+    let mut world = World::start(storage);
+    assert_eq!(fetch_all(&mut world), expected(40));
+    produce(&mut world, 40);
+    world.pass(Duration::from_secs(120));
+    assert_eq!(fetch_all(&mut world), expected(41));
+    let storage = world.stop();
+    assert_eq!(storage.wal_objects(), [SEAL_LEN; 4]);
+    let mut world = World::start(storage);
+    assert_eq!(fetch_all(&mut world), expected(41));
+}
+
+#[test]
+fn a_wal_is_read_back_only_by_who_has_it() {
+    // From the bucket to a disk: only after a stop in order.
+    let mut world = World::start(Storage::new(0));
+    create_topic(&mut world);
+    produce(&mut world, 0);
+    let mut storage = world.crash();
+    storage.disk = vec![0; 1 << 20];
+    let (halt, mut storage) = World::refuse(storage);
+    assert!(matches!(&halt, Halt::WalRefused(why) if why.contains("in the bucket")), "{halt:?}");
+    let blank = std::mem::take(&mut storage.disk);
+    let mut world = World::start(storage);
+    assert_eq!(fetch_all(&mut world), expected(1));
+    produce(&mut world, 1);
+    let mut storage = world.stop();
+    storage.disk = blank;
+    let mut world = World::start(storage);
+    assert_eq!(fetch_all(&mut world), expected(2));
+    // And back.
+    produce(&mut world, 2);
+    let mut storage = world.crash();
+    let disk = std::mem::take(&mut storage.disk);
+    let (halt, mut storage) = World::refuse(storage);
+    assert!(matches!(&halt, Halt::WalRefused(why) if why.contains("not the one on this disk")), "{halt:?}");
+    storage.disk = disk;
+    let world = World::start(storage);
+    let mut storage = world.stop();
+    storage.disk.clear();
+    let mut world = World::start(storage);
+    assert_eq!(fetch_all(&mut world), expected(3));
+}
+
+#[test]
+fn a_damaged_wal_in_the_bucket_is_refused_until_it_is_given_up() {
+    let mut world = World::start(Storage::new(0));
+    create_topic(&mut world);
+    produce(&mut world, 0);
+    let cluster = world.cluster();
+    let mut storage = world.crash();
+    storage.damage_wal_object();
+    let (halt, storage) = World::refuse(storage);
+    let Halt::WalRefused(why) = halt else { panic!("{halt:?}") };
+    let name = why.split("the WAL ").nth(1).and_then(|rest| rest.split(',').next()).expect("it names the WAL");
+    let wal = WalUuid::parse(name).expect("its name");
+    let (halt, storage) = World::end_of(storage, Purpose::GiveUp { cluster, wal });
+    assert_eq!(halt, Halt::GivenUp);
+    let mut world = World::start(storage);
+    assert_eq!(fetch_all(&mut world), expected(0));
+    world.pass(Duration::from_secs(120));
+    assert_eq!(world.stop().wal_objects(), [], "what was given up goes");
 }
 
 #[test]

@@ -21,7 +21,7 @@ use std::time::Duration;
 /// What outlives a broker.
 #[derive(Clone)]
 pub(crate) struct Storage {
-    disk: Vec<u8>,
+    pub(crate) disk: Vec<u8>,
     bucket: BTreeMap<Key, (u64, Vec<u8>)>,
     puts: u64,
     starts: u64,
@@ -64,6 +64,27 @@ impl Storage {
                 DiskDone::Written
             }
         })
+    }
+
+    /// Without a disk, the log is in the bucket.
+    fn wal(&self, limits: &Limits, rng: &Rng) -> Wal {
+        match self.disk.len() as u64 {
+            0 => Wal::of_objects(1 << 20, limits, rng.child("wal")).expect("it is large enough"),
+            len => Wal::new(len, limits).expect("the disk is large enough"),
+        }
+    }
+
+    /// The length of each WAL object in the bucket.
+    pub(crate) fn wal_objects(&self) -> Vec<usize> {
+        let all = self.bucket.iter().filter(|(key, _)| key.0.starts_with("wal/"));
+        all.map(|(_, (_, body))| body.len()).collect()
+    }
+
+    /// Something of a WAL object's is another byte.
+    pub(crate) fn damage_wal_object(&mut self) {
+        let found = self.bucket.iter_mut().find(|(key, _)| key.0.starts_with("wal/"));
+        let (_, (_, body)) = found.expect("there is one");
+        body[100] ^= 1;
     }
 
     fn in_bucket(&mut self, op: StoreOp) -> StoreResult {
@@ -161,14 +182,15 @@ impl World {
 
     fn begin(mut storage: Storage, purpose: Purpose) -> Self {
         storage.starts += 1;
-        let limits = Limits { batch: 16 << 10, wal_block: 16 << 10, ..Limits::default() };
+        let wal_object_interval = Duration::ZERO;
+        let limits = Limits { batch: 16 << 10, wal_block: 16 << 10, wal_object_interval, ..Limits::default() };
         let rng = Rng::new(storage.starts);
         let node = NodeId(1);
         let incarnation = Incarnation::draw(&mut rng.child("incarnation"));
         let config = node::Config { node, incarnation, host: "localhost".into(), port: 9092, purpose };
         let mut world = Self {
             shard: Shard::new(&limits, rng.child("shard")),
-            wal: Wal::new(storage.disk.len() as u64, &limits).expect("the disk is large enough"),
+            wal: storage.wal(&limits, &rng),
             uploader: Uploader::new(&limits, rng.child("uploader")),
             compactor: Compactor::new(&limits, rng.child("compactor")),
             controller: Controller::new(node, incarnation, &limits, rng.child("controller")),
@@ -275,6 +297,9 @@ impl World {
         step!(self, wal, input, wal, wal::Effect::Disk(op, disk) => {
             let result = self.storage.on_disk(disk);
             self.tell_wal(wal::Input::Disk(op, result));
+        }, wal::Effect::Store(op, call) => {
+            let result = self.call(call);
+            self.tell_wal(wal::Input::Store(op, result));
         });
     }
 

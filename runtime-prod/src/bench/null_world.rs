@@ -214,6 +214,7 @@ impl NullWorld {
         match effect {
             wal::Effect::Mail(mail) => self.post(mail),
             wal::Effect::Disk(op, call) => self.events.push_back(Event::Wal(wal::Input::Disk(op, on_disk(&call)))),
+            wal::Effect::Store(_, call) => unreachable!("a ring wants {call:?} of the object store"),
         }
     }
 

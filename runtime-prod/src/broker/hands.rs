@@ -1,5 +1,6 @@
 //! Performs what machines want: mail, disk, object store, computing, and the process itself.
 
+use super::opening::Place;
 use super::{Event, Report};
 use crate::compute::Computer;
 use crate::disk::DiskQueue;
@@ -161,7 +162,7 @@ impl NodeHands {
         match mail {
             Mail::Shard(shard::Mail::Image(image)) => self.cluster = image.cluster,
             Mail::Shard(shard::Mail::Serve { epoch, .. }) => monitor.serves(self.cluster, *epoch),
-            Mail::Wal(wal::Mail::Recover { from }) => monitor.enter(Phase::Recovering(self.recovered.begin(*from))),
+            Mail::Wal(wal::Mail::Recover { from, .. }) => monitor.enter(Phase::Recovering(self.recovered.begin(*from))),
             Mail::Wal(wal::Mail::Format(_)) => monitor.enter(Phase::Opening),
             // As asked, or since the WAL failed.
             Mail::Shard(shard::Mail::Drain) => monitor.enter(Phase::Stopping),
@@ -196,12 +197,11 @@ impl Perform<node::Effect> for NodeHands {
     }
 }
 
-/// The WAL's: it has the disk, and its recoveries are counted for the operator.
+/// The WAL's: it has a disk, unless it is in the object store, and its recoveries are counted for the operator.
 pub(super) struct WalHands {
-    pub(super) post: Post,
-    pub(super) disk: DiskQueue,
+    pub(super) hands: Hands<wal::Input>,
+    pub(super) disk: Option<DiskQueue>,
     pub(super) recovered: Arc<Recovered>,
-    pub(super) monitor: Arc<Monitor>,
 }
 
 impl Perform<wal::Effect> for WalHands {
@@ -209,21 +209,25 @@ impl Perform<wal::Effect> for WalHands {
         match effect {
             wal::Effect::Mail(mail) => {
                 match &mail {
-                    Mail::Shard(shard::Mail::Appended(batches)) => self.monitor.metrics.records.durable(batches),
+                    Mail::Shard(shard::Mail::Appended(batches)) => self.hands.monitor.metrics.records.durable(batches),
                     Mail::Node(node::Mail::WalFound(wal::Inspection::Ring(found))) => self.recovered.found(found.trim),
                     Mail::Node(node::Mail::WalRecovered(wal::Recovered::Part { records, upto, .. })) => {
-                        self.monitor.progress(self.recovered.add(records, *upto));
+                        self.hands.monitor.progress(self.recovered.add(records, *upto));
                     }
                     _ => {}
                 }
-                self.post.perform(mail);
+                self.hands.mail(mail);
             }
-            wal::Effect::Disk(op, call) => self.disk.submit(op, call),
+            wal::Effect::Disk(op, call) => match &self.disk {
+                Some(disk) => disk.submit(op, call),
+                None => unreachable!("a WAL in the object store wants {call:?} of a disk"),
+            },
+            wal::Effect::Store(op, call) => self.hands.call(op, call),
         }
     }
 
     fn flush(&mut self) {
-        self.post.flush();
+        self.hands.post.flush();
     }
 }
 
@@ -235,12 +239,26 @@ pub(super) struct Recovered {
     /// Where that begins, as an LSN.
     pub(super) from: AtomicU64,
     /// How much there can be.
-    pub(super) ring: u64,
+    length: u64,
+    /// What an LSN counts.
+    lsn: Unit,
+}
+
+/// What an LSN counts.
+#[derive(Clone, Copy, Debug)]
+enum Unit {
+    Bytes,
+    Objects,
 }
 
 impl Recovered {
-    pub(super) const fn new(ring: u64) -> Self {
-        Self { records: AtomicU64::new(0), bytes: AtomicU64::new(0), from: AtomicU64::new(0), ring }
+    pub(super) fn new(place: &Place) -> Self {
+        let lsn = match place {
+            Place::Device(_) => Unit::Bytes,
+            Place::Objects(_) => Unit::Objects,
+        };
+        let (records, bytes, from) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        Self { records, bytes, from, length: place.len(), lsn }
     }
 
     /// The ring knows that everything below was committed.
@@ -251,15 +269,19 @@ impl Recovered {
     /// The metadata knows that, too.
     fn begin(&self, from: Lsn) -> Progress {
         self.found(from);
-        Progress { done: 0, of: self.ring }
+        Progress { done: 0, of: self.length }
     }
 
     fn add(&self, batches: &[wal::Appended], upto: Lsn) -> Progress {
         let records: u64 = batches.iter().map(|batch| batch.end.0.saturating_sub(batch.base.0)).sum();
         let bytes: usize = batches.iter().map(|batch| batch.batch.len()).sum();
         self.records.fetch_add(records, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        Progress { done: upto.0.saturating_sub(self.from.load(Ordering::Relaxed)), of: self.ring }
+        let before = self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        let done = match self.lsn {
+            Unit::Bytes => upto.0.saturating_sub(self.from.load(Ordering::Relaxed)),
+            Unit::Objects => before.saturating_add(bytes as u64).min(self.length),
+        };
+        Progress { done, of: self.length }
     }
 
     fn total(&self) -> (u64, u64) {

@@ -29,7 +29,41 @@ pub(super) fn watch(config: &Config, monitor: &Arc<Monitor>) -> Result<(), Strin
     Ok(())
 }
 
-pub(super) fn open_wal(config: &Config, monitor: &Monitor, give_up: &GiveUp) -> Result<Device, StartError> {
+/// What the WAL lies on.
+pub(super) enum Place {
+    /// A file or a block device.
+    Device(Device),
+    /// The object store, which holds so many bytes of it at most.
+    Objects(u64),
+}
+
+impl Place {
+    /// Its length in bytes.
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            Self::Device(device) => device.len(),
+            Self::Objects(capacity) => *capacity,
+        }
+    }
+
+    /// The WAL on it.
+    pub(super) fn wal(&self, limits: &Limits, rng: &Rng) -> Result<Wal, StartError> {
+        let (wal, code) = match self {
+            Self::Device(device) => (Wal::new(device.len(), limits), Code::WAL_REFUSED),
+            Self::Objects(capacity) => (Wal::of_objects(*capacity, limits, rng.child("wal")), Code::USAGE),
+        };
+        wal.map_err(|error| StartError::new(code, error))
+    }
+}
+
+pub(super) fn open_wal(config: &Config, monitor: &Monitor, give_up: &GiveUp) -> Result<Place, StartError> {
+    if config.wal() == WalDevice::Objects {
+        return Ok(Place::Objects(config.wal_length()));
+    }
+    open_device(config, monitor, give_up).map(Place::Device)
+}
+
+fn open_device(config: &Config, monitor: &Monitor, give_up: &GiveUp) -> Result<Device, StartError> {
     let len = config.wal_size.unwrap_or(crate::config::WAL_SIZE);
     let place = config.wal();
     if matches!(&place, WalDevice::File(path) if !path.exists()) {
@@ -57,10 +91,14 @@ pub(super) fn open_wal(config: &Config, monitor: &Monitor, give_up: &GiveUp) -> 
     Ok(device)
 }
 
-/// The limits, as they hold on that device.
-pub(super) fn fit(device_len: u64, config: &Config) -> Result<Limits, StartError> {
+/// The limits, as they hold with the WAL there.
+pub(super) fn fit(place: &Place, config: &Config) -> Result<Limits, StartError> {
     let asked = config.limits.clone();
-    let limits = Wal::fit(device_len, asked.clone()).map_err(|error| StartError::new(Code::WAL_REFUSED, error))?;
+    let limits = match place {
+        Place::Device(device) => Wal::fit(device.len(), asked.clone()),
+        Place::Objects(capacity) => Ok(Wal::fit_objects(*capacity, asked.clone())),
+    };
+    let limits = limits.map_err(|error| StartError::new(Code::WAL_REFUSED, error))?;
     if limits.largest_batch < asked.largest_batch {
         info!(
             asked = asked.largest_batch,

@@ -296,10 +296,11 @@ pub static KEYS: &[Key] = &[
     },
     Key {
         name: "wal.device",
-        about: "Where the write-ahead log is: file:PATH, a file, which is made where there is none, or block:PATH, a whole \
-                block device, which holds nothing else. Without it, file:DIR/wal.",
+        about: "Where the write-ahead log is: file:PATH, a file, which is made where there is none; block:PATH, a whole \
+                block device, which holds nothing else; or object:, which is in the object store, so that the broker keeps \
+                nothing on a disk. Without it, file:DIR/wal.",
         place: Place::Text(
-            "file:PATH or block:PATH",
+            "file:PATH, block:PATH or object:",
             |to, text| set(&mut to.wal_device, WalDevice::parse(text).map(Some)),
             |of| of.wal_device.as_ref().map(ToString::to_string).unwrap_or_default(),
         ),
@@ -307,22 +308,42 @@ pub static KEYS: &[Key] = &[
     Key {
         name: "wal.size",
         about: "Length of a new write-ahead log in a file; one that exists keeps its length, and a block device is used \
-                whole.",
+                whole. Of one in the object store, what it holds at most that is not uploaded otherwise.",
         place: Place::Text("bytes, from 64KiB to 1024TiB", set_wal_size, |of| {
             sized(of.wal_size.unwrap_or(WAL_SIZE), SIZES)
         }),
     },
     Key {
         name: "wal.block.bytes",
-        about: "The largest single write to the write-ahead log: a multiple of 4KiB.",
+        about: "The largest single write to the write-ahead log: a multiple of 4KiB. Of one in the object store, the memory \
+                that records share.",
         place: Place::Small(Unit::Bytes, (4 * KIB, karst_core::wal::ring::LARGEST_BLOCK as u64), |of| {
             &mut of.limits.wal_block
         }),
     },
     Key {
         name: "wal.depth",
-        about: "Writes to the write-ahead log in flight, a thread each.",
+        about: "Writes to the write-ahead log in flight, a thread each; of one in the object store, objects that are being \
+                put.",
         place: Place::Small(Unit::One, (1, 64), |of| &mut of.limits.wal_depth),
+    },
+    Key {
+        name: "wal.object.bytes",
+        about: "A write-ahead log in the object store puts an object as soon as it has gathered so many bytes; a batch that is \
+                larger has an object of its own.",
+        place: Place::Small(Unit::Bytes, (4 * KIB, GIB), |of| &mut of.limits.wal_object),
+    },
+    Key {
+        name: "wal.object.interval.ms",
+        about: "It puts one with less when the last one began so long ago: what comes after a pause leaves at once, and a \
+                producer waits so long at most, and for the put. Lower is quicker, and more requests.",
+        place: Place::Time((0, HOUR), |of| &mut of.limits.wal_object_interval),
+    },
+    Key {
+        name: "wal.objects.max",
+        about: "Objects that it has in the object store at most: where it has so many, producers wait until some are \
+                uploaded otherwise and deleted.",
+        place: Place::Small(Unit::One, (16, 1_000_000), |of| &mut of.limits.wal_objects),
     },
     Key {
         name: "wal.window.bytes",

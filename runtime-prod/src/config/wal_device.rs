@@ -10,6 +10,8 @@ pub enum WalDevice {
     File(PathBuf),
     /// `block:PATH`, a whole block device.
     Block(PathBuf),
+    /// `object:`, objects beside all others in the object store.
+    Objects,
 }
 
 impl WalDevice {
@@ -21,11 +23,15 @@ impl WalDevice {
         let (kind, path) = text
             .split_once(':')
             .filter(|(kind, _)| !kind.contains('/'))
-            .ok_or("names no kind: say file:PATH, or block:PATH of a block device")?;
+            .ok_or("names no kind: say file:PATH, block:PATH of a block device, or object:")?;
+        if kind == "object" {
+            let nothing = path.is_empty().then_some(Self::Objects);
+            return nothing.ok_or_else(|| "says where, and an object WAL is in the object store: say object:".into());
+        }
         let make = match kind {
             "file" => Self::File,
             "block" => Self::Block,
-            _ => return Err(format!("is of the kind {kind:?}, and there are file and block")),
+            _ => return Err(format!("is of the kind {kind:?}, and there are file, block and object")),
         };
         if path.is_empty() || path.starts_with("//") {
             return Err(format!("names no path: say {kind}:PATH, such as {kind}:/dev/nvme1n1"));
@@ -33,22 +39,23 @@ impl WalDevice {
         Ok(make(path.into()))
     }
 
-    /// Where it is.
+    /// Where it is, unless that is the object store.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub fn path(&self) -> Option<&Path> {
         match self {
-            Self::File(path) | Self::Block(path) => path,
+            Self::File(path) | Self::Block(path) => Some(path),
+            Self::Objects => None,
         }
     }
 }
 
 impl fmt::Display for WalDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self {
-            Self::File(_) => "file",
-            Self::Block(_) => "block",
-        };
-        write!(f, "{kind}:{}", self.path().display())
+        match self {
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Block(path) => write!(f, "block:{}", path.display()),
+            Self::Objects => f.write_str("object:"),
+        }
     }
 }
 
@@ -62,6 +69,7 @@ mod tests {
             ("file:/x/wal", WalDevice::File("/x/wal".into())),
             ("file:here", WalDevice::File("here".into())),
             ("block:/dev/disk/by-id/a:b", WalDevice::Block("/dev/disk/by-id/a:b".into())),
+            ("object:", WalDevice::Objects),
         ] {
             assert_eq!(WalDevice::parse(text).as_ref(), Ok(&place));
             assert_eq!(place.to_string(), text);
@@ -70,7 +78,8 @@ mod tests {
             ("/dev/sdb", "names no kind"),
             ("", "names no kind"),
             ("./a:b", "names no kind"),
-            ("raw:/dev/sdb", "there are file and block"),
+            ("raw:/dev/sdb", "there are file, block and object"),
+            ("object:s3://bucket", "in the object store"),
             ("block:", "names no path"),
             ("file:///x", "names no path"),
         ] {

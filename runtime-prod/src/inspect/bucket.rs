@@ -13,6 +13,7 @@ use karst_core::id::ObjectId;
 use karst_core::machine::WallTime;
 use karst_core::metadata::{Image, ObjectState};
 use karst_core::store::Key;
+use karst_core::wal::object::format;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -72,7 +73,7 @@ impl Survey {
         let mut sums: BTreeMap<Part, (u64, u64)> = BTreeMap::new();
         let mut unknown = Vec::new();
         for (key, len) in &self.names {
-            let part = self.part_of(key);
+            let part = self.part_of(key, *len);
             let sum = sums.entry(part).or_default();
             *sum = (sum.0 + 1, sum.1 + len);
             if part == Part::Unknown && unknown.len() < TOLD {
@@ -98,7 +99,7 @@ impl Survey {
         facts
     }
 
-    fn part_of(&self, key: &Key) -> Part {
+    fn part_of(&self, key: &Key, len: u64) -> Part {
         let image = self.audit.image();
         if let Some(id) = data_object::parse_key(key) {
             return match image.objects.get(&id).map(|object| object.state) {
@@ -107,6 +108,15 @@ impl Survey {
                 Some(ObjectState::Destroyed(_)) => Part::Destroyed,
                 None if id >= image.next_object => Part::Uploaded,
                 None => Part::Orphan,
+            };
+        }
+        if let Some((node, epoch, seq)) = format::parse_key(key) {
+            let known = image.nodes.get(&node);
+            return match known.and_then(|node| node.epochs.get(&epoch)) {
+                _ if len == format::SEAL_LEN as u64 => Part::Seal,
+                Some(life) if seq >= life.trim => Part::Wal,
+                None if known.is_none_or(|node| node.epoch <= epoch) => Part::Wal,
+                _ => Part::OldWal,
             };
         }
         match key.0.split('/').next() {
@@ -143,6 +153,9 @@ enum Part {
     Orphan,
     Metadata,
     OldMetadata,
+    Wal,
+    OldWal,
+    Seal,
     Probe,
     Unknown,
 }
@@ -156,6 +169,9 @@ impl Part {
             Self::Orphan => "data that nobody needs: the broker's next clean-up deletes it",
             Self::Metadata => "metadata",
             Self::OldMetadata => "old metadata, kept for a while",
+            Self::Wal => "a WAL: what is not uploaded otherwise yet",
+            Self::OldWal => "a WAL: not needed any more, and deleted soon",
+            Self::Seal => "ends of WALs, kept for ever",
             Self::Probe => "left by a probe of the store",
             Self::Unknown => "not of Karst",
         }

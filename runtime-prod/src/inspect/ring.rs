@@ -126,7 +126,7 @@ fn contents(reading: &mut Reading, found: Found, image: Option<&Image>, findings
     }
     let mut held = Held::default();
     let from = committed.unwrap_or(found.trim);
-    let mut answer = reading.ask(Mail::Recover { from });
+    let mut answer = reading.ask(Mail::Recover { life: found.life, by: found.life.epoch, from });
     loop {
         match answer {
             node::Mail::WalRecovered(Recovered::Part { records, upto, more }) => {
@@ -244,6 +244,7 @@ impl Reading {
                     Effect::Disk(op, wanted) => self.inbox.push(Input::Disk(op, perform(&self.file, &wanted))),
                     Effect::Mail(To::Node(told)) => return told,
                     Effect::Mail(other) => unreachable!("a WAL that is being read says {other:?}"),
+                    Effect::Store(_, call) => unreachable!("a ring wants {call:?} of the object store"),
                 }
             }
         }

@@ -106,6 +106,8 @@ pub(crate) struct WalMetrics {
     pub(crate) used: Gauge,
     /// Bytes that are being written.
     pub(crate) in_flight: Gauge,
+    /// Objects of this life in the bucket, where the WAL is there.
+    pub(crate) objects: Gauge,
     pub(crate) writes: Histogram,
     pub(crate) written: Counter,
     pub(crate) reads: Counter,
@@ -115,9 +117,7 @@ pub(crate) struct WalMetrics {
 
 impl WalMetrics {
     pub(crate) fn at(&self, positions: Option<Positions>) {
-        let (used, in_flight) = positions.map_or((0, 0), |Positions { trim, durable, head }| {
-            (head.0.saturating_sub(trim.0), head.0.saturating_sub(durable.0))
-        });
+        let (used, in_flight) = positions.map_or((0, 0), |Positions { used, in_flight, .. }| (used, in_flight));
         self.used.set(used);
         self.in_flight.set(in_flight);
     }
@@ -181,10 +181,12 @@ pub(crate) enum Asker {
     Compactor,
     Controller,
     Node,
+    Wal,
 }
 
 impl Asker {
-    pub(crate) const ALL: [Self; 5] = [Self::Shard, Self::Uploader, Self::Compactor, Self::Controller, Self::Node];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Shard, Self::Uploader, Self::Compactor, Self::Controller, Self::Node, Self::Wal];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -193,6 +195,7 @@ impl Asker {
             Self::Compactor => "compactor",
             Self::Controller => "controller",
             Self::Node => "node",
+            Self::Wal => "wal",
         }
     }
 }

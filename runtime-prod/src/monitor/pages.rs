@@ -118,6 +118,7 @@ fn wal_json(monitor: &Monitor) -> Object {
     wal.number("length_bytes", metrics.length.get());
     wal.number("used_bytes", metrics.used.get());
     wal.number("in_flight_bytes", metrics.in_flight.get());
+    wal.number("objects", metrics.objects.get());
     wal.number("failures", metrics.failures.get());
     wal
 }
@@ -301,11 +302,14 @@ fn records(to: &mut Text, monitor: &Monitor) {
 
 fn wal(to: &mut Text, monitor: &Monitor) {
     let wal = &monitor.metrics.wal;
-    to.single("karst_wal_length_bytes", Kind::Gauge, "Length of the WAL's device.", wal.length.get());
+    let help = "Length of the WAL's device, or what it may hold in the object store.";
+    to.single("karst_wal_length_bytes", Kind::Gauge, help, wal.length.get());
     let help = "Bytes of the WAL that are not in the object store yet, or not trimmed.";
     to.single("karst_wal_used_bytes", Kind::Gauge, help, wal.used.get());
     let help = "Bytes that are being written to the WAL.";
     to.single("karst_wal_in_flight_bytes", Kind::Gauge, help, wal.in_flight.get());
+    let help = "Objects of the WAL in the object store, where it is there.";
+    to.single("karst_wal_objects", Kind::Gauge, help, wal.objects.get());
     let name = "karst_wal_write_duration_seconds";
     to.family(name, Kind::Histogram, "One write to the WAL's device, until it is durable.");
     Histogram::sum([&wal.writes].into_iter()).write(to, name, &[]);

@@ -14,7 +14,7 @@ use crate::store::{Directory, S3, Submit, Workers};
 use kafka_protocol::messages::MetadataRequest;
 use karst_core::id::{ClusterId, NodeEpoch, NodeId};
 use karst_core::mail::Halt;
-use karst_core::metadata::{EpochImage, Image, NodeImage, StreamImage, StreamState};
+use karst_core::metadata::{EpochImage, Image, NodeImage, StreamImage, StreamState, WalKind};
 use karst_core::wal::Inspection;
 use std::fmt::Write as _;
 use std::io::{self, BufRead, IsTerminal, Write as _};
@@ -25,7 +25,8 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(super) fn run(Lost(lost): Lost, consent: Consent, config: &Config) -> Result<Told, Failure> {
-    let _lock = data_dir::claim(&config.data_dir).map_err(|refused| Failure::new(refused.what))?;
+    let claim = || data_dir::claim(&config.data_dir).map_err(|refused| Failure::new(refused.what));
+    let _lock = if config.keeps_files() { Some(claim()?) } else { None };
     let audit = inspect::audit(config)?;
     let image = audit.image();
     let node = image.nodes.get(&config.node).ok_or_else(|| {
@@ -125,6 +126,10 @@ fn tell(image: &Image, config: &Config, (epoch, waited_for): (NodeEpoch, &EpochI
         waited_for.wal,
         match found {
             Inspection::Blank => format!("{} has none.", config.wal()),
+            Inspection::Objects if waited_for.kind == WalKind::Objects => {
+                "It is in the object store: only if a start refuses it, is anything of it lost.".into()
+            }
+            Inspection::Objects => format!("{} is another kind of WAL.", config.wal()),
             Inspection::Ring(found) => format!("{} has another one, {}.", config.wal(), found.life.uuid),
             Inspection::Refused(why) | Inspection::Unreadable(why) => format!("{} is no use: {why}.", config.wal()),
         }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   connections ── sessions ──┐
-//!                             ├── shard ── wal ── disk
+//!                             ├── shard ── wal ── disk, or store
 //!   store ────────────────────┤     │
 //!                             └── uploader, compactor, controller, node ── store
 //! ```
@@ -41,11 +41,38 @@ use std::rc::Rc;
 /// Mail of one lane, and jobs of one session, that follow each other within this are told apart by their order.
 const SLOT: Duration = Duration::from_millis(1);
 
+/// What a WAL lies on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WalPlace {
+    /// The broker's disk.
+    Disk,
+    /// The bucket, which holds so many bytes of it at most.
+    Bucket(u64),
+}
+
+impl WalPlace {
+    fn fit(self, disk: u64, limits: Limits) -> Result<Limits, String> {
+        match self {
+            Self::Disk => Wal::fit(disk, limits),
+            Self::Bucket(capacity) => Ok(Wal::fit_objects(capacity, limits)),
+        }
+    }
+
+    fn wal(self, disk: u64, limits: &Limits, rng: &Rng) -> Result<Wal, String> {
+        match self {
+            Self::Disk => Wal::new(disk, limits),
+            Self::Bucket(capacity) => Wal::of_objects(capacity, limits, rng.child("wal")),
+        }
+    }
+}
+
 /// What a broker runs on. All of it but the process outlives it.
 #[derive(Clone)]
 pub struct Parts {
     /// Its WAL's device.
     pub disk: Disk,
+    /// What its WAL lies on.
+    pub wal: WalPlace,
     /// The bucket.
     pub store: Store,
     /// Who it is to the bucket.
@@ -112,8 +139,8 @@ impl Broker {
         limits: &Limits,
         rng: &Rng,
     ) -> Result<Self, String> {
-        let device = parts.disk.model().size();
-        let limits = &Wal::fit(device, limits.clone())?;
+        let (device, place) = (parts.disk.model().size(), parts.wal);
+        let limits = &place.fit(device, limits.clone())?;
         let incarnation = Incarnation::draw(&mut rng.child("incarnation"));
         let id = node;
         let config = Config { node, incarnation, host: "broker".into(), port: 9092, purpose };
@@ -143,7 +170,7 @@ impl Broker {
             Shard::new(limits, rng.child("shard")).storing_at("bucket"),
             Wires::perform_shard,
         );
-        let wal = wires.drive(&inner.wal, Wal::new(device, limits)?, Wires::perform_wal);
+        let wal = wires.drive(&inner.wal, place.wal(device, limits, rng)?, Wires::perform_wal);
         let uploader = Uploader::new(limits, rng.child("uploader"));
         let uploader = wires.drive(&inner.uploader, uploader, Wires::perform_uploader);
         let compactor = Compactor::new(limits, rng.child("compactor"));
@@ -270,6 +297,10 @@ impl Wires {
                 let asker = self.0.wal.clone();
                 let done = move |result| asker.send(wal::Input::Disk(op, result));
                 self.0.parts.disk.submit(&self.0.process, disk, done);
+            }
+            wal::Effect::Store(op, call) => {
+                let asker = self.0.wal.clone();
+                self.call(call, move |result| asker.send(wal::Input::Store(op, result)));
             }
         }
     }

@@ -247,12 +247,17 @@ impl NetHost {
             let ends = self.net.0.ends.borrow();
             ends.iter().filter(|(_, handler)| !handler.process.is_alive()).map(|(end, _)| *end).collect()
         };
-        for end in dead {
-            self.net.remember(end, |on_its_way, cause| on_its_way.ended = cause);
-            let handler = self.net.0.ends.borrow_mut().remove(&end);
+        for end in &dead {
+            self.net.remember(*end, |on_its_way, cause| on_its_way.ended = cause);
+            let handler = self.net.0.ends.borrow_mut().remove(end);
             drop(handler);
         }
-        self.net.change(|model, now| model.host_died(now, self.host));
+        let has_successor = self.net.0.listeners.borrow().contains_key(&self.host);
+        self.net.change(
+            |model, now| {
+                if has_successor { model.ends_died(now, &dead) } else { model.host_died(now, self.host) }
+            },
+        );
     }
 }
 

@@ -246,6 +246,13 @@ impl SimNet {
         }
     }
 
+    /// A process died on a host where another has taken its place: these ends were its own.
+    pub fn ends_died(&mut self, now: SimTime, ends: &[End]) {
+        for end in ends {
+            self.end_died(now, *end);
+        }
+    }
+
     /// From now on nothing gets from one host to the other; the other way is another call.
     pub fn cut(&mut self, from: Host, to: Host) {
         self.fired.add("net.cut");

@@ -56,6 +56,7 @@ impl Plan {
         reads(&mut numbers, &mut rng.child("reads"));
         losses(&mut numbers, &mut disturbances, profile, &mut rng.child("losses"));
         compaction(&mut numbers, &mut rng.child("compaction"));
+        object_wal(&mut numbers, &mut disturbances, profile, &mut rng.child("object-wal"));
         Self { numbers, disturbances, only: BTreeMap::new() }
     }
 }
@@ -155,6 +156,27 @@ fn large(n: &mut Numbers, rng: &mut Rng) {
     }
 }
 
+/// In one of four the WAL is in the bucket, and in half of those a broker is taken for dead that is not.
+fn object_wal(n: &mut Numbers, disturbances: &mut Vec<(Duration, Disturbance)>, profile: Profile, rng: &mut Rng) {
+    if !rng.chance(1, 4) {
+        return;
+    }
+    n.object_wal = 1;
+    n.wal_object = log_uniform(rng, 512, 65_536);
+    n.wal_interval = if rng.chance(1, 4) { 0 } else { log_uniform(rng, 1_000, 100_000) };
+    n.wal_objects = log_uniform(rng, 16, 128);
+    if profile == Profile::Calm || rng.chance(1, 2) {
+        return;
+    }
+    for _ in 0..rng.between(1, 3) {
+        let at = Duration::from_micros(rng.between(n.safety / 10, n.safety));
+        let lasts = Duration::from_micros(log_uniform(rng, 2_000, 500_000) * profile.pace() / 1_000);
+        disturbances.push((at, Disturbance::Overtake { lasts }));
+    }
+    disturbances.sort_by_key(|(at, _)| *at);
+    n.safety += 1_000_000 * profile.pace() / 1_000;
+}
+
 fn producers(n: &mut Numbers, rng: &mut Rng) {
     n.sequenced = if rng.chance(1, 4) { 0 } else { rng.between(10, 60) };
     n.producer_lease = rng.between(1, 4);
@@ -238,7 +260,7 @@ fn disturbances(n: &mut Numbers, profile: Profile, rng: &mut Rng) -> Vec<(Durati
         Disturbance::Kill { down } | Disturbance::Stop { down } | Disturbance::LoseDisk { down } => down + restart,
         Disturbance::Pause { lasts } | Disturbance::Outage { lasts } | Disturbance::Full { lasts } => lasts,
         // A broker that is deposed by its rival starts again.
-        Disturbance::Rot { .. } | Disturbance::Rival { .. } => restart,
+        Disturbance::Rot { .. } | Disturbance::Rival { .. } | Disturbance::Overtake { .. } => restart,
         Disturbance::ClockJump { .. } => Duration::ZERO,
     };
     let takes: u128 = what.iter().map(|one| takes(one).as_micros()).sum();

@@ -14,7 +14,7 @@ const RETIRED: [Retired; 0] = [];
 
 const DAY: i64 = 24 * 3600 * 1_000_000;
 
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 10] = [
     Kind { name: "kill", arguments: &[time("down", 10_000)] },
     Kind { name: "stop", arguments: &[time("down", 10_000)] },
     Kind { name: "pause", arguments: &[time("lasts", 10_000)] },
@@ -24,6 +24,7 @@ const KINDS: [Kind; 9] = [
     Kind { name: "rival", arguments: &[time("lasts", 50_000)] },
     Kind { name: "rot", arguments: &[setting("at", 0, 999_999)] },
     Kind { name: "lose-disk", arguments: &[time("down", 10_000)] },
+    Kind { name: "overtake", arguments: &[time("lasts", 10_000)] },
 ];
 
 const fn time(name: &'static str, simplest: i64) -> Argument {
@@ -90,6 +91,7 @@ impl Disturbance {
             Self::ClockJump { by_ms } => ("clock-jump", "by-ms", by_ms),
             Self::Rival { lasts } => ("rival", "lasts", micros(lasts)),
             Self::LoseDisk { down } => ("lose-disk", "down", micros(down)),
+            Self::Overtake { lasts } => ("overtake", "lasts", micros(lasts)),
             Self::Rot { at } => ("rot", "at", i64::try_from(at).unwrap_or(0)),
         };
         plan::Disturbance { at, kind, arguments: BTreeMap::from([(argument, value)]) }
@@ -108,6 +110,7 @@ impl Disturbance {
             "clock-jump" => Self::ClockJump { by_ms: value("by-ms")? },
             "rival" => Self::Rival { lasts: micros("lasts")? },
             "lose-disk" => Self::LoseDisk { down: micros("down")? },
+            "overtake" => Self::Overtake { lasts: micros("lasts")? },
             "rot" => Self::Rot { at: value("at")?.unsigned_abs() },
             _ => return None,
         })

@@ -5,6 +5,7 @@ use crate::client::{BatchLimits, Habits, Shares, pack};
 use crate::oracle::{Span, Spans};
 use karst_core::limits::Limits;
 use karst_core::wal::Wal;
+use karst_runtime_sim::broker::WalPlace;
 use karst_runtime_sim::clock::ClockKnobs;
 use karst_runtime_sim::disk::DiskKnobs;
 use karst_runtime_sim::fault::{Chance, Latency};
@@ -17,8 +18,11 @@ impl Numbers {
     #[must_use]
     pub fn limits(&self) -> Limits {
         let limits = self.asked_limits();
-        // A ring that holds nothing is refused when the broker starts.
-        let fitted = Wal::fit(self.ring, limits.clone()).unwrap_or(limits);
+        let fitted = match self.wal_place() {
+            // A ring that holds nothing is refused when the broker starts.
+            WalPlace::Disk => Wal::fit(self.ring, limits.clone()).unwrap_or(limits),
+            WalPlace::Bucket(capacity) => Wal::fit_objects(capacity, limits),
+        };
         Limits { inflated: pack::most_inflated(fitted.largest_batch), ..fitted }
     }
 
@@ -45,6 +49,9 @@ impl Numbers {
             wal_block: u32_of(self.block),
             wal_depth: u32_of(self.depth),
             wal_window: self.window,
+            wal_object: u32_of(self.wal_object),
+            wal_object_interval: micros(self.wal_interval),
+            wal_objects: u32_of(self.wal_objects),
             cut_bytes: self.cut_bytes,
             cut_age: micros(self.cut_age),
             uploads: u32_of(self.uploads),
@@ -80,6 +87,12 @@ impl Numbers {
             group_log_garbage: self.log_garbage,
             ..Limits::default()
         }
+    }
+
+    /// What the WAL lies on.
+    #[must_use]
+    pub fn wal_place(&self) -> WalPlace {
+        if self.object_wal == 0 { WalPlace::Disk } else { WalPlace::Bucket(self.ring) }
     }
 
     /// How long what expires is idle at least.

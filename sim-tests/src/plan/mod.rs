@@ -270,6 +270,15 @@ numbers! {
     bandwidth = "compaction.bandwidth", 1_000_000_000 => .bounds(1_000, 1 << 40);
     /// Records stay so long in shared objects.
     split_age = "compaction.split-age", 100_000_000_000 => .bounds(1_000, 100_000_000_000);
+
+    /// Whether the WAL is objects in the bucket, instead of a ring on the disk; it holds as many bytes.
+    object_wal = "wal.is-in-bucket", 0 => .bounds(0, 1);
+    /// An object of that takes so many bytes of records.
+    wal_object = "wal.object", 16_384 => .bounds(256, 1 << 30);
+    /// Pause between two that are not full.
+    wal_interval = "wal.object-interval", 5_000;
+    /// So many there are at most.
+    wal_objects = "wal.most-objects", 200 => .bounds(16, 1_000_000);
 }
 
 /// Something that is done to the broker at a moment.
@@ -314,6 +323,11 @@ pub enum Disturbance {
     Rot {
         /// Which sector, in parts per million of those that are worth it.
         at: u64,
+    },
+    /// The broker stands still, and another is started in its place; then it goes on. Only with a WAL in the bucket.
+    Overtake {
+        /// For so long.
+        lasts: Duration,
     },
     /// The broker crashes, its disk is replaced by a blank one, and an operator gives the lost WAL up; now and then the
     /// disk is there after all.

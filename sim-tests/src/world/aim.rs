@@ -8,6 +8,7 @@ use karst_core::controller::Audit;
 use karst_core::disk::{DevicePos, SECTOR};
 use karst_core::id::Lsn;
 use karst_core::machine::Rng;
+use karst_core::wal::object::format::PREFIX as WAL;
 use karst_core::wal::ring::Geometry;
 use karst_core::wal::ring::block::{BLOCK_HEAD, FragmentKind};
 use karst_runtime_sim::disk::SimDisk;
@@ -18,7 +19,7 @@ use std::time::Duration;
 /// Something that is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Aim {
-    /// Any write to the disk.
+    /// Any write to the disk. Of a WAL in the bucket, this and the next four are a put of one of its objects.
     Write,
     /// A write of the WAL's header.
     Header,
@@ -81,17 +82,19 @@ impl Aim {
             let mine = store.coming_puts().filter(|(key, from, ..)| *from == caller && key.0.starts_with(prefix));
             mine.filter(|(_, _, is, _)| when.is_none_or(|when| when == *is)).map(|(.., at)| at).min()
         };
+        // A WAL in the bucket writes nothing to a disk.
+        let wal = || put(WAL, None);
         let ring = Geometry::of_device(disk.size()).ok()?;
         let begins = ring.position(Lsn(0));
         let ends = begins.0 + ring.ring();
         match self {
-            Self::Write => write(&|_, _| true),
-            Self::Header => write(&|at, _| at < begins),
-            Self::Record => write(&|at, data| at >= begins && is_part_of_record(data)),
-            Self::Wrap => write(&|at, data| at == begins || at.0 + data.len() as u64 == ends),
+            Self::Write => write(&|_, _| true).or_else(wal),
+            Self::Header => write(&|at, _| at < begins).or_else(wal),
+            Self::Record => write(&|at, data| at >= begins && is_part_of_record(data)).or_else(wal),
+            Self::Wrap => write(&|at, data| at == begins || at.0 + data.len() as u64 == ends).or_else(wal),
             Self::Recovery => {
                 let reads = disk.being_read().any(|at| at >= begins);
-                reads.then(|| now.after(Duration::from_micros(100)))
+                reads.then(|| now.after(Duration::from_micros(100))).or_else(wal)
             }
             Self::Put => put("", None),
             Self::Object => put("data/", None),

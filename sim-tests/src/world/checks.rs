@@ -7,6 +7,7 @@ use karst_core::compaction::{self, Rules};
 use karst_core::data_object;
 use karst_core::limits::Limits;
 use karst_core::metadata::{Image, ObjectState};
+use karst_core::wal::object::format as wal_object;
 use karst_runtime_sim::broker::Broker;
 use karst_runtime_sim::clock::BEGINNING;
 use karst_runtime_sim::exec::Store;
@@ -124,6 +125,14 @@ fn garbage(image: &Image, store: &Store) -> Option<String> {
     let model = store.model();
     let mut in_bucket = Vec::new();
     for (key, object) in model.bucket().objects() {
+        if let Some((node, epoch, seq)) = wal_object::parse_key(key) {
+            let life = image.nodes.get(&node).and_then(|node| node.epochs.get(&epoch));
+            let is_kept = object.body.len() == wal_object::SEAL_LEN || life.is_some_and(|life| seq >= life.trim);
+            if is_kept {
+                continue;
+            }
+            return Some(format!("{key} is in the bucket, and nobody needs it"));
+        }
         let Some(id) = data_object::parse_key(key) else { continue };
         match image.objects.get(&id).map(|object| (object.state, object.size)) {
             Some((ObjectState::Live(_), size)) if size == object.body.len() as u64 => in_bucket.push(id),

@@ -11,6 +11,7 @@ use super::marksman::Marksman;
 use super::rival::{RIVAL, Rival};
 use super::rot::{self, Rot};
 use super::troubles::Troubles;
+use super::zombie::Zombie;
 use crate::plan::Numbers;
 use bytes::Bytes;
 use karst_core::disk::{DevicePos, SECTOR};
@@ -20,7 +21,7 @@ use karst_core::machine::Rng;
 use karst_core::mail::Halt;
 use karst_core::node::Purpose;
 use karst_core::wal::ring::header::{Header, SLOTS};
-use karst_runtime_sim::broker::{self, Broker};
+use karst_runtime_sim::broker::{self, Broker, WalPlace};
 use karst_runtime_sim::clock::NodeClock;
 use karst_runtime_sim::disk::{DiskKnobs, Image, SimDisk};
 use karst_runtime_sim::exec::{Disk, Net, Store, World};
@@ -46,6 +47,7 @@ pub(super) struct Host {
     limits: Limits,
     calm: DiskKnobs,
     disk: Disk,
+    wal: WalPlace,
     store: Store,
     net: Net,
     nemesis: Rng,
@@ -71,6 +73,7 @@ pub(super) struct Host {
     judge: Judge,
     rival: Option<Rival>,
     rivals: u32,
+    zombie: Option<Zombie>,
 }
 
 impl Host {
@@ -98,10 +101,12 @@ impl Host {
             judge,
             rival: None,
             rivals: 0,
+            zombie: None,
             world: world.clone(),
             tree: tree.clone(),
             limits,
             disk,
+            wal: numbers.wal_place(),
             store,
             nemesis,
         }
@@ -136,6 +141,7 @@ impl Host {
         let process = self.world.start_process(&format!("broker-{}", self.incarnations), clock);
         let parts = broker::Parts {
             disk: self.disk.clone(),
+            wal: self.wal,
             store: self.store.clone(),
             caller: CALLER,
             net: self.net.attach(&process, BROKER),
@@ -161,6 +167,35 @@ impl Host {
         self.marksman.aim(aim);
     }
 
+    /// Somebody takes the broker for dead, which stands still, and starts another in its place.
+    pub(super) fn overtake(&mut self) {
+        self.bury_zombie();
+        if self.wal == WalPlace::Disk || !self.is_ready() || self.troubles.is_asked_to_stop() {
+            return;
+        }
+        let Some(broker) = self.broker.take() else { return };
+        self.world.count("broker.overtaken");
+        self.marksman.let_go();
+        self.clock = broker.process.next_clock();
+        self.was_examined = true;
+        self.zombie = Some(Zombie::make(broker, &self.net));
+        self.start();
+    }
+
+    /// What was taken for dead goes on.
+    pub(super) fn resume_zombie(&self) {
+        if let Some(zombie) = &self.zombie {
+            zombie.resume();
+        }
+    }
+
+    /// And ends, at the latest now.
+    fn bury_zombie(&mut self) {
+        if let Some(Err(amiss)) = self.zombie.take().map(Zombie::end) {
+            self.world.fail("fenced-acknowledges-nothing", "world", amiss);
+        }
+    }
+
     /// Whether the start after a crash is to crash as well.
     pub(super) fn draws_another(&mut self) -> bool {
         self.nemesis.chance(1, 3)
@@ -173,6 +208,10 @@ impl Host {
 
     /// What is to be seen from outside, and a new start for a broker that ended itself: it must have had a reason.
     pub(super) fn supervise(&mut self) {
+        if self.zombie.as_ref().is_some_and(|zombie| zombie.halted().is_some()) {
+            self.world.count("broker.zombie-halts");
+            self.bury_zombie();
+        }
         self.troubles.observe(self.world.now(), self.store_failures());
         if self.is_up() {
             self.look();
@@ -201,6 +240,10 @@ impl Host {
 
     /// The disk is another one from now on, which is blank; or an operator thinks so.
     pub(super) fn lose_disk(&mut self) {
+        if self.wal != WalPlace::Disk {
+            // Nothing was on it.
+            return self.disk.model().replace(Image::default());
+        }
         self.examine();
         self.disk.model().mend();
         self.rot = None;
@@ -225,6 +268,9 @@ impl Host {
     /// What it lives by must be durable, and what is rotten must not have passed unnoticed.
     fn look(&mut self) {
         let Some(broker) = &self.broker else { return };
+        if let (Some(zombie), Some(image)) = (&mut self.zombie, self.ledger.image().filter(|_| broker.is_ready())) {
+            zombie.succeeded(&image);
+        }
         if let Some(early) = checks::heard_too_early(broker, &self.ledger) {
             self.world.fail("heard-is-durable", "world", early);
         }
@@ -325,7 +371,7 @@ impl Host {
 
     /// Damages a sector of the device, which `place` says.
     pub(super) fn rot(&mut self, place: u64) {
-        if self.lost.is_some() {
+        if self.lost.is_some() || self.wal != WalPlace::Disk {
             return;
         }
         self.disk.model().mend();
@@ -413,6 +459,8 @@ impl Host {
 
     /// No more faults, and the broker is up.
     pub(super) fn heal(&mut self) {
+        self.look();
+        self.bury_zombie();
         self.resume();
         self.kill_rival();
         self.end_outage();
@@ -471,6 +519,7 @@ impl Host {
         self.let_go();
         self.kill_rival();
         self.marksman.let_go();
+        self.bury_zombie();
         self.broker = None;
     }
 

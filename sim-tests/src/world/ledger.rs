@@ -1,15 +1,16 @@
 //! Watches the bucket: each version of the metadata head follows from the one before it, and nothing that a head needs
-//! is ever deleted.
+//! is ever deleted, nor what a WAL in the bucket has and nobody else, nor its seal.
 
 use karst_core::controller::Audit;
 use karst_core::data_object;
 use karst_core::id::Incarnation;
 use karst_core::metadata::{Image, ObjectState};
 use karst_core::store::Key;
+use karst_core::wal::object::format::{self as wal_object, Content};
 use karst_runtime_sim::exec::{Store, World};
 use karst_runtime_sim::store::{Applied, Caller, Change};
 use std::cell::{Ref, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// What the bucket says, as of now. A clone is the same ledger.
@@ -23,6 +24,8 @@ struct State {
     head: Option<Audit>,
     /// How often a head was put by each.
     heads: BTreeMap<Caller, u64>,
+    /// Ends of WALs.
+    seals: BTreeSet<Key>,
 }
 
 /// A violated invariant, and what was seen.
@@ -75,7 +78,11 @@ impl State {
             Change::Put { key, body, .. } if key.0.starts_with("meta/") => {
                 self.objects.insert(key.clone(), body.clone());
             }
-            Change::Put { .. } => {}
+            Change::Put { key, body, .. } => {
+                if matches!(wal_object::read(body), Ok((.., Content::Seal(_)))) {
+                    self.seals.insert(key.clone());
+                }
+            }
             Change::Deleted { key } => {
                 self.objects.remove(key);
                 self.deleted(key)?;
@@ -88,6 +95,16 @@ impl State {
         let Some(head) = &self.head else { return Ok(()) };
         if key.0 == Audit::HEAD || head.refers_to(key) {
             return Err(("metadata-is-kept", format!("{key} was deleted, and the metadata is a fold of it")));
+        }
+        if self.seals.contains(key) {
+            return Err(("seal-is-kept", format!("{key} was deleted, and is all that keeps an old writer out")));
+        }
+        if let Some((node, epoch, seq)) = wal_object::parse_key(key) {
+            let life = head.image().nodes.get(&node).and_then(|node| node.epochs.get(&epoch));
+            return match life.filter(|life| seq >= life.trim) {
+                Some(_) => Err(("wal-is-kept", format!("{key} was deleted, and nothing else has what it holds"))),
+                None => Ok(()),
+            };
         }
         let id = data_object::parse_key(key);
         let state = id.and_then(|id| head.image().objects.get(&id)).map(|object| object.state);
@@ -114,7 +131,7 @@ mod tests {
             objects.insert(key.clone(), body.clone());
             Some(body)
         });
-        State { objects, head: Some(audit.expect("it is sound")), heads: BTreeMap::new() }
+        State { objects, head: Some(audit.expect("it is sound")), heads: BTreeMap::new(), seals: BTreeSet::new() }
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod rival;
 mod rot;
 mod troubles;
 mod words;
+mod zombie;
 
 pub use report::{Report, SITUATIONS};
 
@@ -269,6 +270,12 @@ impl Run {
                     self.world.sleep(SHORT_LOOK).await;
                     self.host.supervise();
                 }
+            }
+            Disturbance::Overtake { lasts } => {
+                self.host.overtake();
+                let end = self.world.now().after(lasts);
+                self.watch_until(end).await;
+                self.host.resume_zombie();
             }
             Disturbance::Rival { lasts } => {
                 self.host.start_rival();

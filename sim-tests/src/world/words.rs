@@ -16,6 +16,9 @@ impl Describe for Disturbance {
             Self::Full { lasts } => format!("leaves the object store no space for {lasts:?}"),
             Self::ClockJump { by_ms } => format!("sets the broker's wall clock by {by_ms} ms"),
             Self::Rival { lasts } => format!("starts another broker on the same bucket, by mistake, for {lasts:?}"),
+            Self::Overtake { lasts } => {
+                format!("takes the broker for dead, which stands still for {lasts:?}, and starts another in its place")
+            }
             Self::LoseDisk { down } => format!("is about to kill the broker, and to take its disk away, for {down:?}"),
             Self::Rot { .. } => "kills the broker, damages the device of its log, and starts it again".into(),
         })

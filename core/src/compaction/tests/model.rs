@@ -10,7 +10,7 @@ use crate::id::{
 use crate::machine::WallTime;
 use crate::metadata::{
     Answer, Command, Commit, CommitObject, CommitRange, CommitState, Compaction, Entry, FEATURE_LEVEL, Image, NewTopic,
-    ObjectState, StateKind, TopicConfigs, TopicName,
+    ObjectState, StateKind, TopicConfigs, TopicName, WalKind,
 };
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -73,7 +73,7 @@ impl Model {
         };
         let registered = model.send(Command::Register { wal: None, give_up: None, host: "a".into(), port: 9092 });
         assert!(matches!(registered, Answer::Registered { .. }));
-        assert_eq!(model.send(Command::NameWal { uuid: WalUuid([7; 16]) }), Answer::Done);
+        assert_eq!(model.send(Command::NameWal { uuid: WalUuid([7; 16]), kind: WalKind::Ring }), Answer::Done);
         model
     }
 

@@ -9,7 +9,7 @@ use crate::machine::{Rng, WallTime};
 use crate::metadata::{
     CleanupPolicy, Command, Commit, CommitObject, CommitRange, CommitState, CompactedObject, CompactedRange,
     CompactedState, Compaction, ConfigName, ConfigNames, ConfigPatch, Entry, Image, InertName, NewTopic, RegisteredWal,
-    StateKind, TimestampType, TopicConfigs, TopicName,
+    StateKind, TimestampType, TopicConfigs, TopicName, WalKind,
 };
 use alloc::boxed::Box;
 use alloc::format;
@@ -73,7 +73,7 @@ fn entries() -> Vec<Entry> {
     let held = RegisteredWal { uuid: ring, epoch: NodeEpoch(1), trim: Lsn(4096) };
     let commands = [
         (1, 0, 1, register(None, None)),
-        (1, 1, 2, Command::NameWal { uuid: ring }),
+        (1, 1, 2, Command::NameWal { uuid: ring, kind: WalKind::Ring }),
         (1, 1, 3, topic(0x71, "orders", 2)),
         (1, 1, 4, topic(0x72, "gone", 1)),
         (1, 1, 5, Command::LeaseObjects { count: 4 }),
@@ -87,7 +87,7 @@ fn entries() -> Vec<Entry> {
         (2, 0, 1, register(Some(held), None)),
         (2, 2, 2, Command::ConfigureTopic { id: TopicId([0x71; 16]), patch }),
         (2, 2, 3, Command::EndRecovery { number: crate::id::RecoveryNumber(13) }),
-        (2, 2, 4, Command::NameWal { uuid: WalUuid([0x22; 16]) }),
+        (2, 2, 4, Command::NameWal { uuid: WalUuid([0x22; 16]), kind: WalKind::Objects }),
         (2, 2, 5, Command::OpenStreams),
         (2, 2, 6, topic(0x73, "orders", 1)),
         (2, 2, 7, Command::LeaseProducers { count: 5 }),

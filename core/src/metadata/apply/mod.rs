@@ -79,7 +79,7 @@ impl Image {
         }
         match &*by.command {
             Command::Register { .. } => unreachable!("handled above"),
-            Command::NameWal { uuid } => self.name_wal(by, *uuid),
+            Command::NameWal { uuid, kind } => self.name_wal(by, *uuid, *kind),
             Command::EndRecovery { number } => self.end_recovery(by, *number),
             Command::OpenStreams => self.open_streams_of_sender(by),
             Command::CloseStreams => Ok(self.close_streams(by)),

@@ -4,11 +4,13 @@
 //! or by its recovery. As a ring is named only when nothing older is left to recover, a node has at most one. A ring that
 //! is lost is given up by a registration that names it: fencing its epoch, closing its streams and the way to a new ring
 //! are one entry, so that there is no state in between.
+//!
+//! A WAL in the bucket is there for whoever may register: no broker has to show that it holds it.
 
 use crate::controller::NodeCommand;
 use crate::id::{CommandSeq, CutNumber, Lsn, NodeEpoch, NodeId, RecoveryNumber, WalUuid};
 use crate::metadata::{
-    Answer, EpochImage, GivenUpImage, Image, NodeImage, ObjectState, Refusal, RegisteredWal, StreamState,
+    Answer, EpochImage, GivenUpImage, Image, NodeImage, ObjectState, Refusal, RegisteredWal, StreamState, WalKind,
 };
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -76,19 +78,24 @@ impl Image {
         Ok(())
     }
 
-    /// The sender's ring has begun its life under the sender's epoch: nothing is committed of it yet.
-    pub(super) fn name_wal(&mut self, by: &NodeCommand, uuid: WalUuid) -> Result<Answer, Refusal> {
+    /// The sender's WAL has begun its life under the sender's epoch: nothing is committed of it yet.
+    pub(super) fn name_wal(&mut self, by: &NodeCommand, uuid: WalUuid, kind: WalKind) -> Result<Answer, Refusal> {
         let node = self.nodes.get_mut(&by.node).ok_or(Refusal::Fenced)?;
         if node.epochs.values().any(|epoch| epoch.recovery.is_some()) {
             return Err(Refusal::NotRecovered);
         }
         let named = node.epochs.entry(by.epoch).or_insert(EpochImage {
             wal: uuid,
+            kind,
             trim: Lsn(0),
             last_cut: CutNumber(0),
             recovery: None,
         });
-        if named.wal == uuid { Ok(Answer::Done) } else { Err(Refusal::WrongWal { expected: named.wal }) }
+        if (named.wal, named.kind) == (uuid, kind) {
+            Ok(Answer::Done)
+        } else {
+            Err(Refusal::WrongWal { expected: named.wal })
+        }
     }
 
     /// The oldest epoch whose newest recovery has that number is recovered.
@@ -120,7 +127,8 @@ impl Image {
 /// Whether a node may go on with the ring that it holds: it is the one that has what is not committed yet, and neither
 /// that ring nor the metadata is an older copy.
 fn match_wal(node: Option<&NodeImage>, wal: Option<RegisteredWal>) -> Result<(), Refusal> {
-    for (epoch, image) in node.into_iter().flat_map(|node| &node.epochs) {
+    let rings = node.into_iter().flat_map(|node| &node.epochs).filter(|(_, image)| image.kind == WalKind::Ring);
+    for (epoch, image) in rings {
         let same = wal.filter(|wal| wal.uuid == image.wal && wal.epoch == *epoch);
         let same = same.ok_or(Refusal::WrongWal { expected: image.wal })?;
         if same.trim > image.trim {

@@ -9,7 +9,7 @@ use crate::machine::{Rng, WallTime};
 use crate::metadata::workload::Workload;
 use crate::metadata::{
     Answer, Command, Commit, CommitObject, CommitRange, CommitState, Entry, FEATURE_LEVEL, Image, NewTopic,
-    ObjectState, Refusal, RegisteredWal, StateKind, StreamState, TopicConfigs, TopicName, bounds,
+    ObjectState, Refusal, RegisteredWal, StateKind, StreamState, TopicConfigs, TopicName, WalKind, bounds,
 };
 use crate::producers::ProducerId;
 use alloc::boxed::Box;
@@ -40,7 +40,7 @@ impl Log {
     fn serving() -> Self {
         let mut log = Self::new();
         log.restart(None);
-        assert_eq!(log.send(Command::NameWal { uuid: RING }), Answer::Done);
+        assert_eq!(log.send(Command::NameWal { uuid: RING, kind: WalKind::Ring }), Answer::Done);
         log
     }
 
@@ -201,7 +201,7 @@ fn registration_fences_and_orders_the_recovery_of_what_named_a_ring() {
     // Epoch 1 never named a ring: nothing to recover.
     let Answer::Registered { epoch, recoveries } = log.restart(None) else { panic!() };
     assert_eq!((epoch, recoveries), (NodeEpoch(2), vec![]));
-    log.send(Command::NameWal { uuid: RING });
+    log.send(Command::NameWal { uuid: RING, kind: WalKind::Ring });
     let wal = Some(RegisteredWal { uuid: RING, epoch: NodeEpoch(2), trim: Lsn(0) });
     let Answer::Registered { epoch, recoveries } = log.restart(wal) else { panic!() };
     let number = RecoveryNumber(log.image.seq.0);
@@ -211,9 +211,9 @@ fn registration_fences_and_orders_the_recovery_of_what_named_a_ring() {
     let Answer::Registered { recoveries, .. } = log.restart(wal) else { panic!() };
     assert!(recoveries[0].number > number);
     assert_eq!(log.refused(Command::EndRecovery { number }), Refusal::RecoverySuperseded);
-    assert_eq!(log.refused(Command::NameWal { uuid: WalUuid([8; 16]) }), Refusal::NotRecovered);
+    assert_eq!(log.refused(Command::NameWal { uuid: WalUuid([8; 16]), kind: WalKind::Ring }), Refusal::NotRecovered);
     assert_eq!(log.send(Command::EndRecovery { number: recoveries[0].number }), Answer::Done);
-    assert_eq!(log.send(Command::NameWal { uuid: WalUuid([8; 16]) }), Answer::Done);
+    assert_eq!(log.send(Command::NameWal { uuid: WalUuid([8; 16]), kind: WalKind::Ring }), Answer::Done);
 }
 
 #[test]
@@ -240,10 +240,13 @@ fn streams_open_only_under_an_epoch_that_named_its_ring() {
     log.restart(None);
     assert_eq!(log.refused(Command::OpenStreams), Refusal::NotRecovered);
     assert_eq!(log.refused(create("orders", 1, 1)), Refusal::NotRecovered);
-    log.send(Command::NameWal { uuid: RING });
+    log.send(Command::NameWal { uuid: RING, kind: WalKind::Ring });
     assert_eq!(log.send(create("orders", 1, 1)), Answer::Done);
-    assert_eq!(log.refused(Command::NameWal { uuid: WalUuid([8; 16]) }), Refusal::WrongWal { expected: RING });
-    assert_eq!(log.send(Command::NameWal { uuid: RING }), Answer::Done);
+    assert_eq!(
+        log.refused(Command::NameWal { uuid: WalUuid([8; 16]), kind: WalKind::Ring }),
+        Refusal::WrongWal { expected: RING }
+    );
+    assert_eq!(log.send(Command::NameWal { uuid: RING, kind: WalKind::Ring }), Answer::Done);
 }
 
 #[test]
@@ -266,7 +269,7 @@ fn a_recovery_commits_closes_and_reopens_under_the_next_epoch() {
     assert_eq!(log.send(Command::Commit(found)), Answer::Done);
     assert_eq!(log.send(Command::EndRecovery { number }), Answer::Done);
     assert_eq!((log.stream(1).state, log.stream(1).end), (StreamState::Closed, Offset(9)));
-    log.send(Command::NameWal { uuid: WalUuid([8; 16]) });
+    log.send(Command::NameWal { uuid: WalUuid([8; 16]), kind: WalKind::Ring });
     assert_eq!(log.send(Command::OpenStreams), Answer::Done);
     assert_eq!((log.stream(1).state, log.stream(1).epoch), (StreamState::Open(NodeEpoch(2)), StreamEpoch(2)));
     let end_of = |stream, epoch| log.stream(stream).epochs.end_of(StreamEpoch(epoch), Offset(50));

@@ -5,7 +5,7 @@ use crate::controller::NodeCommand;
 use crate::envelope::{DecodeError, Fields};
 use crate::metadata::{
     Answer, Command, Commit, CommitObject, CommitRange, CommitState, CompactedObject, CompactedRange, CompactedState,
-    Compaction, Entry, NewTopic, Recovery, Refusal, RegisteredWal, StateKind, TopicName,
+    Compaction, Entry, NewTopic, Recovery, Refusal, RegisteredWal, StateKind, TopicName, WalKind,
 };
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -15,7 +15,7 @@ record!(NodeCommand { node, incarnation, epoch, seq, confirmed, command });
 
 tagged!(Command {
     1 => Register { wal, host, port, give_up },
-    2 => NameWal { uuid },
+    2 => NameWal { uuid, kind },
     3 => EndRecovery { number },
     4 => OpenStreams,
     5 => CloseStreams,
@@ -42,6 +42,26 @@ record!(Compaction { inputs, results });
 record!(CompactedObject { id, size, ranges, states });
 record!(CompactedRange { stream, start, end, bytes });
 record!(CompactedState { stream, end, at, len });
+
+/// A tag: 1 ring, 2 objects.
+impl Field for WalKind {
+    const LEAST: usize = 1;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.push(match self {
+            Self::Ring => 1,
+            Self::Objects => 2,
+        });
+    }
+
+    fn take(from: &mut Fields) -> Result<Self, DecodeError> {
+        match from.u8()? {
+            1 => Ok(Self::Ring),
+            2 => Ok(Self::Objects),
+            _ => Err(DecodeError::Unsupported),
+        }
+    }
+}
 
 /// A tag: 1 of the range, 2 of the log.
 impl Field for StateKind {
@@ -71,7 +91,7 @@ tagged!(Answer {
     30 => LeasedProducers { first, count },
 });
 
-record!(Recovery { number, epoch, wal, trim, last_cut });
+record!(Recovery { number, epoch, wal, kind, trim, last_cut });
 
 tagged!(Refusal {
     1 => Fenced,

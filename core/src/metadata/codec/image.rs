@@ -45,7 +45,7 @@ impl Record for Image {
 }
 
 record!(NodeImage { epoch, incarnation, host, port, epochs, last_command, answers, given_up });
-record!(EpochImage { wal, trim, last_cut, recovery });
+record!(EpochImage { wal, kind, trim, last_cut, recovery });
 record!(GivenUpImage { wal, of_epoch, at });
 record!(TopicImage { name, partitions, configs });
 record!(PartitionImage { stream });

@@ -12,6 +12,7 @@ use crate::machine::{Effects, Instant, Job, Machine, Now, OpId, Outcome, Payload
 use crate::mail::Mail as To;
 use crate::metadata::{
     self, Command, Commit, CommitObject, CommitRange, Entry, FEATURE_LEVEL, Image, NewTopic, TopicConfigs, TopicName,
+    WalKind,
 };
 use crate::node::{self, Asker};
 use crate::session::{self, Answer, Numbered, RequestNumber};
@@ -70,7 +71,7 @@ impl World {
             told: Vec::new(),
         };
         world.apply(Command::Register { wal: None, host: "broker".into(), port: 9092, give_up: None });
-        world.apply(Command::NameWal { uuid: WalUuid([7; 16]) });
+        world.apply(Command::NameWal { uuid: WalUuid([7; 16]), kind: WalKind::Ring });
         world.mail(Mail::Image(Box::new(world.image.clone())));
         world.mail(Mail::Serve { node: NODE, epoch: NodeEpoch(1) });
         world.mail(Mail::Opened(CONN, Arrival { from: "/10.0.0.1".into(), at: None }));

@@ -15,10 +15,21 @@
 //!
 //! What a life left is identified by (cluster, UUID, node epoch): blocks of any other are void, so beginning a life is
 //! one header write.
+//!
+//! Who writes and reads it is private: `machine` is the log in all its phases; `opening` stands for all that precedes a
+//! life, with `recovery` reading one back; `open` for a life, with `log` at its end and `headers` at its beginning.
 
 pub mod block;
 pub mod header;
+mod headers;
+mod log;
+mod machine;
+mod open;
+mod opening;
 pub mod record;
+mod recovery;
+
+pub(super) use machine::RingWal;
 
 use crate::disk::{DevicePos, SECTOR};
 use crate::id::Lsn;

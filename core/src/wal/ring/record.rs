@@ -161,6 +161,15 @@ fn full(bytes: Bytes) -> Result<Appended, DecodeError> {
 /// The record without its batch, the batch's length, and the bytes of it that follow the head.
 fn head(bytes: Bytes) -> Result<(Appended, usize, Bytes), DecodeError> {
     let mut fields = Fields::new(bytes);
+    let (record, len) = take_head(&mut fields)?;
+    Ok((record, len, fields.rest()))
+}
+
+/// Reads what precedes the batch: the record without it, and its length.
+///
+/// # Errors
+/// When that is cut short, or makes no sense.
+pub fn take_head(fields: &mut Fields) -> Result<(Appended, usize), DecodeError> {
     let record = Appended {
         stream: StreamId(fields.u64()?),
         epoch: StreamEpoch(fields.u32()?),
@@ -173,5 +182,5 @@ fn head(bytes: Bytes) -> Result<(Appended, usize, Bytes), DecodeError> {
     if record.base >= record.end {
         return Err(DecodeError::Malformed);
     }
-    Ok((record, len, fields.rest()))
+    Ok((record, len))
 }

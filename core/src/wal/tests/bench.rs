@@ -83,7 +83,7 @@ impl Bench {
                 Effect::Disk(op, asked) => self.disk.submit(op, asked),
                 Effect::Mail(AnyMail::Node(mail)) => self.to_node.push(mail),
                 Effect::Mail(AnyMail::Shard(mail)) => self.heard(mail),
-                Effect::Mail(mail) => panic!("mail to nobody who listens: {mail:?}"),
+                effect => panic!("to nobody who listens: {effect:?}"),
             }
         }
     }
@@ -218,7 +218,7 @@ pub(super) fn recover(disk: &Disk, limits: &Limits, from: Lsn, rng: &mut Rng) ->
 }
 
 pub(super) fn recover_inspected(bench: &mut Bench, from: Lsn, rng: &mut Rng) -> Told {
-    bench.mail(Mail::Recover { from });
+    bench.mail(super::recover_from(from));
     let (mut all, mut parts) = (Vec::new(), Vec::new());
     loop {
         assert!(bench.disk.in_flight() <= 1, "one read at a time");

@@ -72,7 +72,7 @@ fn an_unreadable_device_is_said_to_be_so() {
     reader.handle(Input::Disk(op, Err(DiskError::Io)));
     assert!(matches!(reader.to_node.pop(), Some(node::Mail::WalFound(Inspection::Unreadable(_)))));
     let (mut reader, _) = inspect(&bench.disk, &limits(), &mut rng);
-    reader.mail(Mail::Recover { from: Lsn(0) });
+    reader.mail(super::recover_from(Lsn(0)));
     let (op, _) = reader.disk.complete(&mut rng);
     reader.handle(Input::Disk(op, Err(DiskError::Io)));
     let told = reader.to_node.pop();

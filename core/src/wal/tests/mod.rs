@@ -11,8 +11,8 @@ mod life;
 mod space;
 
 use super::ring::block::Identity;
-use super::{Append, Appended, Life};
-use crate::id::{ClusterId, NodeEpoch, NodeId, Offset, StreamEpoch, StreamId, WalUuid};
+use super::{Append, Appended, Life, Mail};
+use crate::id::{ClusterId, Lsn, NodeEpoch, NodeId, Offset, StreamEpoch, StreamId, WalUuid};
 use crate::limits::Limits;
 use crate::machine::{Rng, WallTime};
 use alloc::vec;
@@ -80,6 +80,12 @@ fn stamped(append: &Append) -> Appended {
         max_timestamp: append.max_timestamp,
         batch: batch.into(),
     }
+}
+
+/// A ring is read back by what its header says.
+fn recover_from(from: Lsn) -> Mail {
+    let life = Life { cluster: ClusterId::default(), node: NodeId(0), epoch: NodeEpoch(0), uuid: WalUuid::default() };
+    Mail::Recover { life, by: NodeEpoch(0), from }
 }
 
 fn identity(life: &Life) -> Identity {

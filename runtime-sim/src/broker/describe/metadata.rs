@@ -83,7 +83,7 @@ pub(super) fn to_do(command: &Command) -> String {
     match command {
         Command::Register { give_up: Some(lost), .. } => format!("to be registered without the lost log {lost}"),
         Command::Register { .. } => "to be registered as a broker".into(),
-        Command::NameWal { .. } => "to name the ring that it writes to".into(),
+        Command::NameWal { .. } => "to name the WAL that it writes to".into(),
         Command::EndRecovery { number } => format!("to end recovery {}", number.0),
         Command::OpenStreams => "to open its partitions".into(),
         Command::CloseStreams => "to close its partitions".into(),

@@ -71,10 +71,10 @@ pub(super) fn of_mail(mail: &Mail) -> String {
         Mail::Entries(all) => entries(all),
         Mail::ControllerFailed(halt) => format!("the news that the controller can't go on: {}", why(halt)),
         Mail::Command(_, command) => format!("the wish {}", to_do(command)),
-        Mail::WalFound(found) => format!("what the ring's header says: {}", of_inspection(found)),
+        Mail::WalFound(found) => format!("what is known of the log: {}", of_inspection(found)),
         Mail::WalRecovered(recovered) => super::wal::of_recovered(recovered),
-        Mail::WalFormatted => "the news that the ring's new header is durable".into(),
-        Mail::WalClosed => "the news that the ring is marked as empty".into(),
+        Mail::WalFormatted => "the news that the log has begun".into(),
+        Mail::WalClosed => "the news that the log is marked as empty".into(),
         Mail::WalPoisoned(why) => format!("the news that a write to the log failed for good: {why}"),
         Mail::CutCommitted(number) => format!("the news that cut {} is committed", number.0),
         Mail::Failed(halt) => format!("the news that it can't go on: {}", why(halt)),
@@ -87,6 +87,7 @@ pub(super) fn of_mail(mail: &Mail) -> String {
 fn of_inspection(found: &Inspection) -> String {
     match found {
         Inspection::Blank => "nothing, it was never formatted".into(),
+        Inspection::Objects => "in the bucket, of which only the metadata knows".into(),
         Inspection::Ring(found) => {
             let state = if found.clean { "nothing is in it" } else { "records may be in it" };
             format!("it is of node epoch {}, committed below LSN {}, and {state}", found.life.epoch.0, found.trim.0)

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use karst_core::data_object::{self, Footer, Index};
 use karst_core::id::{ClusterId, ObjectId};
 use karst_core::store::{Key, Precondition, Span, StoreCall, StoreDone, StoreOp, StoreResult};
+use karst_core::wal::object::format::{self as wal_object, Content};
 
 impl Describe for StoreCall {
     fn describe(&self, about: &mut About) {
@@ -90,6 +91,9 @@ fn name(key: &Key) -> String {
     if let Some(id) = data_object::parse_key(key) {
         return format!("object {}", id.0);
     }
+    if let Some((node, epoch, seq)) = wal_object::parse_key(key) {
+        return format!("object {seq} of the log of node {node}, epoch {epoch}");
+    }
     let numbered = |prefix| Some(u64::from_str_radix(key.0.strip_prefix(prefix)?.split('-').nth(1)?, 16));
     match (&*key.0, numbered("meta/segment/"), numbered("meta/snapshot/")) {
         ("meta/head", ..) => "the head of the metadata log".into(),
@@ -99,14 +103,29 @@ fn name(key: &Key) -> String {
     }
 }
 
-/// What is in a data object.
+/// What is in a data object, or in one of the log.
 fn held(key: &Key, body: &Bytes) -> String {
+    match wal_object::parse_key(key).map(|_| wal_object::read(body)) {
+        Some(Ok((.., Content::Records(all)))) => {
+            return listed(all.iter().map(|batch| records(batch.stream, batch.base, batch.end)));
+        }
+        Some(Ok((.., Content::Seal(by)))) => return format!(", the seal of node epoch {by}"),
+        Some(Err(_)) | None => {}
+    }
     let index = data_object::parse_key(key).and_then(|id| index(id, body));
     let blocks = index.iter().flat_map(Index::entries);
     listed(blocks.map(|block| records(block.stream, block.start, block.end)))
 }
 
 fn put(key: &Key, body: &Bytes, about: &mut About) {
+    if let Some(Ok((.., seq, Content::Records(all)))) = wal_object::parse_key(key).map(|_| wal_object::read(body)) {
+        about.range("lsn", seq.0, seq.0 + 1);
+        for batch in &all {
+            batch.describe(about);
+            about.range("lsn", seq.0, seq.0 + 1);
+        }
+        return;
+    }
     let Some(id) = data_object::parse_key(key) else { return };
     about.number("object", id.0);
     for block in index(id, body).iter().flat_map(Index::entries) {

@@ -18,7 +18,7 @@ impl Describe for Input {
     fn describe(&self, about: &mut About) {
         match self {
             Self::Mail(mail) => about.of(mail),
-            Self::Disk(op, _) => about.of(op),
+            Self::Disk(op, _) | Self::Store(op, _) => about.of(op),
             Self::Tick => about,
         };
     }
@@ -27,6 +27,7 @@ impl Describe for Input {
         Some(match self {
             Self::Mail(mail) => format!("gets{SENDER} {}", of_mail(mail)),
             Self::Disk(_, result) => outcome(result),
+            Self::Store(_, result) => super::store::outcome(result),
             Self::Tick => super::TICK.into(),
         })
     }
@@ -37,6 +38,7 @@ impl Describe for Effect {
         match self {
             Self::Mail(mail) => about.of(mail),
             Self::Disk(op, disk) => about.of(op).of(disk),
+            Self::Store(op, call) => about.of(op).of(call),
         };
     }
 
@@ -44,6 +46,7 @@ impl Describe for Effect {
         match self {
             Self::Mail(mail) => mail.words(),
             Self::Disk(_, disk) => Some(asks_the_disk(disk)),
+            Self::Store(_, call) => Some(super::store::asks_the_store(call)),
         }
     }
 }
@@ -150,17 +153,19 @@ fn begun(block: &Block) -> Vec<Begun> {
 
 pub(super) fn of_mail(mail: &Mail) -> String {
     match mail {
-        Mail::Inspect => "the order to read the ring's header".into(),
-        Mail::Recover { from } => format!("the order to read back what is in the ring from LSN {} on", from.0),
-        Mail::RecoverMore => "the order to read back the next part of the ring".into(),
-        Mail::Format(life) => format!("the order to format the ring for node epoch {}", life.epoch.0),
+        Mail::Inspect => "the order to read the log's header".into(),
+        Mail::Recover { life, from, .. } => {
+            format!("the order to read back what is in the log of node epoch {} from LSN {} on", life.epoch.0, from.0)
+        }
+        Mail::RecoverMore => "the order to read back the next part of the log".into(),
+        Mail::Format(life) => format!("the order to begin the log of node epoch {}", life.epoch.0),
         Mail::Append(batches) => {
             let all = batches.iter().map(|batch| records(batch.stream, batch.base, batch.end));
             format!("{} to append{}", count(batches.len(), "batch"), listed(all))
         }
         Mail::Cut(reason) => format!("the order to mark a place to cut at, as {}", why_cut(*reason)),
-        Mail::Trim(lsn) => format!("the news that all below LSN {} is committed and may be overwritten", lsn.0),
-        Mail::Close => "the order to mark the ring as empty".into(),
+        Mail::Trim(lsn) => format!("the news that all below LSN {} is committed and may be forgotten", lsn.0),
+        Mail::Close => "the order to mark the log as empty".into(),
     }
 }
 
@@ -176,8 +181,8 @@ pub(super) fn of_recovered(recovered: &Recovered) -> String {
             let all = listed(records.iter().map(durable));
             format!("{} read back up to LSN {}, and {rest}{all}", count(records.len(), "batch"), upto.0)
         }
-        Recovered::Damaged(why) => format!("the news that the ring is damaged: {why}"),
-        Recovered::Unreadable(why) => format!("the news that the ring can't be read: {why}"),
+        Recovered::Damaged(why) => format!("the news that the log is damaged: {why}"),
+        Recovered::Unreadable(why) => format!("the news that the log can't be read: {why}"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Rings that are lost.
 
 use super::*;
-use crate::metadata::GivenUpImage;
+use crate::metadata::{GivenUpImage, WalKind};
 
 #[test]
 fn a_lost_ring_is_given_up_by_its_name_alone_and_streams_go_on_where_they_are_committed() {
@@ -31,7 +31,7 @@ fn a_lost_ring_is_given_up_by_its_name_alone_and_streams_go_on_where_they_are_co
 
     assert_eq!(log.register(None, Some(RING)), Answer::Refused(Refusal::NothingToGiveUp), "once is enough");
     assert!(matches!(log.restart(None), Answer::Registered { .. }), "any ring will do now");
-    log.send(Command::NameWal { uuid: WalUuid([8; 16]) });
+    log.send(Command::NameWal { uuid: WalUuid([8; 16]), kind: WalKind::Ring });
     log.send(Command::OpenStreams);
     let end_of = |stream, epoch| log.stream(stream).epochs.end_of(StreamEpoch(epoch), Offset(50));
     assert_eq!(log.stream(1).epoch, StreamEpoch(2));

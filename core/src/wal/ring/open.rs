@@ -7,15 +7,16 @@
 //!          |<--------------------------- at most the ring ------------------------------------------->|
 //! ```
 
+use super::header::Ending;
 use super::headers::Headers;
 use super::log::Log;
-use super::ring::header::Ending;
-use super::{Append, CutMarker, CutReason, Effect, Positions, Rules};
+use super::machine::Rules;
 use crate::disk::DiskOp;
 use crate::id::Lsn;
 use crate::machine::{Deadline, Effects, Instant, Mark, Now, OpId, OpIds, sometimes};
 use crate::mail::Mail;
 use crate::shard;
+use crate::wal::{Append, CutMarker, CutReason, Effect, Positions};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -96,7 +97,8 @@ impl Open {
 
     /// Up to where it is.
     pub(super) fn positions(&self) -> Positions {
-        Positions { trim: self.trim, durable: self.log.durable(), head: self.log.head() }
+        let (trim, durable, head) = (self.trim, self.log.durable(), self.log.head());
+        Positions { trim, durable, head, used: head.0 - trim.0, in_flight: head.0 - durable.0 }
     }
 
     /// Everything below is committed.

@@ -6,13 +6,14 @@
 //!          |<------- in flight ----------->|
 //! ```
 
-use super::ring::block::{BLOCK_HEAD, BlockBuilder, BlockHead, FRAGMENT_HEAD, FragmentKind, Identity};
-use super::ring::record::{self, RECORD_HEAD, STAMPED};
-use super::ring::{cost, payload_cost};
-use super::{Append, Appended, Rules};
+use super::block::{BLOCK_HEAD, BlockBuilder, BlockHead, FRAGMENT_HEAD, FragmentKind, Identity};
+use super::machine::Rules;
+use super::record::{self, RECORD_HEAD, STAMPED};
+use super::{cost, payload_cost};
 use crate::disk::{DiskOp, SECTOR};
 use crate::id::Lsn;
 use crate::machine::{Mark, OpId, sometimes};
+use crate::wal::{Append, Appended};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;

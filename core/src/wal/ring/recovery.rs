@@ -14,15 +14,15 @@
 //! block says where to begin instead. Nothing, although the metadata says that the log was committed up to here: then
 //! the header or a block must show that this life ever came so far, or the disk is older than the metadata.
 
-use super::ring::Geometry;
-use super::ring::block::{Block, Identity, Sight, sight};
-use super::ring::header::Header;
-use super::ring::record::Assembler;
-use super::ring::{LARGEST_BLOCK, LARGEST_NUMBER};
-use super::{Appended, Recovered};
+use super::Geometry;
+use super::block::{Block, Identity, Sight, sight};
+use super::header::Header;
+use super::record::Assembler;
+use super::{LARGEST_BLOCK, LARGEST_NUMBER};
 use crate::disk::{DiskError, DiskOp, SECTOR};
 use crate::id::Lsn;
 use crate::machine::{Mark, sometimes};
+use crate::wal::{Appended, Recovered};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;

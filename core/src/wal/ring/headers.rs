@@ -1,10 +1,11 @@
 //! Who writes the header: one slot after the other, one write at a time.
 
-use super::ring::header::{Ending, Header, Slot, Slots};
-use super::{Life, Rules};
+use super::header::{Ending, Header, Slot, Slots};
+use super::machine::Rules;
 use crate::disk::DiskOp;
 use crate::id::Lsn;
 use crate::machine::OpId;
+use crate::wal::Life;
 
 /// The headers of one life.
 #[derive(Debug)]

@@ -1,17 +1,18 @@
 //! Before a life: what the device holds.
 
+use super::block::Identity;
+use super::header::{Ending, SLOTS, Slots};
 use super::headers::Headers;
 use super::log::Log;
+use super::machine::Rules;
 use super::open::Open;
 use super::recovery::{Recovery, Step};
-use super::ring::block::Identity;
-use super::ring::header::{Ending, SLOTS, Slots};
-use super::{Effect, Found, Inspection, Life, Rules};
 use crate::disk::{DevicePos, DiskDone, DiskOp, DiskResult, SECTOR};
 use crate::id::Lsn;
 use crate::machine::{Effects, OpId, OpIds};
 use crate::mail::Mail;
 use crate::node;
+use crate::wal::{Effect, Found, Inspection, Life};
 use alloc::boxed::Box;
 use alloc::format;
 

@@ -1,0 +1,101 @@
+//! Whatever bytes are in the bucket, there is an answer.
+
+use super::{a_life, an_append};
+use crate::envelope::{Kind, seal};
+use crate::id::{Lsn, NodeEpoch, NodeId};
+use crate::machine::Rng;
+use crate::store::Key;
+use crate::wal::object::format::{self, Content};
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+#[test]
+fn damage_is_an_error() {
+    for seed in 0..300 {
+        let mut rng = Rng::new(seed).child("fuzz");
+        let life = a_life(&mut rng);
+        let appends: Vec<_> = (0..rng.between(1, 4)).map(|n| an_append(n as usize, 100, &mut rng)).collect();
+        let body = match rng.below(4) {
+            0 => format::seal(&life, Lsn(5), NodeEpoch(7)),
+            _ => format::build(&life, Lsn(5), &appends, 4096).body,
+        };
+        let whole = body.to_bytes();
+        for _ in 0..50 {
+            let mut bytes = whole.to_vec();
+            let at = rng.below(bytes.len() as u64) as usize;
+            match rng.below(3) {
+                0 => bytes.truncate(at),
+                1 => bytes[at] ^= 1 << rng.below(8),
+                _ => bytes.push(0),
+            }
+            assert!(format::read(&bytes.into()).is_err(), "seed {seed}");
+        }
+    }
+}
+
+/// With a checksum that fits, so that all that follows is looked at.
+#[test]
+fn content_that_makes_no_sense_is_an_error_or_read() {
+    for seed in 0..20_000 {
+        let mut rng = Rng::new(seed).child("sealed");
+        let life = a_life(&mut rng);
+        let append = an_append(0, rng.between(16, 60) as usize, &mut rng);
+        let whole = format::build(&life, Lsn(5), &[append], 4096).body.to_bytes();
+        let mut body = whole[crate::envelope::HEAD..].to_vec();
+        for _ in 0..rng.between(1, 4) {
+            // Behind the identity.
+            let at = 50 + rng.below(body.len() as u64 - 50) as usize;
+            match rng.below(4) {
+                0 => body.truncate(at),
+                1 => body[at] = 0xff,
+                2 => body[at] = 0,
+                _ => body[at] = rng.next_u64() as u8,
+            }
+            if body.len() <= 50 {
+                break;
+            }
+        }
+        if let Ok((_, _, Content::Records(records))) = format::read(&seal(Kind::WalObject, 1, &body).into()) {
+            assert!(records.iter().all(|record| record.base < record.end && record.batch.len() >= 16));
+        }
+    }
+}
+
+#[test]
+fn what_is_newer_is_said_to_be_so() {
+    let mut rng = Rng::new(1);
+    let whole = format::seal(&a_life(&mut rng), Lsn(5), NodeEpoch(7)).to_bytes();
+    let mut body = whole[16..].to_vec();
+    body[53] = 2;
+    let newer = |version, body: &[u8]| format::read(&seal(Kind::WalObject, version, body).into());
+    assert_eq!(newer(1, &body), Err(crate::envelope::DecodeError::Unsupported));
+    assert_eq!(newer(2, &whole[16..]), Err(crate::envelope::DecodeError::Unsupported));
+    // And what may be skipped is.
+    let mut skipping = whole[16..].to_vec();
+    skipping[55] = 3;
+    skipping.splice(56..56, *b"new");
+    assert_eq!(newer(1, &skipping).map(|read| read.2), Ok(Content::Seal(NodeEpoch(7))));
+}
+
+#[test]
+fn arbitrary_bytes_are_an_error() {
+    let mut rng = Rng::new(3);
+    for _ in 0..20_000 {
+        let noise: Vec<u8> = (0..rng.below(200)).map(|_| rng.next_u64() as u8).collect();
+        assert!(format::read(&Bytes::from(noise)).is_err());
+    }
+}
+
+#[test]
+fn names_are_read_as_they_are_made_and_no_others() {
+    for (node, epoch, seq) in [(0, 0, 0), (7, 12, 345), (u32::MAX, u64::MAX, u64::MAX)] {
+        let key = format::key(NodeId(node), NodeEpoch(epoch), Lsn(seq));
+        assert_eq!(format::parse_key(&key), Some((NodeId(node), NodeEpoch(epoch), Lsn(seq))));
+        for other in
+            [key.0.replacen('0', "", 1), key.0.clone() + "/", key.0.clone() + "0", key.0.replace("wal", "data")]
+        {
+            assert_eq!(format::parse_key(&Key(other.clone())).filter(|_| other != key.0), None, "{other}");
+        }
+    }
+    assert_eq!(format::parse_key(&Key::from("wal/9999999999/00000000000000000000/00000000000000000000")), None);
+}

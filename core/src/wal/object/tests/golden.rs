@@ -1,0 +1,71 @@
+//! Version 1, byte for byte: what was written once is read for ever.
+
+use super::stamped;
+use crate::id::{ClusterId, Lsn, NodeEpoch, NodeId, Offset, StreamEpoch, StreamId, WalUuid};
+use crate::machine::WallTime;
+use crate::wal::object::format::{self, Content};
+use crate::wal::{Append, Life};
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::fmt::Write;
+
+const BATCH: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/wal/v1/object.hex"));
+const SEAL: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/wal/v1/seal.hex"));
+const SEQ: Lsn = Lsn(345);
+
+fn life() -> Life {
+    Life {
+        cluster: ClusterId(*b"golden cluster 1"),
+        node: NodeId(5),
+        epoch: NodeEpoch(12),
+        uuid: WalUuid(*b"golden wal uuid."),
+    }
+}
+
+fn appends() -> Vec<Append> {
+    let append = |number: u64, len: usize| {
+        let mut batch = vec![0; len];
+        batch[..21].copy_from_slice(b"offset..len_EPOC2crc.");
+        batch[len - 3..].copy_from_slice(b"end");
+        Append {
+            stream: StreamId(40 + number),
+            epoch: StreamEpoch(3),
+            base: Offset(100 * number),
+            end: Offset(100 * number + 7),
+            max_timestamp: WallTime(1_700_000_000_000),
+            batch: batch.into(),
+        }
+    };
+    vec![append(0, 61), append(1, 100)]
+}
+
+/// Lines of 32 bytes.
+fn to_hex(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.chunks(32) {
+        let line: Vec<String> = chunk.iter().map(|byte| alloc::format!("{byte:02x}")).collect();
+        writeln!(text, "{}", line.join(" ")).expect("a string takes all");
+    }
+    text
+}
+
+fn from_hex(text: &str) -> Bytes {
+    text.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).expect("hex")).collect()
+}
+
+#[test]
+fn the_images_are_what_is_written_today() {
+    let batch = to_hex(&format::build(&life(), SEQ, &appends(), 4096).body.to_bytes());
+    assert!(batch == BATCH, "the format changed; this is the image now:\n{batch}");
+    let seal = to_hex(&format::seal(&life(), SEQ, NodeEpoch(13)).to_bytes());
+    assert!(seal == SEAL, "the format changed; this is the image now:\n{seal}");
+}
+
+#[test]
+fn the_images_are_read() {
+    let records = appends().iter().map(stamped).collect();
+    assert_eq!(format::open(&life(), SEQ, &from_hex(BATCH)), Ok(Content::Records(records)));
+    assert_eq!(format::open(&life(), SEQ, &from_hex(SEAL)), Ok(Content::Seal(NodeEpoch(13))));
+}
