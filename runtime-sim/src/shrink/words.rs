@@ -85,6 +85,7 @@ fn in_brackets(counts: &BTreeMap<String, u64>) -> String {
 /// What the operations came to: some take several requests, and so do connecting and asking what there is.
 fn requests(counts: &BTreeMap<String, u64>, operations: u64) -> String {
     match counts.values().sum::<u64>() {
+        0 => String::new(),
         total if total == operations => in_brackets(counts),
         total => format!(", {} in all{}", counted(total, "request"), in_brackets(counts)),
     }
