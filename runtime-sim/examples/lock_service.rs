@@ -1,58 +1,60 @@
 //! Somebody else's machines in the simulated world: a lock service, its failing seed shrunk and drawn as a page.
 //!
-//! `cargo run --example lock_service`. A server grants a lock for 100 ms, a client stays inside for 80. Nothing
-//! is on disk: a restarted server must let one lease pass before it grants again, and this one does not.
+//! `cargo run --example lock_service`. A server grants a lock for 100 ms, a client stays inside for 80. Nothing is on
+//! disk: a restarted server must let one lease pass before it grants again, and this one does not.
 
 use karst_core::machine::{Deadline, Effects, Instant, Machine, Now};
 use karst_runtime_sim::exec::{self, Address, Options, World};
 use karst_runtime_sim::experiment::{Experiment, Look, Outcome};
 use karst_runtime_sim::plan::{Argument, Disturbance, Kind, Number, Plan, Role, Vocabulary};
 use karst_runtime_sim::seed::{Seed, SeedTree};
-use karst_runtime_sim::{clock::NodeClock, fault::Chance, page, recording::Describe, shrink, time::SimTime};
+use karst_runtime_sim::{clock::NodeClock, fault::Chance, page, recording, shrink, time::SimTime};
 use std::{cell::Cell, cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
 const LEASE: Duration = Duration::from_millis(100);
 const HOLD: Duration = Duration::from_millis(80);
 
-/// A server, which grants again from a moment on, or a client, which enters when it is told to.
+/// A server, which grants again from a moment on, or a client, which goes in when it is told to.
 #[derive(Debug)]
-enum Peer {
-    Server(Instant),
-    Client,
-}
-
-/// What happens to a peer, and what it wants done.
+struct Peer(Option<Instant>);
+/// What a client asks, and what it gets: a lease, named by its beginning as the server's clock says.
 #[derive(Debug, Hash)]
 enum Event {
     Ask(usize),
-    Grant(usize),
+    Grant(usize, Instant),
 }
-
-impl Describe for Event {}
-
+impl recording::Describe for Event {
+    fn describe(&self, about: &mut recording::About) {
+        if let Self::Grant(_, lease) = self {
+            about.number("lease", lease.0);
+        }
+    }
+    fn words(&self) -> Option<String> {
+        Some(match self {
+            Self::Ask(client) => format!("the lock for client-{client}"),
+            Self::Grant(client, _) => format!("client-{client} has the lock for {LEASE:?}, and goes in for {HOLD:?}"),
+        })
+    }
+}
 impl Machine for Peer {
     type Input = Event;
     type Effect = Event;
-
     fn handle(&mut self, now: Now, input: Event, out: &mut Effects<Event>) {
-        match (self, input) {
-            (Self::Server(free), Event::Ask(client)) if *free <= now.mono => {
+        match (&mut self.0, input) {
+            (Some(free), Event::Ask(client)) if *free <= now.mono => {
                 *free = now.mono.after(LEASE);
-                out.push(Event::Grant(client));
+                out.push(Event::Grant(client, now.mono));
             }
-            (Self::Client, enter @ Event::Grant(_)) => out.push(enter),
+            (None, grant @ Event::Grant(..)) => out.push(grant),
             _ => {}
         }
     }
-
     fn deadline(&self) -> Option<Deadline> {
         None
     }
-
     fn tick() -> Event {
         unreachable!("there is no deadline")
     }
-
     fn invariants(&self) {}
 }
 
@@ -67,22 +69,19 @@ static WORDS: Vocabulary = Vocabulary {
 };
 
 struct LockService;
-
 impl Experiment for LockService {
     fn vocabulary(&self) -> &Vocabulary {
         &WORDS
     }
-
     fn draw(&self, seed: Seed) -> Plan {
         let mut rng = SeedTree::new(seed).plan();
-        let mut kill = |nth: u64| Disturbance {
-            at: Duration::from_millis(1_000 * nth + rng.below(500)),
-            kind: "kill",
-            arguments: BTreeMap::from([("down", rng.between(1_000, 300_000).cast_signed())]),
+        let mut kill = |nth: u64| {
+            let at = Duration::from_millis(1_000 * nth + rng.below(500));
+            let arguments = BTreeMap::from([("down", rng.between(1_000, 300_000).cast_signed())]);
+            Disturbance { at, kind: "kill", arguments }
         };
         Plan { schedule: (0..3).map(&mut kill).collect(), ..Plan::new(seed.0) }
     }
-
     fn run(&self, plan: &Plan, look: &Look) -> Outcome {
         let (tree, plan) = (SeedTree::new(Seed(plan.root)), plan.clone());
         exec::run(Options::looking(tree.schedule(), look), |world| play(world, plan, tree)).into()
@@ -101,15 +100,17 @@ async fn play(world: World, plan: Plan, tree: SeedTree) {
         }
     });
     let server: Rc<RefCell<Option<Address<Event>>>> = Rc::default();
-    let (mut clients, inside) = (Vec::new(), Rc::new(Cell::new((0, SimTime::ZERO))));
+    let (mut clients, inside) = (Vec::new(), Rc::new(Cell::new((0, SimTime::ZERO, 0))));
     for id in 0..number(0) as usize {
         let name = format!("client-{id}");
         let process = world.start_process(&name, NodeClock::perfect(world.now()));
         let (judge, inside) = (world.clone(), inside.clone());
-        let client = process.spawn_owner("client", Peer::Client, move |_| {
-            let (other, until) = inside.replace((id, judge.now().after(HOLD)));
+        let client = process.spawn_owner("client", Peer(None), move |effect| {
+            let Event::Grant(_, lease) = effect else { return };
+            let (other, until, theirs) = inside.replace((id, judge.now().after(HOLD), lease.0));
             if other != id && judge.now() < until {
-                judge.fail("mutual-exclusion", "oracle", format!("{id} enters while {other} is inside"));
+                let leases = [theirs, lease.0].map(|lease| vec![recording::Tag::number("lease", lease)]).to_vec();
+                judge.fail_about("mutual-exclusion", "oracle", format!("{id} enters while {other} is in"), leases);
             }
         });
         clients.push(client.address().clone());
@@ -117,17 +118,16 @@ async fn play(world: World, plan: Plan, tree: SeedTree) {
         process.spawn_task("wishes", async move {
             loop {
                 world.sleep(Duration::from_micros(rng.below(100_000))).await;
-                let up = server.borrow().clone().filter(|_| world.gate().permits(&name));
-                up.iter().for_each(|server| send(server, Event::Ask(id)));
+                server.borrow().iter().filter(|_| world.gate().permits(&name)).for_each(|to| send(to, Event::Ask(id)));
             }
         });
     }
     for kill in plan.schedule.iter().map(Some).chain([None]) {
         let process = world.start_process("server", NodeClock::perfect(world.now()));
         let (send, clients) = (send.clone(), clients.clone());
-        let owner = process.spawn_owner("server", Peer::Server(process.now().mono), move |effect| {
-            let Event::Grant(client) = effect else { return };
-            send(&clients[client], Event::Grant(client));
+        let owner = process.spawn_owner("server", Peer(Some(process.now().mono)), move |effect| {
+            let Event::Grant(client, _) = effect else { return };
+            send(&clients[client], effect);
         });
         *server.borrow_mut() = Some(owner.address().clone());
         let Some(kill) = kill else { return world.sleep(LEASE * 10).await };

@@ -1,5 +1,6 @@
 //! What ends a run early.
 
+use crate::recording::Tag;
 use crate::time::SimTime;
 use crate::trace::TraceHasher;
 use core::fmt;
@@ -18,6 +19,9 @@ pub struct Failure {
     pub message: String,
     /// File and line of the assertion, if there is one.
     pub site: Option<String>,
+    /// What it is about, each by the tags that entries of a [recording](crate::recording) about it have: the record that
+    /// is lost, and the one that lies where it should. Its story begins with them. If nobody says, its message must do.
+    pub subjects: Vec<Vec<Tag>>,
     /// When.
     pub at: SimTime,
     /// After how many events.
@@ -90,6 +94,7 @@ mod tests {
             component: component.into(),
             message: message.into(),
             site: site.map(Into::into),
+            subjects: Vec::new(),
             at: SimTime(5),
             event: 7,
         }

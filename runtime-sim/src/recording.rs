@@ -49,6 +49,30 @@ pub struct LaneId(pub u32);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId(pub u32);
 
+impl Recording {
+    /// The cause of an entry: of several the one that has most in common with `of`, which the entry caused; the newest of
+    /// those. So whoever goes from an answer back to its request does not end up at another one that came at once.
+    #[must_use]
+    pub fn cause_for(&self, id: EntryId, of: EntryId) -> Option<EntryId> {
+        self.cause_among(id, of, |_| true)
+    }
+
+    /// The same, of those causes only.
+    pub(crate) fn cause_among(&self, id: EntryId, of: EntryId, is_such: impl Fn(EntryId) -> bool) -> Option<EntryId> {
+        let entry = |EntryId(id): EntryId| self.entries.get(id as usize);
+        let tags = entry(of).map_or(&[][..], |of| &of.tags);
+        let alike = |id: &EntryId| entry(*id).map_or(0, |one| one.tags.iter().filter(|tag| tags.contains(tag)).count());
+        entry(id)?.causes().filter(|cause| is_such(*cause)).max_by_key(alike)
+    }
+}
+
+impl Entry {
+    /// Everything that caused it, oldest first.
+    pub fn causes(&self) -> impl Iterator<Item = EntryId> {
+        self.besides.iter().copied().chain(self.cause)
+    }
+}
+
 /// Somebody who does things: an owner of a machine, a model, or the world.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lane {
@@ -76,6 +100,9 @@ pub struct Entry {
     pub words: Option<String>,
     /// Why.
     pub cause: Option<EntryId>,
+    /// Why else, oldest first: whoever reads bytes of several sends at once does so because of each of them. The newest
+    /// of all is `cause`.
+    pub besides: Vec<EntryId>,
     /// What it is about.
     pub tags: Vec<Tag>,
 }
@@ -173,6 +200,17 @@ impl Tag {
     /// The keys that begin the next thing in an entry's tags; what precedes the first of them is about the whole entry.
     /// A partition directly behind a stream or an id is the same thing.
     pub const SUBJECTS: [&'static str; 4] = ["connection", "stream", "partition-id", "partition"];
+
+    /// The key whose numbers are those of one process, and which the other end of a connection has to name as well: a
+    /// recording has them as names with the process in front, such as `connection=broker-1/3`.
+    pub const OF_PROCESS: &'static str = "connection";
+
+    /// What one end of a connection calls a request while it has it in hand, and the key of the name that both ends
+    /// know. A group of tags that has both tells the name: from then on it is recorded wherever the first is.
+    pub const NUMBERED: (&'static str, &'static str) = ("number", "request");
+
+    /// The key whose values mean something to one owner only.
+    pub const OF_OWNER: &'static str = "op";
 
     /// The things that an entry is about: the tags of each.
     pub fn groups(tags: &[Self]) -> impl Iterator<Item = &[Self]> {

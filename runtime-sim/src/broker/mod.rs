@@ -369,8 +369,9 @@ impl Wires {
             }
             node::Effect::Ready => self.listen(),
             node::Effect::Halt(halt) => {
+                let is_done = matches!(halt, Halt::Clean | Halt::NotStarted | Halt::GivenUp);
                 self.0.halted.borrow_mut().get_or_insert(halt);
-                self.0.process.kill();
+                if is_done { self.0.process.exit() } else { self.0.process.abort() }
             }
         }
     }
@@ -411,6 +412,7 @@ impl Wires {
         let conn = ConnId(inner.connections.get());
         let address = inner.process.mailbox(&format!("session-{conn}"));
         address.always_about(Tag::number("connection", conn.0));
+        connection.call_it(Tag::name("connection", format!("{}/{conn}", inner.process.name())));
         inner.sessions.borrow_mut().insert(conn, address.clone());
         let mut session = Session::new(conn, &inner.limits);
         let mut opening = Effects::default();

@@ -129,6 +129,7 @@ impl<T> RunReport<T> {
             component: "world".into(),
             message: message.into(),
             site: None,
+            subjects: Vec::new(),
             at: self.at,
             event: self.events,
         })

@@ -2,7 +2,7 @@
 
 use super::member::Member;
 use super::process::Process;
-use super::recorder::Moment;
+use super::recorder::{Moment, Why};
 use super::stage::{Point, breakpoint};
 use super::timers::{Timer, TimerId};
 use super::world::World;
@@ -37,17 +37,24 @@ impl<I> Address<I> {
         if !self.0.is_over.get() {
             let recorder = &self.0.process.world().shared().recorder;
             if recorder.is_on() {
-                self.0.causes.borrow_mut().push_back(recorder.cause());
+                self.0.causes.borrow_mut().push_back(recorder.why());
             }
             self.0.inbox.borrow_mut().push(input);
             self.0.wake();
         }
     }
 
-    /// Whatever this owner does is recorded as being about that, too.
+    /// Whatever this owner does from now on is recorded as being about that, too; about nothing that was said so before.
     pub fn always_about(&self, tag: Tag) {
         if let Some(mut tape) = self.0.process.world().shared().recorder.tape() {
             tape.always(&self.0.who, tag);
+        }
+    }
+
+    /// From now on that is not so any more.
+    pub fn no_longer_about_it(&self) {
+        if let Some(mut tape) = self.0.process.world().shared().recorder.tape() {
+            tape.not_always(&self.0.who);
         }
     }
 
@@ -120,7 +127,7 @@ pub(super) struct Mailbox<I> {
     process: Process,
     inbox: RefCell<Inbox<I>>,
     /// Why each input of the inbox was sent, while that is recorded.
-    causes: RefCell<VecDeque<Option<EntryId>>>,
+    causes: RefCell<VecDeque<Why>>,
     has_machine: Cell<bool>,
     is_over: Cell<bool>,
     waker: RefCell<Option<Waker>>,
@@ -260,8 +267,8 @@ impl<M: Machine<Input: Describe, Effect: Describe> + 'static, P: FnMut(M::Effect
                     let event = trace.events();
                     if shared.recorder.is_on() {
                         // One that no inbox held is the time.
-                        let cause = self.mailbox.causes.borrow_mut().pop_front().flatten();
-                        input_entry = shared.recorder.input(Moment { event, at }, who, input, cause);
+                        let why = self.mailbox.causes.borrow_mut().pop_front().unwrap_or_default();
+                        input_entry = shared.recorder.input(Moment { event, at }, who, input, why);
                     }
                     if shared.break_at == Some(event) {
                         breakpoint(event);

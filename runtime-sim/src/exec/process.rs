@@ -118,11 +118,25 @@ impl Process {
     /// Ends it at once, as `kill -9` does: no further input is handled, no further effect is performed, what waits in
     /// inboxes is gone. Then the actions of [`Process::on_kill`] follow.
     pub fn kill(&self) {
+        self.die(EntryKind::Fault, "is killed");
+    }
+
+    /// The same as [`Process::kill`] of one that ends of its own accord, and has done what it had to do: that is no fault.
+    pub fn exit(&self) {
+        self.die(EntryKind::Note, "ends");
+    }
+
+    /// The same of one that gives up.
+    pub fn abort(&self) {
+        self.die(EntryKind::Fault, "gives up, and ends");
+    }
+
+    fn die(&self, kind: EntryKind, how: &str) {
         if self.0.life.replace(Life::Dead) == Life::Dead {
             return;
         }
         let recorder = &self.0.world.shared().recorder;
-        let before = recorder.because(self.record(EntryKind::Fault, "is killed").or(recorder.cause()));
+        let before = recorder.because(self.record(kind, how).or(recorder.cause()));
         self.0.world.end_bands(&self.0.name);
         self.0.members.take().all.iter().for_each(|member| member.die());
         let actions = self.0.on_kill.take();

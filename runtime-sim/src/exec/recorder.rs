@@ -8,7 +8,7 @@
 //! is recorded there are no entries, hence no causes: each of these is one look at an empty option.
 
 use crate::recording::{
-    About, Band, Describe, Entry, EntryId, EntryKind, Lane, LaneId, Record, Recording, Sample, Tag, words,
+    About, Band, Describe, Entry, EntryId, EntryKind, Lane, LaneId, Record, Recording, Sample, Tag, TagValue, words,
 };
 use crate::time::SimTime;
 use crate::trace::{Who, cut};
@@ -24,6 +24,16 @@ const TEXT: usize = 2_000;
 pub(super) struct Recorder {
     tape: Option<RefCell<Tape>>,
     cause: Cell<Option<EntryId>>,
+    /// The sends whose bytes are handed over now.
+    carried: RefCell<Vec<EntryId>>,
+}
+
+/// Why something is to happen later.
+#[derive(Debug, Default)]
+pub(super) struct Why {
+    pub(super) cause: Option<EntryId>,
+    /// The sends whose bytes it is, oldest first; the last of them is the cause. It is about whatever they are about.
+    carried: Vec<EntryId>,
 }
 
 /// What is recorded so far, and what makes it quick to go on.
@@ -33,6 +43,8 @@ pub(super) struct Tape {
     owners: BTreeMap<u32, LaneId>,
     names: BTreeMap<(Arc<str>, Arc<str>), LaneId>,
     aliases: BTreeMap<Tag, Tag>,
+    /// The names of what has a number within a connection. See [`Tag::NUMBERED`].
+    numbered: BTreeMap<(Tag, TagValue), Tag>,
     /// What every entry of an owner is about.
     always: BTreeMap<LaneId, Tag>,
     last: BTreeMap<(Arc<str>, &'static str), u64>,
@@ -50,7 +62,7 @@ pub(super) struct Moment {
 impl Recorder {
     pub(super) fn new(record: Record) -> Self {
         let tape = (record == Record::Everything).then(RefCell::default);
-        Self { tape, cause: Cell::new(None) }
+        Self { tape, cause: Cell::new(None), carried: RefCell::default() }
     }
 
     /// The recording, to add to or to look at; `None` if there is none.
@@ -67,9 +79,21 @@ impl Recorder {
         self.cause.get()
     }
 
+    /// The same for what is to happen later.
+    pub(super) fn why(&self) -> Why {
+        Why { cause: self.cause(), carried: self.carried.borrow().clone() }
+    }
+
     /// From now on things happen because of this. Returns why they did so far.
     pub(super) fn because(&self, cause: Option<EntryId>) -> Option<EntryId> {
+        self.carried.borrow_mut().clear();
         self.cause.replace(cause)
+    }
+
+    /// From now on things happen because bytes of these sends are handed over.
+    pub(super) fn because_of_bytes(&self, carried: Vec<EntryId>) {
+        self.cause.set(carried.last().copied());
+        *self.carried.borrow_mut() = carried;
     }
 
     /// Adds an entry whose cause is why things happen now.
@@ -82,7 +106,7 @@ impl Recorder {
     ) -> Option<EntryId> {
         let mut tape = self.tape()?;
         let lane = tape.lane_named(process, owner);
-        Some(tape.add(moment, lane, kind, what(), self.cause()))
+        Some(tape.add(moment, lane, kind, what(), Why { cause: self.cause(), carried: vec![] }))
     }
 
     /// An owner takes an input. Returns the entry.
@@ -91,11 +115,11 @@ impl Recorder {
         moment: Moment,
         who: &Who,
         input: &(impl Debug + Describe),
-        cause: Option<EntryId>,
+        why: Why,
     ) -> Option<EntryId> {
         let mut tape = self.tape()?;
         let lane = tape.lane(who);
-        Some(tape.add(moment, lane, EntryKind::Input, Told::of(input), cause))
+        Some(tape.add(moment, lane, EntryKind::Input, Told::of(input), why))
     }
 
     /// What the input caused. Adds the entries to `into`, in the order of the effects.
@@ -109,7 +133,7 @@ impl Recorder {
     ) {
         let Some(mut tape) = self.tape() else { return };
         let lane = tape.lane(who);
-        let add = |effect| tape.add(moment, lane, EntryKind::Effect, Told::of(effect), cause);
+        let add = |effect| tape.add(moment, lane, EntryKind::Effect, Told::of(effect), Why { cause, carried: vec![] });
         into.extend(effects.iter().map(add));
     }
 
@@ -152,6 +176,12 @@ impl Tape {
         self.always.insert(lane, tag);
     }
 
+    /// That is not so any more.
+    pub(super) fn not_always(&mut self, who: &Who) {
+        let lane = self.lane(who);
+        self.always.remove(&lane);
+    }
+
     /// A number has this value from now on.
     pub(super) fn sample(&mut self, at: SimTime, subject: &str, curve: &'static str, value: u64) {
         let subject: Arc<str> = subject.into();
@@ -192,14 +222,53 @@ impl Tape {
         lane: LaneId,
         kind: EntryKind,
         Told { text, words, about }: Told,
-        cause: Option<EntryId>,
+        Why { cause, carried }: Why,
     ) -> EntryId {
         let id = EntryId(u32::try_from(self.recording.entries.len()).expect("a run has far fewer than 2^32 entries"));
         let Moment { event, at } = moment;
-        let tags = self.always.get(&lane).cloned().into_iter().chain(about.0).collect();
-        let words = words.map(|words| self.with_cause(words, lane, cause));
-        self.recording.entries.push(Entry { event, at, lane, kind, text, words, cause, tags });
+        let mut tags: Vec<Tag> = self.always.get(&lane).cloned().into_iter().chain(about.0).collect();
+        self.add_names(lane, &mut tags);
+        for carried in &carried {
+            self.add_carried(*carried, &mut tags);
+        }
+        let words = words.map(|words| words::with_numbered(self.with_cause(words, lane, cause), &tags));
+        let besides = carried.into_iter().filter(|carried| Some(*carried) != cause).collect();
+        self.recording.entries.push(Entry { event, at, lane, kind, text, words, cause, besides, tags });
         id
+    }
+
+    /// Says whose numbers these are, and adds the names of what has another number elsewhere; learns such names.
+    fn add_names(&mut self, lane: LaneId, tags: &mut Vec<Tag>) {
+        let process = &self.recording.lanes[lane.0 as usize].process;
+        for tag in tags.iter_mut() {
+            if let (Tag::OF_PROCESS, TagValue::Range(number, _)) = (tag.key, &tag.value) {
+                tag.value = TagValue::Name(format!("{process}/{number}").into());
+            }
+        }
+        let (number, name) = Tag::NUMBERED;
+        if !tags.iter().any(|tag| tag.key == number) {
+            return;
+        }
+        let mut named: Vec<Tag> = Vec::with_capacity(tags.len() + 1);
+        for group in Tag::groups(tags) {
+            let of = |key| group.iter().find(|tag| tag.key == key).cloned();
+            let known = of(Tag::OF_PROCESS).zip(of(number)).map(|(of, number)| (of, number.value));
+            named.extend_from_slice(group);
+            match (known, of(name)) {
+                (Some(known), Some(name)) => drop(self.numbered.insert(known, name)),
+                (Some(known), None) => named.extend(self.numbered.get(&known).cloned()),
+                (None, _) => {}
+            }
+        }
+        *tags = named;
+    }
+
+    /// Whoever reads bytes deals with whatever whoever sent them told of them.
+    fn add_carried(&self, EntryId(sent): EntryId, tags: &mut Vec<Tag>) {
+        let sent = self.recording.entries[sent as usize].tags.iter().filter(|tag| tag.key != Tag::OF_OWNER);
+        let is_said = |tag: &&Tag| tags.len() == 1 && tags[0] == **tag;
+        let sent: Vec<Tag> = sent.filter(|tag| !is_said(tag)).cloned().collect();
+        tags.extend(sent);
     }
 
     /// Fills the places in words that stand for why it happened.
@@ -269,5 +338,36 @@ fn complete(recording: &mut Recording, aliases: &BTreeMap<Tag, Tag>) {
                 entry.tags.extend(alias);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(tape: &mut Tape, process: &str, words: &str, tags: Vec<Tag>) -> (Vec<String>, String) {
+        let lane = tape.lane_named(process, "owner");
+        let told = Told { text: String::new(), words: Some(words.into()), about: About(tags) };
+        let moment = Moment { event: 1, at: SimTime(1) };
+        let EntryId(id) = tape.add(moment, lane, EntryKind::Input, told, Why::default());
+        let entry = &tape.recording.entries[id as usize];
+        (entry.tags.iter().map(ToString::to_string).collect(), entry.words.clone().unwrap_or_default())
+    }
+
+    #[test]
+    fn a_request_has_one_name_wherever_it_is() {
+        let mut tape = Tape::default();
+        let (connection, number) = (|| Tag::number("connection", 3), || Tag::number("number", 1));
+        let answer = format!("the answer to {}", words::name_of(&number()));
+        let (tags, said) = add(&mut tape, "broker-1", &answer, vec![connection(), number()]);
+        assert_eq!(tags, ["connection=broker-1/3", "number=1"]);
+        assert_eq!(said, "the answer to ⟨number=1⟩", "nobody has told its name yet");
+        let named = vec![connection(), number(), Tag::number("request", 57), Tag::name("partition", "orders-3")];
+        add(&mut tape, "broker-1", "", named);
+        let (tags, said) = add(&mut tape, "broker-1", &answer, vec![connection(), number()]);
+        assert_eq!(tags, ["connection=broker-1/3", "number=1", "request=57"]);
+        assert_eq!(said, "the answer to request 57");
+        let (tags, _) = add(&mut tape, "broker-2", &answer, vec![connection(), number()]);
+        assert_eq!(tags, ["connection=broker-2/3", "number=1"], "that of another process is another one");
     }
 }

@@ -26,6 +26,7 @@ impl Disk {
     pub fn new(world: &World, mut model: SimDisk) -> Self {
         model.set_gate(world.gate().clone());
         let model = Rc::new(RefCell::new(model));
+        world.shared().stage.enter_model("disk", &model);
         let counted = model.clone();
         world.count_at_end(move || counted.borrow().fired().clone());
         Self { world: world.clone(), model, observers: Observers::new(world) }
@@ -81,6 +82,7 @@ impl Store {
     pub fn new(world: &World, mut model: SimStore) -> Self {
         model.set_gate(world.gate().clone());
         let model = Rc::new(RefCell::new(model));
+        world.shared().stage.enter_model("store", &model);
         let counted = model.clone();
         world.count_at_end(move || counted.borrow().fired().clone());
         let watchers: Rc<RefCell<Vec<Watcher>>> = Rc::default();

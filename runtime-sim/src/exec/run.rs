@@ -132,6 +132,7 @@ fn broken<T>(caught: Caught) -> RunReport<T> {
         component: "executor".into(),
         message: caught.message,
         site: caught.site,
+        subjects: Vec::new(),
         at: SimTime::ZERO,
         event: 0,
     };

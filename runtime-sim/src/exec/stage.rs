@@ -47,6 +47,11 @@ impl Stage {
         self.machines.borrow_mut().push(OnStage { process: process.clone(), owner: owner.clone(), state });
     }
 
+    /// A model is there, such as a disk. It belongs to no process.
+    pub(super) fn enter_model<M: Debug + 'static>(&self, name: &str, model: &Rc<RefCell<M>>) {
+        self.enter((&"world".into(), &name.into()), model);
+    }
+
     /// Calls the watcher.
     pub(super) fn show(&self, world: &World, point: Point) {
         if !self.is_watched.get() {
@@ -90,7 +95,8 @@ impl World {
         self.shared().stage.watch(Box::new(watcher));
     }
 
-    /// The machines that a watcher can look at, such as `broker-1/wal`, in the order in which they began.
+    /// The machines and models that a watcher can look at, such as `broker-1/wal` or `world/store`, in the order in which
+    /// they began.
     #[must_use]
     pub fn states(&self) -> Vec<String> {
         self.shared().stage.names()

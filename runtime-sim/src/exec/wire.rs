@@ -4,7 +4,7 @@ use super::process::Process;
 use super::timers::TimerId;
 use super::world::World;
 use crate::net::{Closed, ConnectionId, End, Host, NetEvent, SendTag, Side, SimNet};
-use crate::recording::EntryId;
+use crate::recording::{EntryId, Tag};
 use karst_core::machine::Rope;
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::{BTreeMap, VecDeque};
@@ -19,6 +19,8 @@ struct Inner {
     model: RefCell<SimNet>,
     ends: RefCell<BTreeMap<End, Handler>>,
     listeners: RefCell<BTreeMap<Host, Listener>>,
+    /// What both ends call a connection, once one of them said so; only while that is recorded.
+    names: RefCell<BTreeMap<ConnectionId, Tag>>,
     /// Why what is on its way was sent, by the end that sends; only while that is recorded.
     on_their_way: RefCell<BTreeMap<End, OnItsWay>>,
     timer: Cell<Option<TimerId>>,
@@ -66,6 +68,19 @@ pub struct Connection {
     end: End,
 }
 
+impl OnItsWay {
+    /// The other end reads so many bytes more. Returns why they were sent.
+    fn read(&mut self, bytes: u64) -> Vec<EntryId> {
+        self.received += bytes;
+        let begun =
+            self.sends.iter().position(|(upto, ..)| *upto >= self.received).map_or(self.sends.len(), |at| at + 1);
+        let mut why: Vec<EntryId> = self.sends.iter().take(begun).filter_map(|(_, _, cause)| *cause).collect();
+        why.dedup();
+        while self.sends.pop_front_if(|(upto, ..)| *upto <= self.received).is_some() {}
+        why
+    }
+}
+
 impl Net {
     /// Puts a network into the world.
     #[must_use]
@@ -76,6 +91,7 @@ impl Net {
             model: RefCell::new(model),
             ends: RefCell::default(),
             listeners: RefCell::default(),
+            names: RefCell::default(),
             on_their_way: RefCell::default(),
             timer: Cell::new(None),
         }));
@@ -120,22 +136,21 @@ impl Net {
         }
     }
 
-    /// Why this happens at an end: what the other end did, or what this one did before.
-    fn cause_of(&self, end: End, event: &NetEvent) -> Option<EntryId> {
+    /// Why this happens at an end: what the other end did, or what this one did before. Bytes that are read at once are
+    /// those of all sends of which some are among them.
+    fn tell_why(&self, end: End, event: &NetEvent) {
+        let recorder = &self.0.world.shared().recorder;
         let mut all = self.0.on_their_way.borrow_mut();
-        match event {
-            NetEvent::Opened => all.get(&End { side: Side::Client, ..end })?.opened,
-            NetEvent::Sent(tag) => all.get(&end)?.sends.iter().find(|(_, one, _)| one == tag)?.2,
+        let cause = match event {
+            NetEvent::Opened => all.get(&End { side: Side::Client, ..end }).and_then(|theirs| theirs.opened),
+            NetEvent::Sent(tag) => all.get(&end).and_then(|own| own.sends.iter().find(|(_, one, _)| one == tag)?.2),
             NetEvent::Received(bytes) => {
-                let theirs = all.get_mut(&end.peer())?;
-                theirs.received += bytes.len() as u64;
-                let received = theirs.received;
-                let why = theirs.sends.iter().find(|(upto, ..)| *upto >= received)?.2;
-                while theirs.sends.pop_front_if(|(upto, ..)| *upto <= received).is_some() {}
-                why
+                let sent = all.get_mut(&end.peer()).map(|theirs| theirs.read(bytes.len() as u64));
+                return recorder.because_of_bytes(sent.unwrap_or_default());
             }
-            NetEvent::Closed(_) => all.remove(&end.peer())?.ended,
-        }
+            NetEvent::Closed(_) => all.remove(&end.peer()).and_then(|theirs| theirs.ended),
+        };
+        recorder.because(cause);
     }
 
     fn set_timer(&self) {
@@ -162,8 +177,7 @@ impl Net {
 
     fn dispatch(&self, end: End, event: NetEvent) {
         if self.0.world.is_recording() {
-            let cause = self.cause_of(end, &event);
-            self.0.world.shared().recorder.because(cause);
+            self.tell_why(end, &event);
         }
         if event == NetEvent::Opened && end.side == Side::Server && !self.accept(end) {
             self.0.model.borrow_mut().refuse(self.0.world.now(), end.connection);
@@ -252,6 +266,19 @@ impl Connection {
     #[must_use]
     pub const fn id(&self) -> ConnectionId {
         self.end.connection
+    }
+
+    /// In a recording both ends call it so from now on.
+    pub fn call_it(&self, name: Tag) {
+        if self.net.0.world.is_recording() {
+            self.net.0.names.borrow_mut().insert(self.id(), name);
+        }
+    }
+
+    /// What one end called it in a recording.
+    #[must_use]
+    pub fn name(&self) -> Option<Tag> {
+        self.net.0.names.borrow().get(&self.id()).cloned()
     }
 
     /// Sends; [`NetEvent::Sent`] with this tag follows when all of it has left.

@@ -139,7 +139,12 @@ impl World {
 
     /// An invariant does not hold: the run ends with this. Only the first failure counts.
     pub fn fail(&self, invariant: &str, component: &str, message: impl Into<String>) {
-        self.record_failure(invariant, ("", component), message.into(), None);
+        self.fail_about(invariant, component, message, Vec::new());
+    }
+
+    /// The same of certain things, each named by tags that are recorded with it: its story begins with them.
+    pub fn fail_about(&self, invariant: &str, component: &str, message: impl Into<String>, subjects: Vec<Vec<Tag>>) {
+        self.record_failure(invariant, ("", component), message.into(), None, subjects);
     }
 
     /// Whether the run is over: it failed, or exceeded a limit.
@@ -292,14 +297,21 @@ impl World {
     }
 
     pub(super) fn fail_by_panic(&self, process: &str, component: &str, caught: Caught) {
-        self.record_failure(Failure::PANIC, (process, component), caught.message, caught.site);
+        self.record_failure(Failure::PANIC, (process, component), caught.message, caught.site, Vec::new());
     }
 
-    fn record_failure(&self, invariant: &str, who: (&str, &str), message: String, site: Option<String>) {
+    fn record_failure(
+        &self,
+        invariant: &str,
+        who: (&str, &str),
+        message: String,
+        site: Option<String>,
+        subjects: Vec<Vec<Tag>>,
+    ) {
         let (process, component) = (who.0.to_owned(), who.1.to_owned());
         let (at, event) = (self.now(), self.events());
         let invariant = invariant.to_owned();
-        self.stop(Stop::Failed(Failure { invariant, process, component, message, site, at, event }));
+        self.stop(Stop::Failed(Failure { invariant, process, component, message, site, subjects, at, event }));
     }
 
     /// Ends the run; only the first reason counts.

@@ -19,7 +19,7 @@ const TAGS: usize = 4;
 const TAG: usize = 40;
 
 /// Keys whose number says nothing to a person, or what the words have said.
-const FOR_MACHINES: [&str; 3] = ["op", "correlation", "base"];
+const FOR_MACHINES: [&str; 4] = [Tag::OF_OWNER, "number", "base", "connection"];
 /// Keys of ids that have a name beside them.
 const IDS: [&str; 4] = ["stream", "partition-id", "topic-id", "deleted-topic-id"];
 
@@ -83,6 +83,7 @@ mod tests {
             text: "Mail(Append([Append { stream: StreamId(7) }]))".into(),
             words: words.map(Into::into),
             cause: None,
+            besides: Vec::new(),
             tags: Vec::new(),
         };
         line(&Recording { lanes: vec![lane], ..Recording::default() }, &entry, tags)

@@ -25,7 +25,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use things::Things;
 
-/// What to follow: `partition=orders-3,offset=17`. A key `process` confines it to one process.
+/// What to follow: `partition=orders-3,offset=17`. A key `process` confines it to one process; the connection of a process,
+/// `process=broker-1,connection=3`, is also called `connection=broker-1/3`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
     process: Option<Arc<str>>,
@@ -65,7 +66,26 @@ impl FromStr for Query {
                 (_, Err(_)) => query.wants.push(Want { key: key.into(), value: TagValue::Name(value.into()) }),
             }
         }
+        query.name_connection();
         if query.wants.is_empty() { Err(NoQuery(text.into())) } else { Ok(query) }
+    }
+}
+
+impl Query {
+    /// What it asks for, but for the process.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.wants.iter().map(|want| want.key.as_str())
+    }
+
+    /// Both ends of a connection call it by the process that numbers it.
+    fn name_connection(&mut self) {
+        let of_process = self.wants.iter_mut().find(|want| want.key == Tag::OF_PROCESS);
+        if let Some(Want { value, .. }) = of_process
+            && let (Some(process), TagValue::Range(number, _)) = (&self.process, &*value)
+        {
+            *value = TagValue::Name(format!("{process}/{number}").into());
+            self.process = None;
+        }
     }
 }
 
@@ -123,22 +143,28 @@ impl Search<'_> {
     fn climb(&mut self, from: EntryId) -> bool {
         let known = self.things.len();
         let birth = self.found.first_key_value().filter(|_| self.things.is_born());
-        let birth = birth.map_or(0, |(id, _)| entry(self.recording, *id).event);
-        let mut next = entry(self.recording, from).cause;
+        let birth = birth.map(|(id, _)| entry(self.recording, *id).event);
+        let (mut of, mut next) = (from, self.cause(from, from));
         let mut inputs_left = u32::MAX;
-        while let Some(id) = next.filter(|id| entry(self.recording, *id).event >= birth) {
+        let is_asked = self.things.names_request(entry(self.recording, from));
+        while let Some(id) = next.filter(|id| Some(entry(self.recording, *id).event) >= birth) {
             let entry = entry(self.recording, id);
             let process = &self.recording.lanes[entry.lane.0 as usize].process;
             if self.things.is_foreign(process, entry) {
                 break;
             }
-            next = entry.cause;
+            next = self.cause(id, of);
+            of = id;
             // Behind a request's first name are the bytes that held it, and why they were sent; what led its client to
             // that is another story, and so is a request that had to be answered before this one was looked at.
-            if inputs_left < u32::MAX && self.things.is_another_request(process, entry) {
+            if (is_asked || inputs_left < u32::MAX) && self.things.is_another_request(process, entry) {
                 break;
             }
             self.found.entry(id).or_default();
+            // What its client had heard when it began is another story.
+            if birth == Some(entry.event) {
+                break;
+            }
             if self.things.learn_who_asked(process, entry) {
                 inputs_left = 2;
             } else if entry.kind == EntryKind::Input {
@@ -151,14 +177,30 @@ impl Search<'_> {
         self.things.len() > known
     }
 
+    /// The cause of an entry that caused `of`: where bytes of several sends came at once, none that is about something else.
+    fn cause(&self, id: EntryId, of: EntryId) -> Option<EntryId> {
+        let is_its = |cause: EntryId| {
+            let entry = entry(self.recording, cause);
+            let process = &self.recording.lanes[entry.lane.0 as usize].process;
+            !self.things.is_foreign(process, entry) && !self.things.is_another_request(process, entry)
+        };
+        match &entry(self.recording, id).besides[..] {
+            [] => entry(self.recording, id).cause,
+            _ => self.recording.cause_among(id, of, is_its),
+        }
+    }
+
     /// Adds what ended the operations that are about it, and the faults that hit whatever is part of the story.
     fn descend(&mut self, matched: &[EntryId]) {
         let matched: BTreeSet<EntryId> = matched.iter().copied().collect();
         for (id, entry) in entries(self.recording) {
-            let Some(cause) = entry.cause.filter(|cause| self.found.contains_key(cause)) else { continue };
+            let mut causes = entry.causes().filter(|cause| self.found.contains_key(cause)).peekable();
+            if causes.peek().is_none() {
+                continue;
+            }
             let is_of_it = match entry.kind {
                 EntryKind::Fault => true,
-                EntryKind::Input | EntryKind::Note => matched.contains(&cause),
+                EntryKind::Input | EntryKind::Note => causes.any(|cause| matched.contains(&cause)),
                 EntryKind::Effect => false,
             };
             let process = &self.recording.lanes[entry.lane.0 as usize].process;

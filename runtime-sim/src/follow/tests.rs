@@ -19,7 +19,8 @@ impl Story {
         let (event, at_time) = (u64::from(id.0) + 1, SimTime(u64::from(id.0) * 1000));
         let tags = tags.to_vec();
         let lane = LaneId(at as u32);
-        self.0.entries.push(Entry { event, at: at_time, lane, kind, text: text.into(), words: None, cause, tags });
+        let (text, besides) = (text.into(), Vec::new());
+        self.0.entries.push(Entry { event, at: at_time, lane, kind, text, words: None, cause, besides, tags });
         id
     }
 
@@ -55,12 +56,13 @@ fn story() -> Story {
     let mut story = Story::default();
     let batch = |crc: &str| of(place().into(), &[Tag::name("batch", crc)]);
     let stored = |crc: &str, from, to| of(place().into(), &[Tag::range("offset", from, to), Tag::name("batch", crc)]);
-    let request = |n| vec![Tag::number("connection", 1), Tag::number("request", n)];
+    let request = |n| vec![Tag::name("connection", "broker-1/1"), Tag::number("request", n)];
 
     let tick = story.tell("client-1/client", EntryKind::Input, "client ticks", None, &[]);
     story.effect("client-1/client", "client notes write", tick, &of(batch("aa"), &[Tag::number("write", 4)]));
     let send = story.effect("client-1/client", "client sends", tick, &batch("aa"));
-    let received = story.input("broker-1/session-1", "session receives", send, &[Tag::number("connection", 1)]);
+    let received =
+        story.input("broker-1/session-1", "session receives", send, &[Tag::name("connection", "broker-1/1")]);
     let asks = story.effect("broker-1/session-1", "session asks", received, &of(request(1), &batch("aa")));
     let asked = story.input("broker-1/shard", "shard is asked", asks, &of(request(1), &batch("aa")));
     // Both batches wait for room: what appends them is a grant, due to something else.
@@ -81,7 +83,7 @@ fn story() -> Story {
     let heard = story.input("broker-1/shard", "shard hears", durable, &stored("aa", 15, 20));
     let answer = story.effect("broker-1/shard", "shard answers", heard, &request(1));
     let told = story.input("broker-1/session-1", "session hears", answer, &request(1));
-    let reply = story.effect("broker-1/session-1", "session sends", told, &[Tag::number("connection", 1)]);
+    let reply = story.effect("broker-1/session-1", "session sends", told, &[Tag::name("connection", "broker-1/1")]);
     let acked = story.input("client-1/client", "client receives", reply, &[]);
     let write = [Tag::name("partition", "orders-3"), Tag::number("write", 4)];
     story.effect("client-1/client", "client notes ack", acked, &write);
@@ -191,4 +193,72 @@ fn queries_are_pairs() {
         assert_eq!(bad.parse::<Query>(), Err(NoQuery(bad.into())));
     }
     assert!("partition=a=b,offset=18446744073709551615".parse::<Query>().is_ok());
+}
+
+/// Requests of one connection arrive at once, and their answers are read at once.
+#[test]
+fn what_comes_at_once_with_it_is_not_part_of_its_story() {
+    let mut story = Story::default();
+    let batches = [("orders-3", "c0ffee", 1), ("logs-0", "f00d", 2)];
+    let place = |name: &str, batch: &str| [Tag::name("partition", name), Tag::name("batch", batch)];
+    let request = |number| [Tag::name("connection", "broker-1/1"), Tag::number("request", number)];
+    let mut sent = Vec::new();
+    let fetch = [Tag::name("connection", "broker-1/1"), Tag::number("request", 9)];
+    let asks = story.tell("client-1/client", EntryKind::Effect, "client fetches before", None, &fetch);
+    for (name, batch, number) in batches {
+        let tick = story.input("client-1/client", "client ticks", asks, &fetch);
+        story.effect(
+            "client-1/client",
+            &format!("client notes {name}"),
+            tick,
+            &of(place(name, batch).into(), &[Tag::number("write", number)]),
+        );
+        let about = of(request(number).into(), &place(name, batch));
+        sent.push((story.effect("client-1/client", &format!("client sends {name}"), tick, &about), about));
+    }
+    let about: Vec<Tag> = sent.iter().flat_map(|(_, about)| about.clone()).collect();
+    let read = story.input("broker-1/session-1", "session reads both", sent[1].0, &about);
+    story.0.entries[read.0 as usize].besides = vec![sent[0].0];
+    let mut answers = Vec::new();
+    for (name, batch, number) in batches {
+        let about = of(request(number).into(), &place(name, batch));
+        let ask = story.effect("broker-1/session-1", &format!("session asks for {name}"), read, &about);
+        let asked = story.input("broker-1/shard", &format!("shard is asked for {name}"), ask, &about);
+        let answer = story.effect("broker-1/shard", &format!("shard refuses {name}"), asked, &request(number));
+        let heard = story.input("broker-1/session-1", &format!("session hears of {name}"), answer, &request(number));
+        answers.push(story.effect("broker-1/session-1", &format!("session answers {name}"), heard, &request(number)));
+    }
+    let about = [request(1), request(2)].concat();
+    let heard = story.input("client-1/client", "client reads both answers", answers[1], &about);
+    story.0.entries[heard.0 as usize].besides = vec![answers[0]];
+    for (name, _, number) in batches {
+        let write = [Tag::name("partition", name), Tag::number("write", number)];
+        story.effect("client-1/client", &format!("client notes the end of {name}"), heard, &write);
+    }
+    let expected = [
+        "client ticks",
+        "client notes orders-3",
+        "client sends orders-3",
+        "session reads both",
+        "session asks for orders-3",
+        "shard is asked for orders-3",
+        "shard refuses orders-3",
+        "session hears of orders-3",
+        "session answers orders-3",
+        "client reads both answers",
+        "client notes the end of orders-3",
+    ];
+    for query in [
+        "write=1",
+        "partition=orders-3,batch=c0ffee",
+        "connection=broker-1/1,request=1",
+        "process=broker-1,connection=1,request=1",
+    ] {
+        let texts = story.texts(query);
+        let left_out: Vec<&&str> = expected.iter().filter(|text| !texts.contains(text)).collect();
+        let more: Vec<&&str> = texts.iter().filter(|text| !expected.contains(text)).collect();
+        assert!(more.is_empty(), "{query}: {more:?} is of the other one");
+        // What a client notes of a write bears the write's name, and a request's follower learns it from the batch.
+        assert!(left_out.iter().all(|text| **text == "client ticks"), "{query}: {left_out:?} is missing");
+    }
 }

@@ -60,7 +60,7 @@ const OBJECT: Rule = Rule { kind: Kind::Object, keys: &["object"], scope: Scope:
 const LSN: Rule = Rule { kind: Kind::Lsn, keys: &["lsn"], scope: Scope::Process };
 const CUT: Rule = Rule { kind: Kind::Cut, keys: &["cut"], scope: Scope::Process };
 const RECOVERY_CUT: Rule = Rule { kind: Kind::Cut, keys: &["recovery-cut"], scope: Scope::Process };
-const REQUEST: Rule = Rule { kind: Kind::Request, keys: &["connection", "request"], scope: Scope::Process };
+const REQUEST: Rule = Rule { kind: Kind::Request, keys: &["connection", "request"], scope: Scope::World };
 
 impl Kind {
     /// What a name of this kind tells from the same group of tags. Narrow names tell wide ones, never the reverse: an
@@ -71,6 +71,7 @@ impl Kind {
             (Self::Record, Origin::Learned) => &[BLOCK, OBJECT, LSN, CUT, RECOVERY_CUT],
             (Self::Batch, Origin::Asked) => &[RECORD, WRITE],
             (Self::Batch, Origin::Learned) => &[WRITE],
+            (Self::Write, Origin::Asked) => &[BATCH, WRITE],
             (Self::Object, Origin::Asked) => &[CUT],
             _ => &[],
         }
@@ -88,6 +89,7 @@ impl Things {
         let kind = match () {
             () if has(&["offset"]) => Kind::Record,
             () if has(&["batch"]) => Kind::Batch,
+            () if has(&["write"]) => Kind::Write,
             () if has(&["connection", "request"]) => Kind::Request,
             () if has(&["object"]) => Kind::Object,
             () => Kind::Other,
@@ -104,7 +106,8 @@ impl Things {
     pub(super) fn recognise(&mut self, process: &Arc<str>, entry: &Entry) -> Vec<Tag> {
         let (mut asked, mut by_others): (Vec<Tag>, Vec<Tag>) = (Vec::new(), Vec::new());
         let mut learned = Vec::new();
-        for group in Tag::groups(&entry.tags) {
+        for (group, section) in sections(&entry.tags).flat_map(|part| Tag::groups(part).map(move |group| (group, part)))
+        {
             for thing in self.0.iter().filter(|thing| thing.is_in(process, group)) {
                 if thing.origin == Origin::Asked {
                     add_new(&mut asked, group);
@@ -118,7 +121,7 @@ impl Things {
                     (Kind::Request, Origin::Asked) => BATCH,
                     _ => continue,
                 };
-                learned.extend(Tag::groups(&entry.tags).filter_map(|group| beside.name(process, group)));
+                learned.extend(Tag::groups(section).filter_map(|group| beside.name(process, group)));
             }
         }
         learned.into_iter().for_each(|thing| self.add(thing));
@@ -128,15 +131,31 @@ impl Things {
 
     /// Whether it is something that clients make: it has no history before its name first appears.
     pub(super) fn is_born(&self) -> bool {
-        matches!(self.0[0].kind, Kind::Record | Kind::Batch)
+        matches!(self.0[0].kind, Kind::Record | Kind::Batch | Kind::Write)
     }
 
-    /// A request that leads to it is part of the story. Returns whether the entry names one.
+    /// A request that leads to it is part of the story. Returns whether the entry names one. Of several that came at once
+    /// nobody knows which it was, unless it is known already.
     pub(super) fn learn_who_asked(&mut self, process: &Arc<str>, entry: &Entry) -> bool {
-        let asked: Vec<Thing> = Tag::groups(&entry.tags).filter_map(|group| REQUEST.name(process, group)).collect();
-        let names_one = !asked.is_empty();
-        asked.into_iter().for_each(|thing| self.add(thing));
-        names_one
+        let mut asked: Vec<Thing> = Tag::groups(&entry.tags).filter_map(|group| REQUEST.name(process, group)).collect();
+        asked.dedup();
+        match asked.len() {
+            0 => false,
+            1 => {
+                asked.into_iter().for_each(|thing| self.add(thing));
+                true
+            }
+            _ => asked.iter().any(|thing| self.knows(thing)),
+        }
+    }
+
+    /// Whether an entry names a request that is known, or nothing but one request is followed.
+    pub(super) fn names_request(&self, entry: &Entry) -> bool {
+        if self.0[0].kind == Kind::Request {
+            return true;
+        }
+        let mut requests = self.0.iter().filter(|thing| thing.kind == Kind::Request);
+        requests.any(|thing| Tag::groups(&entry.tags).any(|group| thing.has_all_in(group)))
     }
 
     /// Whether an entry names requests, and none that is known.
@@ -190,10 +209,19 @@ impl Things {
     }
 
     fn add(&mut self, thing: Thing) {
-        if !self.0.iter().any(|known| (&known.process, &known.wants) == (&thing.process, &thing.wants)) {
+        if !self.knows(&thing) {
             self.0.push(thing);
         }
     }
+
+    fn knows(&self, thing: &Thing) -> bool {
+        self.0.iter().any(|known| (&known.process, &known.wants) == (&thing.process, &thing.wants))
+    }
+}
+
+/// An entry may be about several requests: the tags of each, which begin with its connection, and what precedes them.
+fn sections(tags: &[Tag]) -> impl Iterator<Item = &[Tag]> {
+    tags.chunk_by(|_, tag| tag.key != Tag::OF_PROCESS)
 }
 
 /// Adds the tags of a group, but for the number of an operation, that are not there yet.
@@ -211,7 +239,11 @@ impl Thing {
     }
 
     fn is_in(&self, process: &Arc<str>, group: &[Tag]) -> bool {
-        self.holds_in(process) && self.wants.iter().all(|want| group.iter().any(|tag| want.is(tag)))
+        self.holds_in(process) && self.has_all_in(group)
+    }
+
+    fn has_all_in(&self, group: &[Tag]) -> bool {
+        self.wants.iter().all(|want| group.iter().any(|tag| want.is(tag)))
     }
 }
 

@@ -1,9 +1,11 @@
 //! What led to a failure, as few steps as tell it.
 //!
 //! ```text
-//!   the failure's words ──► what it is about ──► where that came from, its way, and everybody who first had it in hand
+//!   the failure's subjects, or else its words
+//!                       ──► what it is about ──► where each came from, its way, and everybody who first had it in hand
 //!   the failure's entry ──► its causes       ──► the last of them, and their birth
 //!   between all these                        ──► what was done to it: faults and ends of processes
+//!   before all these         ──► the last that befell such a process: it may have forgotten something
 //! ```
 //! Of a run without a failure the story is what was done to it.
 
@@ -12,15 +14,19 @@ use super::sentence::{sentence, which_of};
 use super::words::{ends_in, named_in};
 use crate::failure::Failure;
 use crate::follow::{Query, follow};
-use crate::recording::{Entry, EntryId, EntryKind, Lane, Recording, Tag, TagValue};
+use crate::recording::{Entry, EntryId, EntryKind, Lane, Recording, Tag, TagValue, kind_of};
 use crate::time::SimTime;
 use core::fmt;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Steps right before the failure.
 const HOPS: usize = 5;
+/// The same, when it is about several things.
+const HOPS_OF_SEVERAL: usize = 3;
 /// The same, when nothing is known of what it is about.
 const ALL_HOPS: usize = 9;
+/// Things that a story is about.
+const SUBJECTS: usize = 4;
 /// Steps that are faults.
 const FAULTS: usize = 5;
 /// Effects of a step.
@@ -113,7 +119,7 @@ pub(super) type About = BTreeMap<EntryId, Vec<Tag>>;
 type Wants = Vec<(&'static str, String)>;
 
 /// Keys whose values mean something to few owners only.
-pub(super) const OF_FEW: [&str; 7] = ["op", "connection", "request", "correlation", "from", "base", "batch"];
+pub(super) const OF_FEW: [&str; 7] = [Tag::OF_OWNER, "connection", "request", "number", "from", "base", "batch"];
 
 /// Entries by their event: the input (or note, or fault) with the effects that matter for the story.
 type Picked = BTreeMap<EntryId, BTreeSet<EntryId>>;
@@ -121,20 +127,29 @@ type Picked = BTreeMap<EntryId, BTreeSet<EntryId>>;
 impl Story<'_> {
     fn of_failure(&self, failure: &Failure) -> Vec<Step> {
         let Some(end) = failing_entry(self.recording, failure) else { return vec![violated(failure, None)] };
-        let mut about = self.what_it_is_about(failure, end);
-        about.split_off(&end);
-        let mut picked = Picked::new();
-        for entry in milestones(self.recording, &about) {
-            self.pick(&mut picked, entry);
+        let things = self.what_it_is_about(failure, end);
+        let (mut about, mut picked) = (About::new(), Picked::new());
+        for mut thing in things.iter().cloned() {
+            thing.split_off(&end);
+            for entry in milestones(self.recording, &thing, things.len()) {
+                self.pick(&mut picked, entry);
+            }
+            about.append(&mut thing);
         }
-        let hops = if picked.is_empty() { ALL_HOPS } else { HOPS };
+        let hops = match things.len() {
+            _ if picked.is_empty() => ALL_HOPS,
+            0..=1 => HOPS,
+            _ => HOPS_OF_SEVERAL,
+        };
         for entry in self.last_hops(end, hops) {
             self.pick(&mut picked, entry);
         }
         let from = picked.keys().next().copied().unwrap_or(end);
+        let blow = self.last_blow_before(from, &picked);
         for entry in self.faults_between(from, end, &about) {
             self.pick(&mut picked, entry);
         }
+        blow.into_iter().for_each(|blow| self.pick(&mut picked, blow));
         self.pick(&mut picked, end);
         self.find_effects(&mut picked, &about);
         self.find_last_effects(&mut picked, end);
@@ -148,12 +163,39 @@ impl Story<'_> {
         let is_disturbance = |entry: &Entry| {
             entry.kind == EntryKind::Fault && self.is_of(entry, |lane| &*lane.owner == "nemesis" || is_grave(lane))
         };
-        let all = self.entries().filter(|(_, entry)| is_disturbance(entry));
-        all.take(DISTURBANCES).map(|(id, _)| self.step(id, &BTreeSet::new(), &About::new())).collect()
+        let all: Vec<EntryId> = self.entries().filter(|(_, entry)| is_disturbance(entry)).map(|(id, _)| id).collect();
+        let told = all.iter().take(DISTURBANCES).map(|id| self.step(*id, &BTreeSet::new(), &About::new()));
+        let mut told: Vec<Step> = told.collect();
+        if let Some(next) = all.get(DISTURBANCES) {
+            let step = self.step(*next, &BTreeSet::new(), &About::new());
+            let more = all.len() - DISTURBANCES;
+            let words = format!("does this, too: {more} more disturbances follow, which are not told here");
+            told.push(Step { entry: Some(*next), who: "the world".into(), words, ..step });
+        }
+        told
     }
 
-    /// The entries about what the failure's message names, or else about what its entry or one of its causes does.
-    fn what_it_is_about(&self, failure: &Failure, end: EntryId) -> About {
+    /// The last that befell a process, its end most of all, before a story begins that speaks of it or of a later one in its
+    /// place.
+    fn last_blow_before(&self, from: EntryId, picked: &Picked) -> Option<EntryId> {
+        let process =
+            |id: EntryId| self.entry(id).and_then(|entry| lane_of(self.recording, entry)).map(|lane| &lane.process);
+        let concerned: BTreeSet<&str> = picked.keys().filter_map(|id| process(*id)).map(|name| kind_of(name)).collect();
+        let before = self.entries().take_while(|(id, _)| *id < from);
+        let blows = before.filter(|(_, entry)| entry.kind == EntryKind::Fault && self.is_of(entry, is_grave));
+        let of_story = blows.filter(|(id, _)| process(*id).is_some_and(|name| concerned.contains(kind_of(name))));
+        of_story.last().map(|(id, _)| id)
+    }
+
+    /// The entries about each subject of the failure, or about what its message names, or else about what its entry or one
+    /// of its causes does.
+    fn what_it_is_about(&self, failure: &Failure, end: EntryId) -> Vec<About> {
+        let subjects = failure.subjects.iter().map(|tags| self.about(&tags.iter().map(pair).collect::<Wants>()));
+        let things: Vec<About> = subjects.filter(|about| !about.is_empty()).take(SUBJECTS).collect();
+        if things.is_empty() { vec![self.what_is_named(failure, end)] } else { things }
+    }
+
+    fn what_is_named(&self, failure: &Failure, end: EntryId) -> About {
         let named = named_in(&failure.message, self.recording);
         let of_ends = ends_in(&failure.message).map(|offset| [&named[..], &[("offset", offset)]].concat());
         let is_whole =
@@ -185,11 +227,14 @@ impl Story<'_> {
     /// The last causes, and the first of all.
     fn last_hops(&self, end: EntryId, most: usize) -> Vec<EntryId> {
         let mut nodes = vec![];
-        let mut next = self.entry(end).and_then(|entry| entry.cause);
+        let (mut of, mut next) = (end, self.recording.cause_for(end, end));
         while let Some(id) = next {
             nodes.push(id);
-            next = self.entry(id).and_then(|entry| entry.cause).filter(|cause| *cause < id);
+            next = self.recording.cause_for(id, of).filter(|cause| *cause < id);
+            of = id;
         }
+        // That the world did something is no reason.
+        nodes.retain(|id| self.entry(*id).is_none_or(|entry| entry.kind != EntryKind::Note || entry.cause.is_some()));
         nodes.retain(|id| self.entry(*id).is_some_and(|entry| entry.kind != EntryKind::Input) || self.node(*id) == *id);
         let birth = nodes.last().map(|id| self.node(*id));
         let of_birth: Vec<EntryId> = nodes.iter().copied().filter(|id| Some(self.node(*id)) == birth).collect();

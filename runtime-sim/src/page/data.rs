@@ -7,19 +7,21 @@
 //!   entries   event, at    what is added to the entry's before
 //!             kind         a digit each: 0 input, 1 effect, 2 note, 3 fault
 //!             back         how many entries before this one its cause is; 0 is none
+//!             besides      [[entry, how many before it another cause is, ..], ..]: where there are several
 //!             tags, tag    how many tags each has, and all of them in a row
 //!             text, words  what it says of itself, and the same in words; as text if nobody has words for it
 //!   samples   subject, curve, at (added), value
 //!   bands     [[subject, label, from, to or null], ..]
 //!   failure, steps, head   what is told in words
 //! ```
-//! Of a long recording only the end is encoded: causes before it are none. Where its texts are too much for a browser to
+//! Of a long recording only the end is encoded, and the story before it: causes that are left out are none; lanes without
+//! entries are left out, too. Where its texts are too much for a browser to
 //! open at once, all are cut to one length; words are not.
 
 use super::chain::{Step, StepKind};
 use super::{Heading, json};
 use crate::failure::Failure;
-use crate::recording::{Entry, EntryId, EntryKind, Recording, Sample, Tag, TagValue};
+use crate::recording::{Entry, EntryId, EntryKind, LaneId, Recording, Sample, Tag, TagValue};
 use crate::time::SimTime;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,12 +33,16 @@ const TEXTS: usize = 12 << 20;
 /// Where texts are cut, if they must be. Most are shorter than the last.
 const CUTS: [usize; 5] = [2_000, 1_000, 600, 400, 300];
 
-/// Encodes a recording from its entry number `first` on.
+/// Encodes a recording from its entry number `first` on, and before that what the story tells.
 pub(super) fn encode(recording: &Recording, heading: &Heading, story: &[Step], first: usize) -> String {
-    let entries = recording.entries.get(first..).unwrap_or(&[]);
-    let cut = cut_for(entries);
+    let kept = kept(recording, story, first);
+    let entries: Vec<&Entry> = kept.iter().map(|EntryId(id)| &recording.entries[*id as usize]).collect();
+    let lanes: BTreeSet<LaneId> = entries.iter().map(|entry| entry.lane).collect();
+    let cut = cut_for(&entries);
     let texts: Vec<Cow<'_, str>> = entries.iter().map(|entry| shortened(&entry.text, cut)).collect();
-    let mut data = Data { recording, entries, texts: &texts, first, strings: Strings::default() };
+    let lanes: Vec<LaneId> = lanes.into_iter().collect();
+    let mut data =
+        Data { recording, entries: &entries, kept: &kept, lanes: &lanes, texts: &texts, strings: Strings::default() };
     let parts = [
         ("lanes", data.lanes()),
         ("entries", data.columns()),
@@ -62,15 +68,31 @@ pub(super) fn encode(recording: &Recording, heading: &Heading, story: &[Step], f
 
 struct Data<'a> {
     recording: &'a Recording,
-    entries: &'a [Entry],
+    entries: &'a [&'a Entry],
+    /// Which entries of the recording these are, and which of its lanes have one; ascending.
+    kept: &'a [EntryId],
+    lanes: &'a [LaneId],
     /// What each says of itself.
     texts: &'a [Cow<'a, str>],
-    first: usize,
     strings: Strings<'a>,
 }
 
+/// What is shown: all from `first` on, and each step of the story before with the effects of its event.
+fn kept(recording: &Recording, story: &[Step], first: usize) -> Vec<EntryId> {
+    let total = recording.entries.len();
+    let first = first.min(total);
+    let early = story.iter().filter_map(|step| step.entry).map(|EntryId(id)| id as usize).filter(|id| *id < first);
+    let parts = early.flat_map(|id| {
+        let event = recording.entries[id].event;
+        (id..first).take_while(move |part| recording.entries[*part].event == event)
+    });
+    let early: BTreeSet<usize> = parts.collect();
+    let id = |place| EntryId(u32::try_from(place).expect("a run has far fewer than 2^32 entries"));
+    early.into_iter().chain(first..total).map(id).collect()
+}
+
 /// The longest of the cuts with which all texts are few enough.
-fn cut_for(entries: &[Entry]) -> usize {
+fn cut_for(entries: &[&Entry]) -> usize {
     let texts: BTreeSet<&str> = entries.iter().map(|entry| entry.text.as_str()).collect();
     let fits = |cut: &usize| texts.iter().map(|text| text.len().min(*cut)).sum::<usize>() <= TEXTS;
     CUTS.into_iter().find(fits).unwrap_or(CUTS[CUTS.len() - 1])
@@ -86,29 +108,40 @@ fn shortened(text: &str, cut: usize) -> Cow<'_, str> {
 impl<'a> Data<'a> {
     fn lanes(&mut self) -> String {
         written(|out| {
-            json::array(out, &self.recording.lanes, |out, lane| {
+            json::array(out, self.lanes, |out, LaneId(lane)| {
+                let lane = &self.recording.lanes[*lane as usize];
                 json::numbers(out, [self.strings.id(&lane.process), self.strings.id(&lane.owner)]);
             });
         })
     }
 
     fn columns(&mut self) -> String {
-        let Self { entries, texts, first, strings, .. } = self;
-        let texts = *texts;
+        let Self { entries, kept, lanes, texts, strings, .. } = self;
+        let (entries, texts): (&'a [&'a Entry], _) = (entries, *texts);
         let digits: String = entries.iter().map(|entry| digit(entry.kind)).collect();
-        let back = |(n, entry): (usize, &Entry)| {
-            let cause = entry.cause.and_then(|EntryId(cause)| (cause as usize).checked_sub(*first));
+        let before = |n: usize, cause: EntryId| {
+            let cause = kept.binary_search(&cause).ok();
             cause.and_then(|cause| n.checked_sub(cause)).map_or(0, |back| back as u64)
         };
+        let back = |(n, entry): (usize, &&Entry)| entry.cause.map_or(0, |cause| before(n, cause));
+        let besides = entries.iter().enumerate().filter(|(_, entry)| !entry.besides.is_empty()).map(|(n, entry)| {
+            let others = entry.besides.iter().map(|cause| before(n, *cause)).filter(|back| *back > 0);
+            [n as u64].into_iter().chain(others).collect::<Vec<u64>>()
+        });
+        let besides: Vec<Vec<u64>> = besides.filter(|one| one.len() > 1).collect();
+        let lane = |entry: &&Entry| lanes.binary_search(&entry.lane).map_or(0, |lane| lane as u64);
         written(|out| {
             json::object(
                 out,
                 &mut [
                     ("event", &mut |out| json::numbers(out, added(entries.iter().map(|entry| entry.event)))),
                     ("at", &mut |out| json::numbers(out, added(entries.iter().map(|entry| entry.at.0)))),
-                    ("lane", &mut |out| json::numbers(out, entries.iter().map(|entry| entry.lane.0.into()))),
+                    ("lane", &mut |out| json::numbers(out, entries.iter().map(lane))),
                     ("kind", &mut |out| json::string(out, &digits)),
                     ("back", &mut |out| json::numbers(out, entries.iter().enumerate().map(back))),
+                    ("besides", &mut |out| {
+                        json::array(out, &besides, |out, one| json::numbers(out, one.iter().copied()));
+                    }),
                     ("tags", &mut |out| json::numbers(out, entries.iter().map(|entry| entry.tags.len() as u64))),
                 ],
             );
@@ -145,8 +178,11 @@ impl<'a> Data<'a> {
 
     /// Those of the time that is shown, and what each curve was when it begins.
     fn kept_samples(&self) -> Vec<(SimTime, &'a Sample)> {
-        let begin =
-            if self.first == 0 { SimTime::ZERO } else { self.entries.first().map_or(SimTime::ZERO, |entry| entry.at) };
+        let begin = if self.left_out() == 0 {
+            SimTime::ZERO
+        } else {
+            self.entries.first().map_or(SimTime::ZERO, |entry| entry.at)
+        };
         let (before, within): (Vec<&Sample>, Vec<&Sample>) =
             self.recording.samples.iter().partition(|sample| sample.at < begin);
         let last: BTreeMap<(&str, &str), &Sample> =
@@ -171,7 +207,7 @@ impl<'a> Data<'a> {
 
     fn failure(&self) -> String {
         let Some(failure) = &self.recording.failure else { return "null".into() };
-        let Failure { invariant, process, component, message, site, at, event } = failure;
+        let Failure { invariant, process, component, message, site, at, event, .. } = failure;
         let entry = super::chain::failing_entry(self.recording, failure).and_then(|entry| self.place(entry));
         written(|out| {
             json::object(
@@ -228,7 +264,7 @@ impl<'a> Data<'a> {
                     ("hash", &mut |out| json::string(out, &format!("{hash:016x}"))),
                     ("events", &mut |out| json::number(out, *events)),
                     ("at", &mut |out| json::number(out, end.0)),
-                    ("leftOut", &mut |out| json::number(out, self.first as u64)),
+                    ("leftOut", &mut |out| json::number(out, self.left_out() as u64)),
                     ("plan", &mut |out| json::string(out, plan)),
                     ("command", &mut |out| json::string(out, command)),
                     ("glossary", &mut |out| {
@@ -242,8 +278,12 @@ impl<'a> Data<'a> {
     }
 
     /// Where an entry is in the page, if it is.
-    fn place(&self, EntryId(entry): EntryId) -> Option<u64> {
-        (entry as usize).checked_sub(self.first).map(|place| place as u64)
+    fn place(&self, entry: EntryId) -> Option<u64> {
+        self.kept.binary_search(&entry).ok().map(|place| place as u64)
+    }
+
+    fn left_out(&self) -> usize {
+        self.recording.entries.len() - self.kept.len()
     }
 }
 

@@ -15,6 +15,7 @@ function fillHeader(model) {
   fact("simulated", seconds(head.at, 3));
   fact("hash", head.hash);
   if (head.leftOut > 0) fact("not shown", `the first ${grouped(head.leftOut)} entries of ${grouped(head.leftOut + model.count)}`);
+  if (head.command === "") return;
   const copy = make("button", { title: "Copy the command", onclick: () => copyText(head.command, copy) }, "copy");
   facts.append(make("span", {}, "again ", make("code", {}, head.command), copy));
 }

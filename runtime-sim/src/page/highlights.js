@@ -84,9 +84,11 @@ class Highlights {
     const { model, surface, theme } = this.picture, { ctx } = surface;
     const parts = model.partsOf(model.node[selected]);
     const after = parts.flatMap(part => model.descendants(part, MOST_AFTER)).filter(i => model.node[i] !== model.node[selected]);
-    this.drawPairs(after.map(i => [model.cause[i], i]), theme.after, 1.2, 0.75);
+    const led = new Set([...parts, ...after]);
+    this.drawPairs(after.flatMap(i => model.causesOf(i).filter(cause => led.has(cause)).map(cause => [cause, i])), theme.after, 1.2, 0.75);
     const before = [selected, ...model.ancestors(selected)];
-    this.drawPairs(before.filter(i => model.cause[i] !== NONE).map(i => [model.cause[i], i]), theme.accent, 2.2, 1);
+    const pairs = before.slice(1).map((cause, n) => [cause, before[n]]);
+    this.drawPairs([...pairs, ...model.causesOf(model.node[selected]).map(cause => [cause, model.node[selected]])], theme.accent, 2.2, 1);
     for (const i of before) this.drawDot(model.node[i], theme.accent, 3.8);
     const { x, y } = this.point(model.node[selected]);
     ctx.strokeStyle = theme.accent;

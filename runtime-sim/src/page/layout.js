@@ -91,8 +91,9 @@ function lives(model) {
 
 /** Processes, incarnations joined: what is done to the world, clients, those that serve them, and what these share. */
 function groups(model, lives) {
-  const found = [];
+  const found = [], busy = busyProcesses(model);
   for (const life of lives.values()) {
+    if (!busy.has(life.process)) continue;
     const stem = stemOf(life.process), number = numberOf(life.process);
     const earlier = stem === life.process ? undefined : found.find(group =>
       group.stem === stem && life.canReturn && group.last.canReturn && group.last.to <= life.from && numberOf(group.last.process) + 1 === number);
@@ -116,6 +117,13 @@ function groups(model, lives) {
       && (lane.process !== WORLD || (OF_WORLD.includes(lane.owner) === (group.stem === WORLD))));
   }
   return found.filter(group => group.lanes.length > 0 || group.bands.length > 0);
+}
+
+/** Processes that did something, or to which something was done: who only starts says nothing. */
+function busyProcesses(model) {
+  const found = new Set([WORLD]);
+  for (let i = 0; i < model.count; i++) if (model.kind[i] !== NOTE || model.laneOf(i).owner !== "process") found.add(model.laneOf(i).process);
+  return found.size === 1 ? new Set(model.lanes.map(lane => lane.process)) : found;
 }
 
 /** One row for each owner; for each kind of owner, where there are many of a kind. */

@@ -75,9 +75,19 @@ class App {
   }
 
   showStory() {
-    const placed = this.model.steps.filter(step => step.entry !== null).map(step => this.view.positions[step.entry]);
+    const placed = this.storyPositions();
     if (placed.length === 0) { this.view.fit(); } else this.view.show(Math.min(...placed), Math.max(...placed), 0.08);
     this.select(NONE);
+  }
+
+  storyPositions() {
+    return this.model.steps.filter(step => step.entry !== null).map(step => this.view.positions[step.entry]);
+  }
+
+  /** A failure is looked at from the beginning, unless its story is most of the run anyway. */
+  open() {
+    const placed = this.storyPositions(), span = Math.max(...placed) - Math.min(...placed);
+    if (this.model.failure && placed.length > 0 && span < (this.view.end - this.view.begin) / 4) this.showStory();
   }
 
   showFailure() {
@@ -241,6 +251,7 @@ function readAddress(app) {
   if (wanted.has("filter")) app.setFilter(wanted.get("filter"));
   if (wanted.has("search")) app.setSearch(wanted.get("search"));
   app.drawNow();
+  app.open();
   if (wanted.get("at") === "failure") app.showFailure();
   if (wanted.get("at") === "story") app.showStory();
   if (wanted.has("from") && wanted.has("to")) app.view.show(Number(wanted.get("from")), Number(wanted.get("to")));

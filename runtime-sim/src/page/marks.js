@@ -45,8 +45,7 @@ class Marks {
       count++;
     };
     for (let i = from; i < to; i++) {
-      const cause = model.cause[i];
-      if (cause !== NONE && model.node[i] === i) add(cause, i);
+      if (model.node[i] === i) for (const cause of model.causesOf(i)) add(cause, i);
       // Consequences are in order: only those of an entry whose last one is out of sight are looked at.
       const end = model.childEnd[i + 1];
       if (end === model.childEnd[i] || model.child[end - 1] < to) continue;

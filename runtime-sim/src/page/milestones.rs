@@ -14,27 +14,33 @@ const WAY: usize = 9;
 /// Steps of others.
 const OTHERS: usize = 5;
 
-/// The milestones of what these entries are about, in no order.
-pub(super) fn milestones(recording: &Recording, about: &About) -> Vec<EntryId> {
+/// The milestones of what these entries are about, in no order; fewer, if it is one of several things of a story.
+pub(super) fn milestones(recording: &Recording, about: &About, things: usize) -> Vec<EntryId> {
+    let (most_way, most_others) = (share(WAY, things), share(OTHERS, things));
     let is_done = |id: &EntryId| {
         let kind = recording.entries.get(id.0 as usize).map(|entry| entry.kind);
         matches!(kind, Some(EntryKind::Input | EntryKind::Effect))
     };
     let done: Vec<EntryId> = about.keys().copied().filter(is_done).collect();
-    let mut found = way(recording, &done);
+    let mut found = way(recording, &done, most_way);
     let on_way: BTreeSet<EntryId> = found.iter().map(|id| node_of(recording, *id)).collect();
     let mut others = firsts(recording, &done);
     others.retain(|id| !on_way.contains(&node_of(recording, *id)));
-    let most = if found.is_empty() { WAY } else { OTHERS };
+    let most = if found.is_empty() { most_way } else { most_others };
     if others.len() > most {
-        others.drain(most / 2 + 1..others.len() - most / 2);
+        others.drain(most.div_ceil(2)..others.len() - most / 2);
     }
     found.append(&mut others);
     found
 }
 
+/// What one of so many things may take of a story; where it began and what came of it in any case.
+fn share(most: usize, things: usize) -> usize {
+    (most / things.max(1)).max(2)
+}
+
 /// From the birth to where its owner hears of it again, if that is because of the birth.
-fn way(recording: &Recording, done: &[EntryId]) -> Vec<EntryId> {
+fn way(recording: &Recording, done: &[EntryId], most: usize) -> Vec<EntryId> {
     let Some((birth, later)) = done.split_first() else { return vec![] };
     let lane = |id: &EntryId| recording.entries.get(id.0 as usize).map(|entry| entry.lane);
     let begun_in = node_of(recording, *birth);
@@ -45,9 +51,9 @@ fn way(recording: &Recording, done: &[EntryId]) -> Vec<EntryId> {
     way.push(*birth);
     way.reverse();
     let steps: BTreeSet<EntryId> = way.iter().map(|id| node_of(recording, *id)).collect();
-    if steps.len() > WAY {
+    if steps.len() > most {
         let kept: BTreeSet<EntryId> =
-            steps.iter().take(WAY / 2 + 1).chain(steps.iter().rev().take(WAY / 2)).copied().collect();
+            steps.iter().take(most.div_ceil(2)).chain(steps.iter().rev().take(most / 2)).copied().collect();
         way.retain(|id| kept.contains(&node_of(recording, *id)));
     }
     way
@@ -56,8 +62,8 @@ fn way(recording: &Recording, done: &[EntryId]) -> Vec<EntryId> {
 /// An entry with its causes, back to a node; nothing if the node is not among them.
 fn causes(recording: &Recording, from: EntryId, node: EntryId) -> Vec<EntryId> {
     let mut all = vec![from];
-    let mut at = from;
-    while let Some(cause) = recording.entries.get(at.0 as usize).and_then(|entry| entry.cause).filter(|id| *id < at) {
+    let (mut at, mut of) = (from, from);
+    while let Some(cause) = recording.cause_for(at, of).filter(|id| *id < at) {
         if node_of(recording, cause) == node {
             all.push(cause);
             return all;
@@ -66,7 +72,7 @@ fn causes(recording: &Recording, from: EntryId, node: EntryId) -> Vec<EntryId> {
             return vec![];
         }
         all.push(cause);
-        at = cause;
+        (at, of) = (cause, at);
     }
     vec![]
 }

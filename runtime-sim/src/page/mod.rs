@@ -46,8 +46,8 @@ pub struct Heading {
     pub glossary: Vec<(&'static str, &'static str)>,
 }
 
-/// Entries that a page holds at most. Of a longer run it shows the end.
-pub const MOST_ENTRIES: usize = 200_000;
+/// Entries that a page holds at most: those of about 200,000 events. Of a longer run it shows the end, and the story.
+pub const MOST_ENTRIES: usize = 400_000;
 
 const FRAME: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");

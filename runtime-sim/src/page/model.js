@@ -22,6 +22,8 @@ class Model {
     this.text = Uint32Array.from(entries.text);
     this.words = Uint32Array.from(entries.words);
     this.cause = Int32Array.from(entries.back, (back, i) => back === 0 ? NONE : i - back);
+    // Of the few that have several causes, those besides the newest.
+    this.besides = new Map(entries.besides.map(([i, ...backs]) => [i, backs.map(back => i - back)]));
     this.tagEnd = summed(entries.tags, Uint32Array);
     this.tag = Uint32Array.from(entries.tag);
     this.samples = decodeSamples(data.samples, this.strings);
@@ -66,10 +68,22 @@ class Model {
   findConsequences() {
     this.childEnd = new Uint32Array(this.count + 1);
     for (const cause of this.cause) if (cause !== NONE) this.childEnd[cause + 1]++;
+    for (const causes of this.besides.values()) for (const cause of causes) this.childEnd[cause + 1]++;
     for (let i = 0; i < this.count; i++) this.childEnd[i + 1] += this.childEnd[i];
     this.child = new Uint32Array(this.childEnd[this.count]);
     const next = this.childEnd.slice();
-    for (let i = 0; i < this.count; i++) if (this.cause[i] !== NONE) this.child[next[this.cause[i]]++] = i;
+    for (let i = 0; i < this.count; i++) for (const cause of this.causesOf(i)) this.child[next[cause]++] = i;
+  }
+
+  /** Every cause of an entry, oldest first. */
+  causesOf(i) { return this.cause[i] === NONE ? [] : this.besides.has(i) ? [...this.besides.get(i), this.cause[i]] : [this.cause[i]]; }
+
+  /** Of several causes of `i` the newest of those that have most in common with `of`, which `i` caused. */
+  causeFor(i, of) {
+    if (!this.besides.has(i)) return this.cause[i];
+    const wanted = new Set(this.tag.subarray(of === 0 ? 0 : this.tagEnd[of - 1], this.tagEnd[of]));
+    const alike = cause => this.tag.subarray(cause === 0 ? 0 : this.tagEnd[cause - 1], this.tagEnd[cause]).filter(tag => wanted.has(tag)).length;
+    return this.causesOf(i).reduce((best, cause) => alike(cause) >= alike(best) ? cause : best);
   }
 
   consequences(i) { return this.child.subarray(this.childEnd[i], this.childEnd[i + 1]); }
@@ -91,7 +105,13 @@ class Model {
   /** From an entry up to its birth, without the entry. */
   ancestors(i) {
     const found = [];
-    for (let at = this.cause[i]; at !== NONE; at = this.cause[at]) found.push(at);
+    let of = i;
+    for (let at = this.causeFor(i, i); at !== NONE;) {
+      found.push(at);
+      const next = this.causeFor(at, of);
+      of = at;
+      at = next;
+    }
     return found;
   }
 

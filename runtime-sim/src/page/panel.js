@@ -53,8 +53,8 @@ class Panel {
 
   fillPlan() {
     const { head } = this.state.model, sheet = document.getElementById("plan");
-    sheet.append(make("h2", {}, "The plan"), make("p", {}, "Everything that was drawn before the run began. Edit it and run it again:"),
-      make("pre", { class: "whole" }, head.command), make("h3", {}, "Its text"), make("pre", { class: "whole" }, head.plan || "(none)"));
+    sheet.append(make("h2", {}, "The plan"), make("p", {}, "Everything that was drawn before the run began. Edit it and run it again."),
+      ...(head.command === "" ? [] : [make("pre", { class: "whole" }, head.command)]), make("h3", {}, "Its text"), make("pre", { class: "whole" }, head.plan || "(none)"));
   }
 
   fillEvent() {
@@ -70,7 +70,7 @@ class Panel {
     sheet.append(this.tagList(parts));
     parts.slice(0, 30).forEach(part => sheet.append(this.partOf(part, parts.length > 1 && part === state.selected)));
     if (parts.length > 30) sheet.append(make("p", {}, `and ${parts.length - 30} more effects`));
-    this.addLinks(sheet, "Cause", model.cause[node] === NONE ? [] : [model.cause[node]], "None: a timer, the beginning, or a disturbance.");
+    this.addLinks(sheet, "Cause", model.causesOf(node), "None: a timer, the beginning, or a disturbance.");
     const birth = model.ancestors(node).at(-1);
     if (birth !== undefined && birth !== model.cause[node]) this.addLinks(sheet, "Where it began", [birth]);
     const consequences = parts.flatMap(part => [...model.consequences(part)]).filter(i => model.node[i] !== node);
@@ -86,10 +86,10 @@ class Panel {
 
   tagList(parts) {
     const { model } = this.state, seen = new Map();
-    for (const part of parts) for (const tag of model.tagsOf(part)) seen.set(`${tag.key}=${tag.value}`, tag);
+    for (const part of parts) for (const [words, tag] of filtersOf(model.tagsOf(part))) seen.set(words, tag);
     const list = make("div", { class: "tags" });
     for (const [words, tag] of seen) {
-      list.append(make("button", { title: "Show only what is about it", onclick: () => this.actions.setFilter(words.replace(/\u2009/g, "")) },
+      list.append(make("button", { title: `Show only what is about it: ${words}`, onclick: () => this.actions.setFilter(words) },
         make("i", {}, `${tag.key} `), String(tag.value)));
     }
     return list;
@@ -112,4 +112,16 @@ class Panel {
       make("div", { class: "who" }, make("span", {}, model.nameOf(entry)), make("span", {}, when)),
       make("div", { class: "what" }, model.wordsOf(entry).slice(0, 200)));
   }
+}
+
+/** What filters each of an entry's tags: a request is one of its connection, as others have requests of that number. */
+function filtersOf(tags) {
+  const found = new Map();
+  let connection = "";
+  for (const tag of tags) {
+    const words = `${tag.key}=${tag.value}`.replace(/\u2009/g, "");
+    if (tag.key === "connection") connection = `${words} `;
+    found.set(tag.key === "request" ? connection + words : words, tag);
+  }
+  return found;
 }

@@ -8,7 +8,10 @@ function selfTest(app, times) {
   const check = (name, act) => { try { checks[name] = act(); } catch (error) { checks[name] = `${error}`; } };
   const isEmpty = model.count === 0;
   check("has lanes", () => isEmpty || state.layout.rows.some(row => row.kind === "lane") && model.lanes.length > 0);
-  check("shows every lane", () => model.lanes.every((_, lane) => state.layout.rowOf[lane] >= 0));
+  const busy = busyProcesses(model);
+  check("shows every lane", () => model.lanes.every((lane, id) => (state.layout.rowOf[id] >= 0) === busy.has(lane.process)));
+  check("shows the whole story", () => model.steps.every(step => step.entry !== null && state.layout.rowOf[model.lane[step.entry]] >= 0));
+  check("opens on the story", () => model.steps.length === 0 || model.failure === null || opensOnStory(app));
   check("causes come first", () => model.cause.every((cause, i) => cause < i));
   check("search finds it", () => {
     if (isEmpty) return true;
@@ -25,6 +28,7 @@ function selfTest(app, times) {
     const entry = model.count >> 1;
     return ["events", "time"].every(mode => { app.setMode(mode); app.view.fit(); app.drawNow(); return view.xOf(entry) >= GUTTER && view.xOf(entry) <= view.width; });
   });
+  check("a request is found at both ends", () => requestAtBothEnds(app));
   check("a filter dims", () => {
     if (model.tags.length === 0) return true;
     const tag = model.tags[0];
@@ -57,7 +61,9 @@ function clickOn(app, entry) {
   app.drawNow();
   click(app, view.xOf(entry), picture.laneY(model.lane[entry]));
   const text = document.getElementById("event").textContent;
-  return app.state.selected !== NONE && !document.getElementById("event").hidden && text.includes("event ");
+  // A step's number is in front of its event: it stays in the story.
+  const isStep = model.steps.some(step => step.entry !== null && model.node[step.entry] === model.node[entry]);
+  return app.state.selected !== NONE && (isStep || !document.getElementById("event").hidden) && text.includes("event ");
 }
 
 function followCause(app) {
@@ -92,3 +98,24 @@ function frames(app) {
 }
 
 function rounded(times) { return Object.fromEntries(Object.entries(times).map(([name, value]) => [name, Math.round(value * 10) / 10])); }
+
+/** What a filter by a request leaves is on the lanes of its client and of its server, or else it never arrived. */
+function requestAtBothEnds(app) {
+  const { model } = app;
+  for (let i = 0; i < model.count; i++) {
+    const words = [...filtersOf(model.tagsOf(i)).keys()].find(words => /^connection=\S+ request=/.test(words));
+    if (words === undefined || model.kind[i] !== EFFECT || model.consequences(i).length === 0) continue;
+    const { dimmed } = applyFilter(model, parseFilter(words));
+    const lanes = new Set();
+    for (let k = 0; k < model.count; k++) if (dimmed[k] === 0) lanes.add(model.laneOf(k).process);
+    if (lanes.size < 2) return `${words} is of ${[...lanes]} only`;
+    return true;
+  }
+  return true;
+}
+
+/** The first and the last step of a failure's story can be told apart when the page opens. */
+function opensOnStory({ model, view }) {
+  const all = model.steps.map(step => view.xOf(step.entry));
+  return Math.min(...all) >= GUTTER && Math.max(...all) <= view.width && (new Set(model.steps.map(step => model.at[step.entry])).size === 1 || Math.max(...all) - Math.min(...all) > view.width / 8);
+}

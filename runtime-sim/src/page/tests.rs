@@ -30,6 +30,7 @@ impl Teller {
             text: text.into(),
             words: None,
             cause,
+            besides: Vec::new(),
             tags: tags.to_vec(),
         });
         EntryId(self.recording.entries.len() as u32 - 1)
@@ -42,6 +43,7 @@ impl Teller {
             component: "oracle".into(),
             message: message.into(),
             site: None,
+            subjects: Vec::new(),
             at: SimTime(self.event * 1_000_000),
             event: self.event,
         });
@@ -191,7 +193,7 @@ fn a_recording_is_encoded_in_columns() {
     let encoded = data::encode(&recording, &Heading { title: "seed 1".into(), ..Heading::default() }, &[], 0);
     for part in [
         r#""lanes":[[0,1],[2,3]]"#,
-        r#""event":[1,0,1],"at":[1000000,0,1000000],"lane":[0,0,1],"kind":"010","back":[0,1,0],"tags":[2,1,0]"#,
+        r#""event":[1,0,1],"at":[1000000,0,1000000],"lane":[0,0,1],"kind":"010","back":[0,1,0],"besides":[],"tags":[2,1,0]"#,
         r#""text":[4,4,5],"words":[4,6,5],"tag":[0,1,0]"#,
         r#""at":[5],"value":["18446744073709551615"]"#,
         r#""bands":[[7,5,1,null]]"#,
@@ -209,10 +211,16 @@ fn of_a_long_recording_the_end_is_encoded() {
     let first = recording.entries.len() - 3;
     let story = chain(&recording);
     let encoded = data::encode(&recording, &Heading::default(), &story, first);
-    assert!(encoded.contains(r#""back":[0,1,1]"#), "{encoded}");
-    assert!(encoded.contains(&format!(r#""leftOut":{first}"#)));
-    assert!(encoded.contains(r#"{"entry":null,"at":1000000,"who":"client-1""#), "{encoded}");
-    assert!(encoded.contains(r#"{"entry":0,"at"#), "{encoded}");
+    assert!(encoded.contains(r#""back":[0,1,2,1,1,1,1,1,0,0,1,1,1,1]"#), "{encoded}");
+    assert!(encoded.contains(r#""leftOut":150"#), "{encoded}");
+    // What the story tells of the rest is there all the same, and nobody else.
+    let told = story.iter().filter(|step| step.entry.is_some_and(|entry| (entry.0 as usize) < first)).count();
+    assert!(told > 3 && !encoded.contains(r#"{"entry":null"#), "{encoded}");
+    assert!(encoded.contains(r#"{"entry":0,"at":1000000,"who":"client-1""#), "{encoded}");
+    assert!(
+        !encoded.contains("noise") && !encoded.contains("client-2"),
+        "lanes without entries are left out: {encoded}"
+    );
 }
 
 #[test]
@@ -270,4 +278,60 @@ fn texts_that_are_too_much_for_a_browser_are_cut_and_words_are_not() {
     assert!(page.contains("é…\"") && page.contains(&"w".repeat(1_500)));
     recording.entries.truncate(9);
     assert!(html(&recording, &Heading::default(), &[]).contains(&"é".repeat(900)), "a short one is whole");
+}
+
+/// Two grants of one lock, with the crash between them that made the server forget the first.
+fn two_grants() -> Teller {
+    use EntryKind::{Effect, Fault, Input};
+    let mut teller = Teller::default();
+    let lease = |number| [Tag::number("lease", number)];
+    for (client, number) in [("client-0", 7), ("client-1", 8)] {
+        let asked = teller.tell("server/server", Input, &format!("{client} asks"), None, &[]);
+        let lent = teller.tell("server/server", Effect, &format!("lend to {client}"), Some(asked), &lease(number));
+        let heard = teller.tell(&format!("{client}/client"), Input, "granted", Some(lent), &lease(number));
+        teller.tell(&format!("{client}/client"), Effect, "enter", Some(heard), &lease(number));
+        if number == 7 {
+            teller.tell("server/process", Fault, "is killed", None, &[]);
+        }
+    }
+    teller
+}
+
+#[test]
+fn whatever_a_failure_says_it_is_about_is_told_with_what_lies_between() {
+    let mut recording = two_grants().fail("two are inside");
+    let failure = recording.failure.as_mut().expect("it fails");
+    failure.subjects = [7, 8].map(|lease| vec![Tag::number("lease", lease)]).to_vec();
+    assert_eq!(
+        told(&recording),
+        [
+            "server takes client-0 asks, and wants lend to client-0 (lease 7)",
+            "client-0 takes granted from server, and wants enter (lease 7)",
+            "server is killed",
+            "server takes client-1 asks, and wants lend to client-1 (lease 8)",
+            "client-1 takes granted from server, and wants enter",
+            "the oracle finds lost-write violated: two are inside",
+        ]
+    );
+}
+
+#[test]
+fn a_crash_right_before_a_story_is_part_of_it() {
+    let mut recording = two_grants().fail("two are inside");
+    recording.failure.as_mut().expect("it fails").subjects = vec![vec![Tag::number("lease", 8)]];
+    assert_eq!(told(&recording)[0], "server is killed");
+    // That of somebody else is not.
+    let killed = recording.lanes.iter_mut().find(|lane| &*lane.owner == "process").expect("somebody is killed");
+    killed.process = "printer".into();
+    assert_eq!(told(&recording)[0], "server takes client-1 asks, and wants lend to client-1 (lease 8)");
+}
+
+#[test]
+fn disturbances_that_are_not_told_are_counted() {
+    let mut teller = Teller::default();
+    for _ in 0..33 {
+        teller.tell("world/nemesis", EntryKind::Fault, "\"again\"", None, &[]);
+    }
+    let told = told(&teller.recording);
+    assert_eq!((told.len(), told[20].contains("13 more disturbances follow")), (21, true), "{told:?}");
 }

@@ -77,6 +77,7 @@ mod tests {
             text: "x".into(),
             words: None,
             cause: None,
+            besides: Vec::new(),
             tags,
         };
         let recording = Recording { entries: vec![entry], ..Recording::default() };

@@ -23,6 +23,16 @@ pub fn name_of(tag: &Tag) -> String {
     format!("⟨{tag}⟩")
 }
 
+/// Fills the places of what has one number here, and a name that both ends of a connection know: these tags have both.
+pub(crate) fn with_numbered(words: String, tags: &[Tag]) -> String {
+    let (number, name) = Tag::NUMBERED;
+    let mut words = words;
+    for pair in tags.windows(2).filter(|pair| pair[0].key == number && pair[1].key == name) {
+        words = words.replace(&name_of(&pair[0]), &pair[1].in_words());
+    }
+    words
+}
+
 /// Fills the places that stand for why something happened.
 pub(crate) fn with_cause(words: String, sender: Option<&str>, cause: Option<&str>) -> String {
     let mut words = words;

@@ -159,6 +159,7 @@ mod tests {
                         text: format!("{} {}", fired.kind, fired.ordinal),
                         words: None,
                         cause: None,
+                        besides: Vec::new(),
                         tags: Vec::new(),
                     });
                 }
@@ -169,6 +170,7 @@ mod tests {
                         component: "writes".into(),
                         message: "it breaks".into(),
                         site: None,
+                        subjects: Vec::new(),
                         at: SimTime(event),
                         event,
                     });

@@ -17,7 +17,7 @@ pub(super) fn describe(vocabulary: &Vocabulary, plan: &Plan, outcome: &Outcome, 
         actors => {
             let operations = counted(size.operations, "operation");
             let who = counted(actors, vocabulary.actors.trim_end_matches('-'));
-            writeln!(out, "{who}, {operations}{}.", in_brackets(&outcome.requests, "asked for"))
+            writeln!(out, "{who}, {operations}{}.", requests(&outcome.requests, size.operations))
         }
     };
     let _ = writeln!(out, "{}", done_to_the_world(vocabulary, plan));
@@ -29,7 +29,7 @@ pub(super) fn describe(vocabulary: &Vocabulary, plan: &Plan, outcome: &Outcome, 
     let faults: BTreeMap<String, u64> = faults.filter(|(_, count)| *count > 0).collect();
     let _ = match size.faults {
         0 => writeln!(out, "No fault besides."),
-        count => writeln!(out, "{}{}.", counted(count, "fault"), in_brackets(&faults, "")),
+        count => writeln!(out, "{}{}.", counted(count, "fault"), in_brackets(&faults)),
     };
     for kind in faults.keys() {
         if let (Some((model, _)), Some(words)) = (kind.split_once('.'), crate::fault::words::of(kind)) {
@@ -75,14 +75,18 @@ fn disturbance(vocabulary: &Vocabulary, one: &Disturbance) -> String {
     words
 }
 
-fn in_brackets(counts: &BTreeMap<String, u64>, before: &str) -> String {
+fn in_brackets(counts: &BTreeMap<String, u64>) -> String {
     let mut most_first: Vec<(&String, &u64)> = counts.iter().collect();
     most_first.sort_by_key(|(_, count)| core::cmp::Reverse(**count));
     let parts: Vec<String> = most_first.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-    match (parts.is_empty(), before.is_empty()) {
-        (true, _) => String::new(),
-        (_, true) => format!(" ({})", parts.join(", ")),
-        (..) => format!(" ({before} {})", parts.join(", ")),
+    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
+}
+
+/// What the operations came to: some take several requests, and so do connecting and asking what there is.
+fn requests(counts: &BTreeMap<String, u64>, operations: u64) -> String {
+    match counts.values().sum::<u64>() {
+        total if total == operations => in_brackets(counts),
+        total => format!(", {} in all{}", counted(total, "request"), in_brackets(counts)),
     }
 }
 
@@ -92,4 +96,17 @@ fn counted(count: u64, what: &str) -> String {
 
 fn seconds(time: Duration) -> String {
     format!("{:.3} s", time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_that_are_more_than_the_operations_are_counted_apart() {
+        let counts = BTreeMap::from([("metadata".to_owned(), 6_u64), ("produce".to_owned(), 14)]);
+        assert_eq!(requests(&counts, 13), ", 20 requests in all (14 produce, 6 metadata)");
+        assert_eq!(requests(&counts, 20), " (14 produce, 6 metadata)");
+        assert_eq!(requests(&BTreeMap::new(), 0), "");
+    }
 }

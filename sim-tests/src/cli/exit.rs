@@ -103,6 +103,7 @@ mod tests {
             component: "world".into(),
             message: String::new(),
             site: None,
+            subjects: Vec::new(),
             at: SimTime(0),
             event: 0,
         };

@@ -64,7 +64,7 @@ fn tell(report: &Report, recording: &Recording, story: &[Step], out: &mut impl W
     story.iter().try_for_each(|step| writeln!(out, "{step}"))?;
     let entries = recording.entries.len();
     if entries > page::MOST_ENTRIES {
-        writeln!(out, "\nthe page shows the last {} of {entries} entries", page::MOST_ENTRIES)?;
+        writeln!(out, "\nthe page shows the last {} of {entries} entries, and the story", page::MOST_ENTRIES)?;
     }
     writeln!(out, "\n{}", report.story())
 }

@@ -53,10 +53,11 @@ USAGE
                 [--follow KEY=VALUE[,KEY=VALUE] | --state NAME[:PATH] | --step]
       The same run again: the same trace hash, and what came of it.
       --follow      the story of one thing only: a record (partition=orders-3,offset=17), a batch, an object
-                    (object=12), a connection or request (process=broker-1,connection=3,request=5): from its birth
-                    at a client through every hop to where it ended
+                    (object=12), a write (write=4294967339), a connection or the request to which its client gave
+                    that number (connection=broker-1/3,request=5): from its birth at a client through every hop to
+                    where it ended
       --state       the state of a machine after the event of --until, or at the end: broker-1/wal, broker-*/shard,
-                    client-0/client; --state list names them. Of a large one the deepest parts are folded:
+                    client-0/client, world/disk, world/store; --state list names them. Of a large one the deepest parts are folded:
                     broker-1/shard:image.topics shows that part, broker-1/shard:all everything
       --step        event by event, by commands from standard input (h lists them); with --until from there on
       --break       calls karst_runtime_sim::exec::breakpoint right before that event is handled, always at the same
@@ -68,7 +69,7 @@ USAGE
   karst-sim explain SEED | PLAN-FILE [--profile P] [--html FILE]
       Tells in a few sentences how a run came to its failure (or what was done to it, if it passed).
       --html        draws the run as a page that any browser opens from disk: lanes, messages, faults, curves; of a run
-                    with more than 200000 entries, its end
+                    with more than 400000 entries, its end and what the story tells
   karst-sim plan SEED [--profile P]
       Prints the plan of a seed, each number with what it means, as a file that can be edited and replayed.
   karst-sim hashes --seeds N | A..B [--profile P] [--jobs J] [--log]

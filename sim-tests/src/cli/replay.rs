@@ -26,11 +26,19 @@ pub(super) fn main(mut args: Args) -> Result<ExitCode, UsageError> {
     args.end()?;
     let log = lines.map_or(LogOptions::OFF, |keep| LogOptions { keep, ..LogOptions::LAST });
     let options = Options { log, until, break_at, ..Options::default() };
-    let named: Vec<String> = plan.only.keys().cloned().collect();
+    // Who is to do nothing at all does not come up.
+    let named = plan.only.iter().filter(|(_, kept)| !kept.is_empty());
+    let named: Vec<String> = named.map(|(name, _)| name.clone()).collect();
     let report = match (query, states, is_stepped) {
         (None, None, false) => world::run(plan, options),
-        (Some(query), None, false) => follow::run(plan, options, &query),
-        (None, Some(pattern), false) => step::show_states(plan, options, pattern),
+        (Some(query), None, false) => {
+            let report = follow::run(plan, options, &query)?;
+            return Ok(looked_at(&report, until));
+        }
+        (None, Some(pattern), false) => {
+            let report = step::show_states(plan, options, pattern)?;
+            return Ok(looked_at(&report, until));
+        }
         (None, None, true) => step::run(plan, options),
         _ => return Err(UsageError("--follow, --state and --step exclude each other".into())),
     };
@@ -39,7 +47,26 @@ pub(super) fn main(mut args: Args) -> Result<ExitCode, UsageError> {
     if until.is_none() && !is_stepped {
         named.iter().filter(|name| !report.occurrences.contains_key(*name)).for_each(|name| warn_of_idle(name));
     }
+    if !is_stepped {
+        warn_of_early_end(&report, until);
+    }
     Ok(report.failure.as_ref().map_or(Verdict::Passed, Verdict::of).code())
+}
+
+/// How the run ended is said only if it failed: somebody asked for something else.
+fn looked_at(report: &Report, until: Option<u64>) -> ExitCode {
+    if let Some(failure) = &report.failure {
+        println!("FAILED: {failure}");
+    }
+    warn_of_early_end(report, until);
+    report.failure.as_ref().map_or(Verdict::Passed, Verdict::of).code()
+}
+
+/// It was to go on until an event that never came.
+fn warn_of_early_end(report: &Report, until: Option<u64>) {
+    if let Some(until) = until.filter(|until| *until > report.events) {
+        eprintln!("karst-sim: warning: there is no event {until}: the run has {} events", report.events);
+    }
 }
 
 /// Perhaps a slip of the pen, perhaps what is left of a line that once did something.

@@ -9,6 +9,7 @@
 //!   > s broker-1/wal:phase.log a part of it, in more detail
 //! ```
 
+use super::args::UsageError;
 use super::follow;
 use crate::plan::Plan;
 use crate::world::{self, Options, Report};
@@ -17,6 +18,7 @@ use karst_runtime_sim::exec::{Point, World};
 use karst_runtime_sim::follow::line;
 use karst_runtime_sim::recording::{Entry, Record, Recording};
 use std::io::{self, BufRead, BufReader, Write};
+use std::sync::{Arc, Mutex};
 
 const COMMANDS: &str = "\
 move on, and see where:
@@ -51,18 +53,21 @@ pub(super) fn run(plan: Plan, options: Options) -> Report {
 }
 
 /// Runs a plan and shows the machines that match, at the event at which it is to stop, or at its end.
-pub(super) fn show_states(plan: Plan, options: Options, pattern: String) -> Report {
-    let mut is_shown = false;
-    world::run_watched(plan, options, move |world, point| {
+pub(super) fn show_states(plan: Plan, options: Options, pattern: String) -> Result<Report, UsageError> {
+    let shown: Arc<Mutex<Option<Result<(), String>>>> = Arc::default();
+    let mine = shown.clone();
+    let report = world::run_watched(plan, options, move |world, point| {
         let is_there = point == Point::End || options.until == Some(world.events());
-        if is_there && !is_shown {
-            is_shown = true;
+        let mut shown = mine.lock().expect("nobody panics while holding it");
+        if is_there && shown.is_none() {
             let mut out = io::stdout().lock();
             // Whoever reads this may have seen enough.
-            let _ = writeln!(out, "after event {}, at {}", world.events(), world.now())
-                .and_then(|()| print_states(world, &pattern, &mut out));
+            let _ = writeln!(out, "after event {}, at {}", world.events(), world.now());
+            *shown = Some(print_states(world, &pattern, &mut out));
         }
-    })
+    });
+    let shown = shown.lock().expect("nobody panics while holding it").take();
+    shown.unwrap_or(Ok(())).map_err(UsageError).map(|()| report)
 }
 
 /// Reads commands and shows what they ask for.
@@ -164,8 +169,11 @@ impl<R: BufRead, W: Write> Stepper<R, W> {
             return self.say(if word == "h" { COMMANDS } else { "nothing has happened yet" });
         };
         match word {
+            "s" if rest.is_empty() => self.say("s needs the name of a machine: 's list' has them"),
             "s" => {
-                let _ = print_states(world, rest, &mut self.out);
+                if let Err(error) = print_states(world, rest, &mut self.out) {
+                    self.say(&error);
+                }
             }
             "l" if rest.is_empty() => self.show_last(world, 10),
             "l" if rest.parse::<u64>().is_ok() => self.show_last(world, rest.parse().unwrap_or(10)),
@@ -174,11 +182,16 @@ impl<R: BufRead, W: Write> Stepper<R, W> {
             "f" => match rest.parse() {
                 Ok(query) => {
                     let told = world.with_recording(|recording| follow::tell(recording, &query, &mut self.out));
-                    debug_assert!(told.is_some(), "a run is recorded while it is stepped through");
+                    if let Err(error) = told.expect("a run is recorded while it is stepped through") {
+                        self.say(&error);
+                    }
                 }
                 Err(error) => self.say(&error.to_string()),
             },
-            _ => self.say(COMMANDS),
+            "h" => self.say(COMMANDS),
+            "n" | "to" | "l" | "d" => self.say(&format!("'{rest}' is no number for {word}; h explains it")),
+            "lane" | "find" => self.say(&format!("{word} needs a text to look for; h explains it")),
+            _ => self.say(&format!("there is no command '{word}'; h lists them")),
         }
     }
 
@@ -227,26 +240,40 @@ fn any_of_event(world: &World, is_such: impl Fn(&Recording, &Entry) -> bool) -> 
     found == Some(true)
 }
 
-fn print_states(world: &World, asked: &str, out: &mut impl Write) -> io::Result<()> {
+/// Shows the machines that match; if there is none, or none has such a part, the error says so.
+fn print_states(world: &World, asked: &str, out: &mut impl Write) -> Result<(), String> {
     let (pattern, path) = asked.split_once(':').unwrap_or((asked, ""));
     let names = world.states();
     let mut found: Vec<&String> = names.iter().filter(|name| pattern == "list" || matches(pattern, name)).collect();
     found.dedup();
-    match (&found[..], pattern) {
-        ([], _) => writeln!(out, "no machine is called '{pattern}': 'list' in its place names them"),
-        (_, "list") => found.iter().try_for_each(|name| writeln!(out, "{name}")),
-        _ => found.iter().try_for_each(|name| writeln!(out, "{name}: {}", state(world, name, path))),
+    if found.is_empty() {
+        let mut names = names.clone();
+        names.dedup();
+        return Err(format!("no machine is called '{pattern}': there are {}", names.join(", ")));
     }
+    // Whoever reads this may have seen enough.
+    if pattern == "list" {
+        let _ = found.iter().try_for_each(|name| writeln!(out, "{name}"));
+        return Ok(());
+    }
+    let states: Vec<(&String, Result<String, String>)> =
+        found.into_iter().map(|name| (name, state(world, name, path))).collect();
+    if let (true, Some((name, Err(error)))) = (states.iter().all(|(_, state)| state.is_err()), states.first()) {
+        return Err(format!("{name} {error}"));
+    }
+    let text = |state: &Result<String, String>| state.as_ref().map_or_else(Clone::clone, Clone::clone);
+    let _ = states.iter().try_for_each(|(name, state)| writeln!(out, "{name}: {}", text(state)));
+    Ok(())
 }
 
 /// A machine's state, or the part of it at a path.
-fn state(world: &World, name: &str, path: &str) -> String {
-    let Some(text) = world.state(name) else { return "is gone".into() };
+fn state(world: &World, name: &str, path: &str) -> Result<String, String> {
+    let Some(text) = world.state(name) else { return Err("is gone".into()) };
     let tree = Tree::parse(&text);
     match (path, tree.at(path)) {
-        (ALL, None) => tree.whole(),
-        (_, Some(part)) => part.overview(LINES),
-        (_, None) => format!("has no {path}; there are {}", tree.keys().join(", ")),
+        (ALL, None) => Ok(tree.whole()),
+        (_, Some(part)) => Ok(part.overview(LINES)),
+        (_, None) => Err(format!("has no {path}; there are {}", tree.keys().join(", "))),
     }
 }
 

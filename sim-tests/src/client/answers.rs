@@ -3,7 +3,7 @@
 use super::configs::{self, Wishes};
 use super::wire::{next_frame, response_header};
 use super::{Asked, Client, Effect, KnownTopic, Mode, Pending, Quality, Wish, Written};
-use crate::oracle::{Growth, Judged, Observation, Outcome, Place, Trim};
+use crate::oracle::{Aside, Growth, Judged, Observation, Outcome, Place, Reply, Trim};
 use bytes::Bytes;
 use kafka_protocol::messages::{
     AlterConfigsResponse, ApiKey, ApiVersionsResponse, CreatePartitionsResponse, CreateTopicsResponse,
@@ -40,7 +40,7 @@ impl Client {
             match pending.asked {
                 Asked::Produce(writes) => {
                     for Written { place, write, quality } in writes {
-                        out.push(Effect::Observe(Observation::Ended(place, write, quality.unheard())));
+                        out.push(Effect::Observe(Observation::Ended(place, write, quality.unheard(), Aside(None))));
                     }
                 }
                 Asked::Sequenced(attempts) => self.forget_attempts(&attempts, out),
@@ -65,7 +65,8 @@ impl Client {
         if answered != correlation {
             return Err(format!("the answer to {answered} came where that to {correlation} was due"));
         }
-        out.push(Effect::Observe(Observation::Answered(asked.kind())));
+        let reply = Reply { request: correlation.unsigned_abs().into(), version, body: frame.clone() };
+        out.push(Effect::Observe(Observation::Answered(asked.kind(), Aside(reply))));
         match asked {
             Asked::ApiVersions => decode::<ApiVersionsResponse>(frame, version).map(|_| ()),
             Asked::Metadata(question) => self.handle_metadata(&decode(frame, version)?, question, out),
@@ -174,7 +175,7 @@ impl Client {
                 REQUEST_TIMED_OUT => quality.unheard(),
                 _ => Outcome::Failed,
             };
-            out.push(Effect::Observe(Observation::Ended(place, write, outcome)));
+            out.push(Effect::Observe(Observation::Ended(place, write, outcome, Aside(Some(answer.error_code)))));
         }
         Ok(())
     }

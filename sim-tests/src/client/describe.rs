@@ -51,11 +51,11 @@ impl Describe for Observation {
             }
             Self::Judged(place, write, _)
             | Self::SentAgain(place, write)
-            | Self::Unheard(place, write)
+            | Self::Unheard(place, write, _)
             | Self::ProducerRefused(place, write, _) => {
                 about.of(place).number("write", write.0);
             }
-            Self::Ended(place, write, outcome) => {
+            Self::Ended(place, write, outcome, _) => {
                 about.of(place).number("write", write.0);
                 if let Outcome::Acked(base) = outcome {
                     about.number("base", u64::try_from(*base).unwrap_or(0));
@@ -90,12 +90,10 @@ impl Describe for Observation {
             Self::Group(group, _) => {
                 about.name("group", group.as_str());
             }
-            Self::AskedForTopics(_)
-            | Self::Listed(..)
-            | Self::Broken(_)
-            | Self::Answered(_)
-            | Self::Lost(_)
-            | Self::ProducerId(_) => {}
+            Self::Answered(_, reply) => {
+                about.number("request", reply.0.request);
+            }
+            Self::AskedForTopics(_) | Self::Listed(..) | Self::Broken(_) | Self::Lost(_) | Self::ProducerId(_) => {}
         }
     }
 }

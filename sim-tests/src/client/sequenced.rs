@@ -14,7 +14,7 @@ use super::batch::{self, Shape};
 use super::configs;
 use super::work::topic_name;
 use super::{Asked, Client, Effect, Link, Mode, pack};
-use crate::oracle::{Judged, Observation, Outcome, Place, WriteId};
+use crate::oracle::{Aside, Judged, Observation, Outcome, Place, WriteId};
 use bytes::Bytes;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
@@ -287,12 +287,12 @@ impl Client {
         // What lies before one that is acknowledged is written, whatever was answered.
         let written = line.batches.iter().rposition(|batch| batch.acked).map_or(0, |at| at + 1);
         for batch in line.batches.drain(..written).filter(|batch| !batch.acked) {
-            out.push(Effect::Observe(Observation::Ended(from.clone(), batch.write, Outcome::Unknown)));
+            out.push(Effect::Observe(Observation::Ended(from.clone(), batch.write, Outcome::Unknown, Aside(None))));
         }
         line.begins = line.batches.front().map_or(line.next, |batch| batch.first);
         for batch in &mut line.batches {
             (batch.in_flight, batch.on) = (0, 0);
-            out.push(Effect::Observe(Observation::Ended(from.clone(), batch.write, Outcome::Unknown)));
+            out.push(Effect::Observe(Observation::Ended(from.clone(), batch.write, Outcome::Unknown, Aside(None))));
             let payload = Payload(batch.batch.clone());
             out.push(Effect::Observe(Observation::Sent(place.clone(), batch.write, payload)));
         }
@@ -304,7 +304,12 @@ impl Client {
     fn begin_anew(&mut self, out: &mut Effects<Effect>) {
         for (place, line) in std::mem::take(&mut self.producer.lines) {
             for batch in line.batches.into_iter().filter(|batch| !batch.acked).rev() {
-                out.push(Effect::Observe(Observation::Ended(place.clone(), batch.write, Outcome::Unknown)));
+                out.push(Effect::Observe(Observation::Ended(
+                    place.clone(),
+                    batch.write,
+                    Outcome::Unknown,
+                    Aside(None),
+                )));
                 self.producer.given_up.insert(place.clone(), batch);
             }
         }
@@ -404,7 +409,8 @@ impl Client {
             };
             if self.landed(attempt).is_none() {
                 // It was refused, and is not sent again, since what came before it was refused for good.
-                out.push(Effect::Observe(Observation::Unheard(attempt.place.clone(), attempt.write)));
+                let code = Aside(Some(answer.error_code));
+                out.push(Effect::Observe(Observation::Unheard(attempt.place.clone(), attempt.write, code)));
             }
             if is_wrong {
                 let (code, write) = (answer.error_code, attempt.write);
@@ -431,7 +437,7 @@ impl Client {
     pub(super) fn forget_attempts(&mut self, attempts: &[Attempt], out: &mut Effects<Effect>) {
         for attempt in attempts {
             self.landed(attempt);
-            out.push(Effect::Observe(Observation::Unheard(attempt.place.clone(), attempt.write)));
+            out.push(Effect::Observe(Observation::Unheard(attempt.place.clone(), attempt.write, Aside(None))));
         }
     }
 
@@ -444,7 +450,7 @@ impl Client {
         let (place, write) = (attempt.place.clone(), attempt.write);
         let is_first = self.landed(attempt).is_some_and(|batch| !std::mem::replace(&mut batch.acked, true));
         out.push(Effect::Observe(if is_first {
-            Observation::Ended(place, write, Outcome::Acked(base))
+            Observation::Ended(place, write, Outcome::Acked(base), Aside(None))
         } else {
             Observation::AckedAgain(place, write, base)
         }));

@@ -1,8 +1,10 @@
 //! What the oracle is told, in words: the rest of `tells the oracle that`.
 
+mod answers;
 mod groups;
 
-use crate::oracle::{ConfigEnd, Growth, Judged, Observation, Outcome, Place, Question, Size, Told, Trim, Upto};
+use crate::oracle::{Aside, ConfigEnd, Growth, Judged, Observation, Outcome, Place, Question, Size, Told, Trim, Upto};
+use answers::{of_answer as of_reply, of_code};
 use groups::of_group;
 use karst_core::kafka::BatchHeader;
 
@@ -10,14 +12,21 @@ pub(super) fn that(seen: &Observation) -> String {
     match seen {
         Observation::Sent(place, write, _) => format!("it is about to send write {} to {place}", write.0),
         Observation::Judged(place, write, judged) => of_judgement(&format!("write {} to {place}", write.0), *judged),
-        Observation::Ended(place, write, outcome) => of_write(&format!("write {} to {place}", write.0), *outcome),
+        Observation::Ended(place, write, outcome, code) => {
+            of_write(&format!("write {} to {place}", write.0), *outcome, code.0)
+        }
         Observation::AckedAgain(place, write, base) => {
             format!("write {} to {place} was acknowledged again or late, at offset {base}", write.0)
         }
         Observation::SentAgain(place, write) => format!("it is about to send write {} to {place} again", write.0),
-        Observation::Unheard(place, write) => format!("it hears nothing any more of write {} to {place}", write.0),
+        Observation::Unheard(place, write, Aside(None)) => {
+            format!("it hears nothing any more of write {} to {place}", write.0)
+        }
+        Observation::Unheard(place, write, Aside(Some(code))) => {
+            format!("write {} to {place}, which it had given up, got {}", write.0, of_code(*code))
+        }
         Observation::ProducerRefused(place, write, code) => {
-            format!("write {} to {place} got the error {code}, though nothing before it is missing", write.0)
+            format!("write {} to {place} got {}, though nothing before it is missing", write.0, of_code(*code))
         }
         Observation::ProducerId(id) => format!("it has producer id {id}"),
         Observation::Asked(place, _) => format!("it is about to ask about {place}"),
@@ -79,7 +88,7 @@ pub(super) fn that(seen: &Observation) -> String {
         Observation::AskedForTopics(_) => "it is about to ask for all topics".into(),
         Observation::Listed(_, topics) => format!("it was told of all topics, in number: {}", topics.len()),
         Observation::Broken(what) => format!("an answer makes no sense: {what}"),
-        Observation::Answered(what) => format!("its {what} request was answered"),
+        Observation::Answered(what, reply) => of_reply(what, &reply.0),
         Observation::Lost(what) => format!("its {what} request will never be answered"),
     }
 }
@@ -88,15 +97,17 @@ fn of_judgement(write: &str, Judged { code, appended_at }: Judged) -> String {
     match (code, appended_at) {
         (0, -1) => format!("{write} is said to be done"),
         (0, at) => format!("{write} is said to be done, and to have been stamped at {at}"),
-        (code, _) => format!("{write} got the error {code}"),
+        (code, _) => format!("{write} got {}", of_code(code)),
     }
 }
 
-fn of_write(write: &str, outcome: Outcome) -> String {
+fn of_write(write: &str, outcome: Outcome, code: Option<i16>) -> String {
+    let code = code.map_or_else(String::new, |code| format!(", with {}", of_code(code)));
     match outcome {
         Outcome::Acked(base) => format!("{write} was acknowledged, at offset {base}"),
-        Outcome::Failed => format!("{write} was refused"),
-        Outcome::Unknown => format!("nobody knows whether {write} was done"),
+        Outcome::Failed => format!("{write} was refused{code}"),
+        Outcome::Unknown if code.is_empty() => format!("nobody knows whether {write} was done"),
+        Outcome::Unknown => format!("nobody knows whether {write} was done: it was answered{code}"),
     }
 }
 

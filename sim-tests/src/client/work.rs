@@ -3,7 +3,7 @@
 use super::batch::{self, Shape};
 use super::times::SPREAD;
 use super::{Asked, Client, Effect, Quality, Wish, Written, configs, pack};
-use crate::oracle::{GrowthId, Observation, Place, WriteId};
+use crate::oracle::{Aside, GrowthId, Observation, Place, WriteId};
 use bytes::Bytes;
 use kafka_protocol::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
@@ -105,7 +105,7 @@ impl Client {
         }
         self.send_unanswered((ApiKey::Produce, version), &request, out);
         for Written { place, write, quality } in writes {
-            out.push(Effect::Observe(Observation::Ended(place, write, quality.unheard())));
+            out.push(Effect::Observe(Observation::Ended(place, write, quality.unheard(), Aside(None))));
         }
     }
 

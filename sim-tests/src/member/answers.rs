@@ -3,7 +3,7 @@
 use super::requests::{STAMP, decode};
 use super::{Asked, Member, Mode, Pending, Step};
 use crate::client::{Effect, wire};
-use crate::oracle::{GroupSeen, Landed, Observation};
+use crate::oracle::{Aside, GroupSeen, Landed, Observation, Reply};
 use bytes::Bytes;
 use kafka_protocol::messages::{
     ApiKey, CreateTopicsResponse, FindCoordinatorResponse, HeartbeatResponse, JoinGroupResponse, LeaveGroupResponse,
@@ -40,7 +40,8 @@ impl Member {
         if answered != correlation {
             return Err(format!("the answer to {answered} came where that to {correlation} was due"));
         }
-        out.push(Effect::Observe(Observation::Answered(asked.kind())));
+        let reply = Reply { request: correlation.unsigned_abs().into(), version, body: frame.clone() };
+        out.push(Effect::Observe(Observation::Answered(asked.kind(), Aside(reply))));
         match asked {
             Asked::Create => self.created(now, &body(frame, version)?, out),
             Asked::Find => self.found(now, &body(frame, version)?),

@@ -4,6 +4,7 @@
 //! which offset. A write's outcome is *acked*, *failed* for certain, or *unknown* for ever; the vocabulary of the
 //! violations is Jepsen's (`jepsen.tests.kafka`).
 
+mod aside;
 mod configs;
 mod groups;
 mod losses;
@@ -19,6 +20,7 @@ mod trims;
 #[cfg(test)]
 mod tests;
 
+pub use aside::Aside;
 pub use configs::{ConfigEnd, ConfigId, Judged};
 pub use groups::{CommitId, GroupSeen, Landed};
 pub use losses::Loss;
@@ -64,14 +66,14 @@ pub enum Observation {
     Sent(Place, WriteId, karst_core::machine::Payload),
     /// What a sound batch was answered. Comes before its end.
     Judged(Place, WriteId, Judged),
-    /// The broker answered, or never will.
-    Ended(Place, WriteId, Outcome),
+    /// The broker answered, with that error code, or never will.
+    Ended(Place, WriteId, Outcome, Aside<Option<i16>>),
     /// The broker answered again, after it had acknowledged it, or after the client had given it up.
     AckedAgain(Place, WriteId, i64),
     /// About to send this batch again: the producer is idempotent.
     SentAgain(Place, WriteId),
-    /// An attempt to send this batch of an idempotent producer got no answer.
-    Unheard(Place, WriteId),
+    /// An attempt to send this batch of an idempotent producer got no answer, or that error code.
+    Unheard(Place, WriteId, Aside<Option<i16>>),
     /// With that error code the broker refused what its producer did right.
     ProducerRefused(Place, WriteId, i16),
     /// A producer got this id.
@@ -127,9 +129,20 @@ pub enum Observation {
     /// Answers came out of order, or one made no sense.
     Broken(String),
     /// An operation was answered.
-    Answered(&'static str),
+    Answered(&'static str, Aside<Reply>),
     /// An operation got no answer.
     Lost(&'static str),
+}
+
+/// An answer as it came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reply {
+    /// The number that the client gave its request.
+    pub request: u64,
+    /// In which version it was asked.
+    pub version: i16,
+    /// What is behind the header.
+    pub body: bytes::Bytes,
 }
 
 impl Observation {
@@ -141,7 +154,7 @@ impl Observation {
             | Self::Judged(place, ..)
             | Self::Ended(place, ..)
             | Self::AckedAgain(place, ..)
-            | Self::Unheard(place, _)
+            | Self::Unheard(place, ..)
             | Self::ProducerRefused(place, ..)
             | Self::Asked(place, _)
             | Self::HighWatermark(place, ..)
@@ -169,7 +182,7 @@ impl Observation {
             | Self::Listed(..)
             | Self::Group(..)
             | Self::Broken(_)
-            | Self::Answered(_)
+            | Self::Answered(..)
             | Self::Lost(_) => None,
         }
     }
@@ -244,7 +257,7 @@ impl Oracle {
             }
             Observation::AskedForConfigs(topic, number) => self.configs(&topic).asked(number),
             Observation::Configs(topic, number, all) => self.configs(&topic).told(number, all)?,
-            Observation::Ended(place, write, outcome) => {
+            Observation::Ended(place, write, outcome, _) => {
                 let slot = match outcome {
                     Outcome::Acked(_) => 0,
                     Outcome::Failed => 1,
@@ -259,7 +272,7 @@ impl Oracle {
                 self.place(&place).acked_again(write, base).or_else(|violation| forgive(violation, gone))?;
             }
             Observation::SentAgain(place, write) => self.place(&place).sent_again(write),
-            Observation::Unheard(place, write) => self.place(&place).unheard(write),
+            Observation::Unheard(place, write, _) => self.place(&place).unheard(write),
             Observation::ProducerRefused(place, write, code) => {
                 let gone = self.is_deleting(&place.topic);
                 self.place(&place).refused(write, code).or_else(|violation| forgive(violation, gone))?;
@@ -347,7 +360,7 @@ impl Oracle {
                 judged.or_else(|violation| forgive(violation, gone))?;
             }
             Observation::Broken(why) => return Err(Violation::new("answers-in-order", why)),
-            Observation::Answered(kind) => *self.answered.entry(kind).or_default() += 1,
+            Observation::Answered(kind, _) => *self.answered.entry(kind).or_default() += 1,
             Observation::Lost(kind) => *self.lost.entry(kind).or_default() += 1,
         }
         Ok(())

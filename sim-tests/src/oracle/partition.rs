@@ -13,6 +13,8 @@ use super::trims::Trims;
 use super::{Place, WriteId};
 use crate::client::batch;
 use bytes::Bytes;
+use karst_core::kafka::BatchHeader;
+use karst_runtime_sim::recording::Tag;
 use karst_runtime_sim::time::SimTime;
 use std::collections::BTreeMap;
 
@@ -34,13 +36,30 @@ pub struct Violation {
     pub invariant: &'static str,
     /// What was seen.
     pub message: String,
+    /// Whatever it is about, each by the tags with which it is recorded. Of some the message must do.
+    pub about: Vec<Vec<Tag>>,
+    /// Batches that it is about, by producer, epoch and first sequence, as long as nobody knows whose writes these are.
+    pub(super) batches: Vec<(i64, i16, i32)>,
 }
 
 impl Violation {
     /// Of that invariant.
     #[must_use]
     pub fn new(invariant: &'static str, message: impl Into<String>) -> Self {
-        Self { invariant, message: message.into() }
+        Self { invariant, message: message.into(), about: Vec::new(), batches: Vec::new() }
+    }
+
+    /// It is about this, too.
+    #[must_use]
+    pub fn about(mut self, subject: Vec<Tag>) -> Self {
+        self.about.push(subject);
+        self
+    }
+
+    /// It is about these batches of idempotent producers.
+    pub(super) fn of_batches(mut self, batches: impl IntoIterator<Item = (i64, i16, i32)>) -> Self {
+        self.batches.extend(batches);
+        self
     }
 }
 
@@ -156,7 +175,7 @@ impl PartitionModel {
         if hw < known {
             let message =
                 format!("{}: the high watermark is {hw}, but {known} was known before the question", self.name);
-            return Err(Violation::new("high-watermark-goes-back", message));
+            return Err(Violation::new("high-watermark-goes-back", message).about(self.record(known - 1)));
         }
         if hw > self.sent {
             let message =
@@ -187,7 +206,7 @@ impl PartitionModel {
         let is_kept = from >= self.trims.latest_start(self.sent) && !self.is_explained(least, allowance);
         if from <= known.end && is_kept {
             let message = format!("{}: offset {from} is said to be out of range", self.name);
-            return Err(Violation::new("kept-records-refused", message));
+            return Err(Violation::new("kept-records-refused", message).about(self.record(from)));
         }
         Ok(())
     }
@@ -216,7 +235,7 @@ impl PartitionModel {
             }
             if write.outcome == Some(Outcome::Failed) {
                 let message = format!("{}: write {} was refused and is at offset {base}", self.name, id.0);
-                return Err(Violation::new("G1a-failed-write-read", message));
+                return Err(Violation::new("G1a-failed-write-read", message).about(self.write(id)));
             }
             self.lies_at(id, base)?;
             self.note_read(base, id, &batch)?;
@@ -238,26 +257,27 @@ impl PartitionModel {
         for (base, id) in self.log.range(first..end) {
             if *base != next {
                 let message = format!("{}: the offsets from {next} to {base} hold nothing", self.name);
-                return Err(Violation::new("offsets-dense", message));
+                let violation = Violation::new("offsets-dense", message);
+                return Err(violation.about(self.record(next)).about(self.record(*base)));
             }
             next = base + self.writes[id].records;
         }
         // What came after the question may have been read too.
         if next < end {
             let message = format!("{}: the log ends at {next}, its high watermark is {end}", self.name);
-            return Err(Violation::new("lost-write", message));
+            return Err(Violation::new("lost-write", message).about(self.record(next)));
         }
         if let Some((base, _)) = self.acked_beyond(end) {
             let message = format!("{}: offset {base} was acknowledged, and the log ends at {end}", self.name);
-            return Err(Violation::new("lost-write", message));
+            return Err(Violation::new("lost-write", message).about(self.record(base)));
         }
         if let Some(base) =
             self.log.range(first..end).find(|(base, _)| !self.read.contains_key(base)).map(|(base, _)| *base)
         {
             let message = format!("{}: offset {base} is within the log and was never read", self.name);
-            return Err(Violation::new("lost-write", message));
+            return Err(Violation::new("lost-write", message).about(self.record(base)));
         }
-        self.producers.check_complete(&self.name, first, end)?;
+        self.producers.check_complete(&self.name, first, end).map_err(|violation| self.named(violation))?;
         self.complete = true;
         self.claims.iter().try_for_each(|claim| self.judge(claim))
     }
@@ -305,11 +325,11 @@ impl PartitionModel {
         let before = self.read.insert(base, Read { epoch, stamp });
         if let Some(before) = before.filter(|before| before.epoch != epoch) {
             let message = format!("{}: write {} is of epoch {} and of {epoch}", self.name, id.0, before.epoch);
-            return Err(Violation::new("leader-epoch-changes", message));
+            return Err(Violation::new("leader-epoch-changes", message).about(self.write(id)));
         }
         if let Some(before) = before.filter(|before| before.stamp != stamp) {
             let message = format!("{}: write {} is stamped {stamp}, and was {}", self.name, id.0, before.stamp);
-            return Err(Violation::new("append-time-changes", message));
+            return Err(Violation::new("append-time-changes", message).about(self.write(id)));
         }
         self.note_stamp(id, stamp)
     }
@@ -372,7 +392,31 @@ impl PartitionModel {
     }
 
     fn broken(&self, base: i64, what: &str) -> Violation {
-        Violation::new("read-bytes-are-acked-bytes", format!("{}: the batch at offset {base} {what}", self.name))
+        let message = format!("{}: the batch at offset {base} {what}", self.name);
+        Violation::new("read-bytes-are-acked-bytes", message).about(self.record(base))
+    }
+
+    /// A record, as recordings name it.
+    fn record(&self, offset: i64) -> Vec<Tag> {
+        vec![Tag::name("partition", self.name.as_str()), Tag::number("offset", u64::try_from(offset).unwrap_or(0))]
+    }
+
+    /// A write, as recordings name it.
+    fn write(&self, id: WriteId) -> Vec<Tag> {
+        vec![Tag::name("partition", self.name.as_str()), Tag::number("write", id.0)]
+    }
+
+    /// Names the writes of the batches that a violation is about.
+    fn named(&self, mut violation: Violation) -> Violation {
+        for batch in std::mem::take(&mut violation.batches) {
+            let is_it = |write: &Write| {
+                BatchHeader::parse(&write.batch)
+                    .is_some_and(|header| (header.producer_id, header.producer_epoch, header.base_sequence) == batch)
+            };
+            let writes = self.writes.iter().filter(|(_, write)| is_it(write));
+            violation.about.extend(writes.map(|(id, _)| self.write(*id)));
+        }
+        violation
     }
 }
 

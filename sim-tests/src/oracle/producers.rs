@@ -146,21 +146,22 @@ impl Sequences {
         }
         let before = known.log.range(..base).next_back().map(|(at, other)| (*at, *other));
         let behind = known.log.range(base..).next().map(|(at, other)| (*at, *other));
-        let broken = |why: &str, other: i64| {
+        let broken = |why: &str, other: i64, lies: &Lies| {
             let message = format!("{name}: producer {id}, {:?} at offset {base} {why} offset {other}", (epoch, first));
-            Err(Violation::new(P1, message))
+            let batches = [(id, lies.epoch, lies.first), (id, epoch, first)];
+            Err(Violation::new(P1, message).of_batches(batches))
         };
         if let Some((at, other)) = before.filter(|(_, other)| !other.precedes(&this)) {
             if !self.may_be_forgotten(id, &other, now) {
                 let is_same = (other.epoch, other.first) == (epoch, first);
-                return broken(if is_same { "is also at" } else { "should lie before what is at" }, at);
+                return broken(if is_same { "is also at" } else { "should lie before what is at" }, at, &other);
             }
             self.producers.entry(id).or_default().has_begun_anew = true;
         }
         if let Some((at, other)) = behind.filter(|(_, other)| !this.precedes(other)) {
             if !self.may_be_forgotten(id, &this, other.seen) {
                 let is_same = (other.epoch, other.first) == (epoch, first);
-                return broken(if is_same { "is also at" } else { "should lie behind what is at" }, at);
+                return broken(if is_same { "is also at" } else { "should lie behind what is at" }, at, &other);
             }
             self.producers.entry(id).or_default().has_begun_anew = true;
         }
@@ -185,11 +186,14 @@ impl Sequences {
         for (producer, known) in &self.producers {
             let mut before = None;
             for (base, next) in known.log.range(start..end) {
-                if let Err(why) = self.check_next(*producer, known, (before, start), next) {
+                if let Err((why, others)) = self.check_next(*producer, known, (before, start), next) {
                     let (epoch, first) = (next.epoch, next.first);
                     let message =
                         format!("{name}: producer {producer} has {:?} at offset {base}, and {why}", (epoch, first));
-                    return Err(Violation::new(P1, message));
+                    let batches = others.into_iter().chain([(epoch, first)]);
+                    return Err(
+                        Violation::new(P1, message).of_batches(batches.map(|(epoch, first)| (*producer, epoch, first)))
+                    );
                 }
                 before = Some(next);
             }
@@ -197,14 +201,15 @@ impl Sequences {
         Ok(())
     }
 
-    /// Whether a batch may come behind that one, or be the first from `start` on. That they are in order was looked at.
+    /// Whether a batch may come behind that one, or be the first from `start` on; if not, why, and which others that is
+    /// about. That they are in order was looked at.
     fn check_next(
         &self,
         producer: i64,
         known: &Known,
         (before, start): (Option<&Lies>, i64),
         next: &Lies,
-    ) -> Result<(), String> {
+    ) -> Result<(), (String, Vec<(i16, i32)>)> {
         let begins = match before {
             // What is deleted may have come before it.
             None => start == 0,
@@ -212,7 +217,11 @@ impl Sequences {
             Some(one) if one.precedes(next) => {
                 let begins_anew = one.epoch < next.epoch && next.first == 0;
                 if !begins_anew && !self.may_be_forgotten(producer, one, next.seen) {
-                    return Err(format!("comes behind {:?}", (one.epoch, one.last)));
+                    // Whatever was sent and should lie between says more than what lies before.
+                    let between = known.waiting.range((one.epoch, one.last)..(next.epoch, next.first));
+                    let between = between.map(|(key, _)| *key).take(1);
+                    let others = [(one.epoch, one.first)].into_iter().chain(between).collect();
+                    return Err((format!("comes behind {:?}", (one.epoch, one.last)), others));
                 }
                 // What lies between may have been written before that was written again.
                 !known.has_begun_anew
@@ -222,7 +231,7 @@ impl Sequences {
         let missing = known.waiting.range((next.epoch, i32::MIN)..(next.epoch, next.first));
         let missing = missing.map(|(key, _)| *key).find(|key| !known.denied.contains(key));
         match missing.filter(|_| begins) {
-            Some(missing) => Err(format!("{missing:?} was sent before it, and is nowhere")),
+            Some(missing) => Err((format!("{missing:?} was sent before it, and is nowhere"), vec![missing])),
             None => Ok(()),
         }
     }

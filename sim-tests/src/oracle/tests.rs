@@ -1,6 +1,6 @@
 //! What the oracle must say, and what it must not.
 
-use super::{Observation, Oracle, Place};
+use super::{Aside, Observation, Oracle, Place};
 use karst_runtime_sim::clock::BEGINNING;
 
 const TOPIC: &str = "group-0";
@@ -27,7 +27,7 @@ fn written(write: u64, base: i64) -> [Observation; 2] {
     let batch = batch::encode(WriteId(write), shape, &mut Rng::new(write));
     [
         Observation::Sent(place(), WriteId(write), Payload(batch)),
-        Observation::Ended(place(), WriteId(write), Outcome::Acked(base)),
+        Observation::Ended(place(), WriteId(write), Outcome::Acked(base), Aside(None)),
     ]
 }
 

@@ -162,6 +162,7 @@ impl Shell {
         let shell = Rc::downgrade(self);
         let connection = self.host.connect(BROKER, move |event| {
             let Some(shell) = shell.upgrade().filter(|shell| shell.opened.get() == number) else { return };
+            shell.tell_connection(&event);
             shell.address.send(match event {
                 NetEvent::Opened => client::Input::Connected,
                 NetEvent::Received(bytes) => client::Input::Received(bytes),
@@ -172,7 +173,18 @@ impl Shell {
         *self.connection.borrow_mut() = Some((number, connection));
     }
 
+    /// Whatever the client does on a connection is about that.
+    fn tell_connection(&self, event: &NetEvent) {
+        let name = || self.connection.borrow().as_ref().and_then(|(_, connection)| connection.name());
+        match event {
+            NetEvent::Opened => name().into_iter().for_each(|name| self.address.always_about(name)),
+            NetEvent::Closed(_) => self.address.no_longer_about_it(),
+            NetEvent::Received(_) | NetEvent::Sent(_) => {}
+        }
+    }
+
     fn disconnect(&self) {
+        self.address.no_longer_about_it();
         self.opened.set(self.opened.get() + 1);
         if let Some((_, connection)) = self.connection.borrow_mut().take() {
             connection.close();

@@ -118,7 +118,7 @@ impl Judge {
     }
 
     fn accuse(&self, world: &World, violation: &Violation) {
-        world.fail(violation.invariant, "oracle", violation.message.clone());
+        world.fail_about(violation.invariant, "oracle", violation.message.clone(), violation.about.clone());
     }
 }
 

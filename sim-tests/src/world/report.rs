@@ -68,6 +68,8 @@ pub struct Report {
     pub simulated: Duration,
     /// What was violated, if anything.
     pub failure: Option<Failure>,
+    /// Whether it came to its end, or was stopped before, or failed: then nobody knows what clients saw until then.
+    pub is_whole: bool,
     /// Operations answered, by kind.
     pub answered: BTreeMap<&'static str, u64>,
     /// Operations without an answer, by kind.
@@ -97,6 +99,7 @@ pub struct Report {
 impl Report {
     pub(super) fn new(plan: String, run: RunReport<Ended>) -> Self {
         let failure = run.verdict();
+        let is_whole = matches!(run.end, End::Finished(_));
         let observed = match run.end {
             End::Finished(ended) => ended.summary,
             End::Stopped(_) => Observed::default(),
@@ -114,6 +117,7 @@ impl Report {
             events: run.events,
             simulated: Duration::from_nanos(run.at.0),
             failure,
+            is_whole,
             answered: observed.answered,
             lost: observed.lost,
             writes: observed.writes,
@@ -137,13 +141,18 @@ impl Report {
             Some(failure) => {
                 let _ = writeln!(out, "FAILED: {failure}\nfingerprint {}", failure.fingerprint());
             }
-            None => {
+            None if self.is_whole => {
                 let _ = writeln!(out, "passed");
+            }
+            None => {
+                let _ = writeln!(out, "stopped at event {}: nothing failed so far", self.events);
             }
         }
         let operations: u64 = self.answered.values().sum();
         let _ = writeln!(out, "trace {:016x}, {} events, {:?} simulated", self.trace, self.events, self.simulated);
-        let _ = writeln!(out, "{operations} operations answered, {} batches read back", self.batches_read);
+        if self.is_whole {
+            let _ = writeln!(out, "{operations} operations answered, {} batches read back", self.batches_read);
+        }
         for (name, count) in self.amounts.iter().chain(&self.faults).chain(&self.marks) {
             let _ = writeln!(out, "{count:>8}  {name}");
         }

@@ -16,7 +16,7 @@ use karst_core::session::Numbered;
 pub fn frame(frame: &Bytes, about: &mut About) {
     let Some((_, frame)) = frame.split_at_checked(4) else { return };
     let Ok((header, ask)) = request::decode(Bytes::copy_from_slice(frame)) else { return };
-    about.number("correlation", u64::from(header.correlation.0.unsigned_abs()));
+    about.number("request", u64::from(header.correlation.0.unsigned_abs()));
     if let Ask::Handle(request) = ask {
         request.describe(about);
     }
@@ -159,8 +159,14 @@ pub fn frame_in_words(frame: &Bytes) -> String {
 }
 
 /// A request by its connection and number.
-pub(super) fn numbered(conn: ConnId, Numbered { number, request }: &Numbered) -> String {
-    format!("request {} of connection {conn} ({})", number.0, of_request(request))
+pub(super) fn numbered(conn: ConnId, Numbered { request, .. }: &Numbered) -> String {
+    format!("request {} of connection {conn} ({})", request_id(request), of_request(request))
+}
+
+/// The number that its client gave a request: the correlation id in its header, behind key and version.
+pub(super) fn request_id(request: &Request) -> u64 {
+    let id = request.frame.get(4..).and_then(|rest| rest.first_chunk::<4>());
+    id.map_or(0, |id| i32::from_be_bytes(*id).unsigned_abs().into())
 }
 
 fn of_request(request: &Request) -> String {

@@ -14,8 +14,9 @@
 //! | `object` | a data object |
 //! | `bytes` | that part of the object |
 //! | `cut`, `recovery-cut` | a cut of this process, or one of what it recovers |
-//! | `connection`, `request` | a connection of this process, and one of the connection's requests |
-//! | `correlation` | that request, as the client calls it |
+//! | `connection` | a connection, by the broker's process and number for it, such as `broker-1/3`: at both of its ends |
+//! | `request` | one of the connection's requests, by the number that its client gave it: its correlation id |
+//! | `number` | that request, as the broker calls it while it has it in hand |
 //! | `op` | an operation that this owner asked for, and its completion |
 //! | `topic`, `deleted-topic` | a topic |
 //!

@@ -2,12 +2,13 @@
 
 use super::TICK;
 use super::compute::{has_a_job, of_outcome};
+use super::kafka::request_id;
 use super::phrases::count;
 use super::shard::of_pool;
-use crate::recording::words::SENDER;
-use crate::recording::{About, Describe};
+use crate::recording::words::{SENDER, name_of};
+use crate::recording::{About, Describe, Tag};
 use karst_core::machine::Rope;
-use karst_core::session::{Answer, Effect, Input, Mail, Numbered};
+use karst_core::session::{Answer, Effect, Input, Mail, Numbered, RequestNumber};
 
 impl Describe for Input {
     fn describe(&self, about: &mut About) {
@@ -34,8 +35,8 @@ impl Describe for Effect {
     fn describe(&self, about: &mut About) {
         match self {
             Self::Send(op, answer) => {
-                if let Some(correlation) = correlation(answer) {
-                    about.number("correlation", correlation);
+                if let Some(request) = answered(answer) {
+                    about.number("request", request);
                 }
                 about.of(op);
             }
@@ -48,7 +49,7 @@ impl Describe for Effect {
     fn words(&self) -> Option<String> {
         Some(match self {
             Self::Send(_, answer) => {
-                let which = correlation(answer).map_or_else(String::new, |number| format!(" to its request {number}"));
+                let which = answered(answer).map_or_else(String::new, |number| format!(" to its request {number}"));
                 format!("sends the client the answer{which}, {}", count(answer.len(), "byte"))
             }
             Self::Compute(_, job) => has_a_job(job),
@@ -62,15 +63,15 @@ impl Describe for Effect {
 
 impl Describe for Mail {
     fn describe(&self, about: &mut About) {
-        if let Self::Answer { to, .. } = self {
-            about.number("request", to.0);
+        if let Self::Answer { to, .. } | Self::Parked(to) = self {
+            about.number("number", to.0);
         }
     }
 }
 
 impl Describe for Numbered {
     fn describe(&self, about: &mut About) {
-        about.number("request", self.number.0).of(&self.request);
+        about.number("number", self.number.0).number("request", request_id(&self.request)).of(&self.request);
     }
 }
 
@@ -82,17 +83,22 @@ pub(super) fn of_mail(mail: &Mail) -> String {
                 Answer::Nothing => "which is nothing, as its client asked".into(),
                 Answer::Close(why) => format!("close the connection, since {why}"),
             };
-            format!("the answer to request {}, {what}", to.0)
+            format!("the answer to {}, {what}", of_number(*to))
         }
         Mail::Credit(pool, bytes) => format!("{bytes} bytes of credit for {}", of_pool(*pool)),
         Mail::Hurry => "the news that others wait for its credit".into(),
-        Mail::Parked(number) => format!("the news that request {} waits for other clients", number.0),
+        Mail::Parked(number) => format!("the news that {} waits for other clients", of_number(*number)),
         Mail::Halt => "the news that the broker stops".into(),
     }
 }
 
+/// A request that this broker has given a number, by the number that its client knows.
+fn of_number(number: RequestNumber) -> String {
+    name_of(&Tag::number("number", number.0))
+}
+
 /// By what number the client knows an answer: behind the length.
-fn correlation(answer: &Rope) -> Option<u64> {
+fn answered(answer: &Rope) -> Option<u64> {
     let head: Vec<u8> = answer.pieces().iter().flatten().copied().take(8).collect();
     let bytes = head.last_chunk::<4>().filter(|_| head.len() == 8)?;
     Some(i32::from_be_bytes(*bytes).unsigned_abs().into())

@@ -1,7 +1,7 @@
 //! Why things happen, and who may look.
 
 use super::*;
-use crate::recording::{Entry, EntryKind, Record};
+use crate::recording::{Entry, EntryId, EntryKind, Record, Tag};
 
 fn recorded(seed: u64) -> RunReport<u64> {
     run(Options { record: Record::Everything, ..options(seed) }, move |world| async move {
@@ -118,4 +118,53 @@ fn a_run_stops_exactly_where_it_is_told_to() {
         world.sleep(MILLI * 100).await;
     });
     assert_eq!(report.events, 1);
+}
+
+/// Sends that arrive while the other end does not read are read at once.
+#[test]
+fn bytes_that_come_at_once_are_there_because_of_every_send() {
+    let report = run(Options { record: Record::Everything, ..options(1) }, |world| async move {
+        let net = Net::new(&world, SimNet::new(NetKnobs::CALM, Rng::new(1)));
+        let (server, client) = (process(&world, "server"), process(&world, "client"));
+        let (at_server, at_client) = (net.attach(&server, Host(1)), net.attach(&client, Host(2)));
+        let ears = server.spawn_owner("ears", Player::default(), |_| ());
+        let kept: Rc<RefCell<Option<Connection>>> = Rc::default();
+        let (address, theirs) = (ears.address().clone(), kept.clone());
+        at_server.listen(move |connection| {
+            connection.pause();
+            connection.call_it(Tag::name("connection", "server/1"));
+            *theirs.borrow_mut() = Some(connection);
+            let address = address.clone();
+            Box::new(move |event| {
+                if let NetEvent::Received(bytes) = event {
+                    address.send(Input::Ball(bytes.len() as u64));
+                }
+            })
+        });
+        let connection = at_client.connect(Host(1), |_| ());
+        world.sleep(10 * MILLI).await;
+        assert_eq!(connection.name(), Some(Tag::name("connection", "server/1")), "both ends know it");
+        let (sends, mut length) = (Rc::new(RefCell::new(connection)), 0);
+        let again = sends.clone();
+        let mouth = client.spawn_owner("mouth", Player::default(), move |_| {
+            length += 1;
+            again.borrow().send(SendTag(length), Rope::from(vec![7; 10]));
+        });
+        for ball in [21, 22, 23] {
+            mouth.address().send(Input::Ball(ball));
+        }
+        world.sleep(10 * MILLI).await;
+        kept.borrow().iter().for_each(Connection::resume);
+        world.sleep(10 * MILLI).await;
+        drop((sends, kept));
+    });
+    let recording = report.recording.expect("it was asked for");
+    let place = |text: &str| recording.entries.iter().position(|entry| entry.text == text).map(|at| EntryId(at as u32));
+    let read = place("Ball(30)").expect("all of it was read at once");
+    let entry = &recording.entries[read.0 as usize];
+    let sent: Vec<EntryId> = [21, 22, 23].iter().filter_map(|ball| place(&format!("Write({ball})"))).collect();
+    assert_eq!(entry.causes().collect::<Vec<_>>(), sent, "oldest first");
+    assert_eq!(entry.cause, sent.last().copied());
+    let about: Vec<String> = entry.tags.iter().map(ToString::to_string).collect();
+    assert_eq!(about, ["ball=30", "ball=21", "ball=22", "ball=23"], "it is about what was sent");
 }

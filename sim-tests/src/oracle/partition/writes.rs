@@ -49,7 +49,8 @@ impl PartitionModel {
         write.outcome = Some(outcome);
         match outcome {
             Outcome::Acked(base) if base < 0 => {
-                Err(Violation::new("acked-offset", format!("{name}: write {} acked at offset {base}", id.0)))
+                let message = format!("{name}: write {} acked at offset {base}", id.0);
+                Err(Violation::new("acked-offset", message).about(self.write(id)))
             }
             Outcome::Acked(base) => {
                 self.complete = false;
@@ -58,7 +59,8 @@ impl PartitionModel {
             Outcome::Failed if write.at.is_some() => Err(Violation::new(
                 "G1a-failed-write-read",
                 format!("{name}: write {} was refused, but had been read", id.0),
-            )),
+            )
+            .about(self.write(id))),
             Outcome::Failed | Outcome::Unknown => Ok(()),
         }
     }
@@ -80,7 +82,7 @@ impl PartitionModel {
             return Ok(());
         }
         let message = format!("{}: nothing is missing before write {}, and it got error {code}", self.name, id.0);
-        Err(Violation::new(P1, message))
+        Err(Violation::new(P1, message).about(self.write(id)))
     }
 
     /// A sound batch was answered. Returns it.
@@ -108,7 +110,8 @@ impl PartitionModel {
         match &self.writes[&id] {
             // Of one that may lie in the log twice it is not known which one was acknowledged.
             Write { stored: Some(stored), storing: Some(storing), copies: 1, .. } => {
-                stored.check(&format!("{}: write {}", self.name, id.0), storing)
+                let checked = stored.check(&format!("{}: write {}", self.name, id.0), storing);
+                checked.map_err(|violation| violation.about(self.write(id)))
             }
             _ => Ok(()),
         }
@@ -120,7 +123,7 @@ impl PartitionModel {
         let known = *write.stamp.get_or_insert(stamp);
         if known != stamp && write.copies == 1 {
             let message = format!("{}: write {} is stamped {stamp}, and was stamped {known}", self.name, id.0);
-            return Err(Violation::new("append-time-changes", message));
+            return Err(Violation::new("append-time-changes", message).about(self.write(id)));
         }
         Ok(())
     }
@@ -130,21 +133,26 @@ impl PartitionModel {
             && *other != id
         {
             let message = format!("{}: offset {base} holds write {} and write {}", self.name, other.0, id.0);
-            return Err(Violation::new("inconsistent-offsets", message));
+            let violation = Violation::new("inconsistent-offsets", message);
+            return Err(violation.about(self.write(*other)).about(self.write(id)));
         }
         let write = self.writes.get_mut(&id).expect("only known writes are placed");
         let end = base + write.records;
         if let Some(cut) = self.cuts[write.after_cuts..].iter().find(|cut| end > cut.end) {
             let message = format!("{}: write {} lies at offset {base}, and was lost by {cut:?}", self.name, id.0);
-            return Err(Violation::new("lost-write-returns", message));
+            return Err(Violation::new("lost-write-returns", message).about(self.write(id)));
         }
-        let is_sequenced = self.producers.lies_at(&self.name, &write.batch, base, (write.sent, self.now))?;
+        let is_sequenced = self.producers.lies_at(&self.name, &write.batch, base, (write.sent, self.now));
+        let is_sequenced = match is_sequenced {
+            Ok(is_sequenced) => is_sequenced,
+            Err(violation) => return Err(self.named(violation)),
+        };
         if let Some(at) = write.at
             && at != base
             && !is_sequenced
         {
             let message = format!("{}: write {} lies at offset {at} and at offset {base}", self.name, id.0);
-            return Err(Violation::new("duplicate", message));
+            return Err(Violation::new("duplicate", message).about(self.write(id)));
         }
         write.at = write.at.max(Some(base));
         self.log.insert(base, id);
