@@ -31,7 +31,7 @@ fn other(key: &Key) -> &'static str {
         "store.delay.ms" => "700ms",
         "control.request.max.bytes" => "3MiB",
         "producer.id.expiration.ms" => "7h",
-        "group.max.size" | "offsets.topic.num.partitions" | "compaction.fan.in" => "77",
+        "group.max.size" | "wal.objects.max" | "offsets.topic.num.partitions" | "compaction.fan.in" => "77",
         "offset.metadata.max.bytes" => "7KiB",
         name if name.ends_with(".ms") => "77s",
         _ => "77MiB",
