@@ -55,7 +55,7 @@ fn sentences_name_who_sent_what_and_what_was_asked_for() {
     has("uploader", Effect, &["asks the store to write object ", ", which must not be there yet: t"]);
     has("controller", Effect, &["asks the store to replace the head of the metadata log, unless somebody else did"]);
     has("controller", Input, &["gets from the node the wish of node 1 to commit cut ", " with t"]);
-    has("node", Input, &["wal", " what the ring's header says: "]);
+    has("node", Input, &["wal", " what is known of the log: "]);
     has("client", Effect, &["tells the oracle that write ", " was acknowledged, at offset "]);
     has("process", Fault, &["is killed"]);
     has("nemesis", Fault, &["kill the broker, and to start it again after "]);

@@ -52,7 +52,7 @@ fn others_are_checked_by_a_job_with_the_same_verdict() {
         world.receive(&produce_all(1, vec![sound(codec, 3), lying(codec), sound(Codec::None, 5), b"junk".to_vec()]));
         assert_eq!((world.jobs(), world.requests.len()), (1, 0));
         world.release_job();
-        let expected = [Ok(3), Err(ErrorCode::InvalidRecord), Ok(5), Err(ErrorCode::CorruptMessage)];
+        let expected = [Ok(3), Err(ErrorCode::InvalidRecord), Ok(5), Err(ErrorCode::InvalidRecord)];
         assert_eq!(got(&world, 0), expected, "{codec:?}");
         world.answer(0, body("done"));
         assert_eq!(world.client, plain(1, "done"));

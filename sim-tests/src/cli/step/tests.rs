@@ -38,8 +38,8 @@ fn commands_move_look_and_stop() {
         said.lines().filter_map(|line| line.trim_start_matches("> ").split_whitespace().next()?.parse().ok()).collect();
     assert_eq!(events.first(), Some(&1));
     assert!(events.contains(&2) && events.contains(&20), "{said}");
-    assert!(said.contains("broker-1/wal: Wal {"), "{said}");
-    assert!(said.contains(" the order to format the ring"), "{said}");
+    assert!(said.contains("broker-1/wal: Wal(Ring("), "{said}");
+    assert!(said.contains(" the order to begin the log of node epoch "), "{said}");
     assert!(said.contains("Mail(Node(WalFormatted))"), "in detail it is as the code has it: {said}");
     assert!(
         said.contains("broker-1/wal: phase: ") && said.contains("broker-1/wal has no x; there are rules, "),
