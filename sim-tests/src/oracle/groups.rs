@@ -90,6 +90,8 @@ pub(super) struct GroupModel {
     /// answered by the one before.
     reached: i32,
     leaders: BTreeMap<i32, Leader>,
+    /// Who heard that it is in which generation of the group as it is.
+    members: BTreeSet<(i32, String)>,
     owners: BTreeMap<(i32, i32), String>,
     partitions: BTreeMap<i32, OffsetModel>,
     /// The last acknowledged commit of each partition when each open question was asked.
@@ -188,6 +190,8 @@ impl GroupModel {
                 }
                 self.joined(name, Joined { who, generation, leader, began, floor }, has_offsets)?;
             }
+            // An answer of the group before was long on its way.
+            GroupSeen::Assigned { who, generation, .. } if !self.members.contains(&(generation, who.clone())) => {}
             GroupSeen::Assigned { who, generation, owned } => {
                 if at.span.is_short() && !self.has_offsets(kept, at) {
                     self.may_be_another(&who, generation, &owned);
@@ -236,6 +240,7 @@ impl GroupModel {
         (self.newest, self.reached) = (0, 0);
         self.joining.values_mut().for_each(|began| began.newest = None);
         self.leaders.clear();
+        self.members.clear();
         self.owners.clear();
         self.asked.clear();
         self.partitions.values_mut().for_each(|partition| partition.acked = None);
@@ -262,11 +267,13 @@ impl GroupModel {
             // They may be answered by it, or by yet another one, whenever they arrive.
             self.joining.values_mut().for_each(|began| began.newest = None);
             self.leaders.clear();
+            self.members.clear();
             self.owners.clear();
         } else if generation < known {
             let message = format!("{name}: {who} joins generation {generation} after {known}");
             return Err(Violation::new("generation-goes-back", message));
         }
+        self.members.insert((generation, who));
         if generation > self.newest {
             self.newest = generation;
             self.begun = self.joining.len();

@@ -127,10 +127,31 @@ fn another_group_under_the_same_leader_has_other_owners() {
     for (after, judged) in [(500, Err("one-owner")), (3_000, Ok(()))] {
         let mut group = Group::default();
         group.joins(0, 1, 1, "m1").expect("nobody else was heard of");
+        group.joins(0, 2, 1, "m1").expect("it is led by the first");
         group.see(0, assigned("m2")).expect("nobody else has it");
         group.commits(0, 1_001, 1).expect("it is a member");
         group.joins(after, 1, 1, "m1").expect("the same leader");
+        group.joins(after, 3, 1, "m1").expect("it is led by the first");
         group.commits(after, 1_002, 1).expect("it is a member");
         assert_eq!(group.see(after + 1, assigned("m3")), judged, "{after}");
     }
+}
+
+#[test]
+fn an_assignment_of_the_group_before_says_nothing_of_this_one() {
+    let assigned = |group: &mut Group, millis, who: &str| {
+        let (who, owned) = (who.to_owned(), vec![0]);
+        group.see(millis, GroupSeen::Assigned { who, generation: 2, owned })
+    };
+    let mut group = Group::default();
+    group.joins(0, 1, 1, "m1").expect("it is the first");
+    group.joins(10, 2, 2, "m1").expect("another one");
+    // The group is gone, and comes again: the answer with m2's assignment was still on its way.
+    group.joins(5_000, 3, 1, "m3").expect("another group");
+    assigned(&mut group, 5_001, "m2").expect("it is of the group before");
+    group.joins(5_002, 3, 2, "m3").expect("it joins again");
+    group.commits(5_003, 1_001, 2).expect("it is a member");
+    assigned(&mut group, 5_004, "m3").expect("nobody else has it");
+    group.joins(5_005, 4, 2, "m3").expect("two in one generation");
+    assert_eq!(assigned(&mut group, 5_006, "m4"), Err("one-owner"));
 }
