@@ -14,7 +14,7 @@
 //!  +-------------+----------+- - - -+- - - - - - - - - - - - - - -+
 //! ```
 //! The first 16 bytes are those of [`crate::envelope`], and nothing follows the body. Must-understand bit 0: a seal; the 8
-//! bytes are the node epoch under which it was written. A [record](crate::wal::ring::record) is never cut. A reader refuses
+//! bytes are the node epoch under which it was written. A [record] is never cut. A reader refuses
 //! must-understand bits that it does not know, and passes over may-skip bytes.
 //!
 //! A seal has exactly [`SEAL_LEN`] bytes, and every batch of records has more: so a listing tells which objects of an old

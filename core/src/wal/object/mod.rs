@@ -5,7 +5,7 @@
 //!                       |deleted  |  durable  | being put, a few at once
 //!                                 trim point: in the metadata, with each commit
 //! ```
-//! Each node epoch has a prefix of its own, and SEQs count from 0: an [`Lsn`](crate::id::Lsn) of this WAL is a SEQ. The
+//! Each node epoch has a prefix of its own, and SEQs count from 0: an [`Lsn`] of this WAL is a SEQ. The
 //! bytes of a SEQ are fixed at its first attempt, and it is put on the condition that nothing is there. An attempt without
 //! an answer is repeated with the same bytes; if the name exists then, what is there is compared.
 //!
