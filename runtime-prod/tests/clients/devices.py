@@ -168,7 +168,7 @@ def not_what_it_is_said_to_be():
             ("block:/dev/null", "no block device"), (f"block:{place}", "no block device"),
         ]:
             Broker(arguments=["--wal-device", uri]).refused(WAL_REFUSED, said)
-        for uri, said in [(str(device), "names no kind"), ("raw:/dev/x", "there are file and block")]:
+        for uri, said in [(str(device), "names no kind"), ("raw:/dev/x", "there are file, block and object")]:
             Broker(arguments=["--wal-device", uri]).refused(USAGE, said)
         equal(digest(image), before, "the device")
         with Broker(arguments=["--wal-device", f"block:{link}"]) as broker:
