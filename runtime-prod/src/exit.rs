@@ -81,7 +81,7 @@ pub fn explain(halt: &Halt) -> (Code, String) {
         Halt::WalRefused(why) => (
             Code::WAL_REFUSED,
             format!(
-                "the WAL is refused: {why}\nNeither it nor any record was changed. Check that --data-dir is this node's own and has not \
+                "the WAL is refused: {why}\nNothing that it holds, and no record, was changed. Check that --data-dir is this node's own and has not \
                  been restored from a copy."
             ),
         ),

@@ -3,6 +3,7 @@
 //! The store is one strongly consistent bucket with conditional puts, ordered listing and ranged reads. The directory
 //! store, S3 and the simulated store all speak this.
 
+pub(crate) mod attempts;
 pub mod probe;
 
 use crate::machine::{Payload, Rope};

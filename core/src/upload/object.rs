@@ -6,6 +6,7 @@ use crate::id::{ClusterId, ObjectId};
 use crate::machine::{Backoff, Instant, Mark, Now, OpId, Rng, sometimes};
 use crate::mail::Halt;
 use crate::metadata::CommitObject;
+use crate::store::attempts::Attempts;
 use crate::store::{Fatal, Precondition, Span, StoreDone, StoreError, StoreOp, StoreResult};
 use alloc::format;
 use alloc::vec::Vec;
@@ -27,18 +28,9 @@ const COMPARISONS: u32 = 3;
 struct Object {
     id: ObjectId,
     built: Built,
-    progress: Progress,
+    attempts: Attempts<Step>,
     history: History,
     differed: u32,
-    backoff: Backoff,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Progress {
-    Ready(Step),
-    Waiting(Step, OpId),
-    Resting(Step, Instant),
-    Stored,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -86,10 +78,9 @@ impl Upload {
         self.object = Some(Object {
             id,
             built,
-            progress: Progress::Ready(Step::Put),
+            attempts: Attempts::new(Step::Put, Backoff::new(Duration::from_millis(100), Duration::from_secs(10))),
             history: History::Fresh,
             differed: 0,
-            backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(10)),
         });
     }
 
@@ -109,46 +100,35 @@ impl Upload {
     }
 
     pub(super) fn is_stored(&self) -> bool {
-        matches!(self.progress(), Some(Progress::Stored))
+        self.attempts().is_some_and(Attempts::is_done)
     }
 
     /// Whether a request is to be sent.
     pub(super) fn is_ready(&self) -> bool {
-        matches!(self.progress(), Some(Progress::Ready(_)))
+        self.attempts().is_some_and(Attempts::is_ready)
     }
 
     /// The request in flight.
     pub(super) fn waits_for(&self) -> Option<OpId> {
-        match self.progress() {
-            Some(Progress::Waiting(_, op)) => Some(op),
-            _ => None,
-        }
+        self.attempts().and_then(Attempts::waits_for)
     }
 
     /// When it is to be asked again.
     pub(super) fn wakes_at(&self) -> Option<Instant> {
-        match self.progress() {
-            Some(Progress::Resting(_, until)) => Some(until),
-            _ => None,
-        }
+        self.attempts().and_then(Attempts::wakes_at)
     }
 
     pub(super) fn wake(&mut self, now: Now) {
-        if let Some(object) = &mut self.object
-            && let Progress::Resting(step, until) = object.progress
-            && until <= now.mono
-        {
-            object.progress = Progress::Ready(step);
+        if let Some(object) = &mut self.object {
+            object.attempts.wake(now);
         }
     }
 
     /// The request to be sent, known as `op`.
     pub(super) fn request(&mut self, op: OpId) -> StoreOp {
         let object = self.object.as_mut().expect("an object that is ready has an id");
-        let Progress::Ready(step) = object.progress else { unreachable!("only what is ready is sent") };
-        object.progress = Progress::Waiting(step, op);
         let key = data_object::key(object.id);
-        match step {
+        match object.attempts.begin(op) {
             Step::Put => StoreOp::Put { key, body: object.built.body.clone(), only_if: Precondition::Absent },
             Step::Compare => StoreOp::Get { key, span: Span::Last { len: object.built.tail.len() as u64 } },
         }
@@ -160,8 +140,7 @@ impl Upload {
     /// What the node must stop for.
     pub(super) fn completed(&mut self, now: Now, result: StoreResult, rng: &mut Rng) -> Result<Judgement, Halt> {
         let object = self.object.as_mut().expect("an object with a request has an id");
-        let Progress::Waiting(step, _) = object.progress else { unreachable!("nothing was asked") };
-        match step {
+        match object.attempts.answered() {
             Step::Put => object.was_put(now, result, rng),
             Step::Compare => object.was_read(now, result, rng),
         }
@@ -172,8 +151,8 @@ impl Upload {
         CommitObject { id: object.id, size: object.built.body.len() as u64, ranges: object.built.ranges.clone() }
     }
 
-    fn progress(&self) -> Option<Progress> {
-        self.object.as_ref().map(|object| object.progress)
+    fn attempts(&self) -> Option<&Attempts<Step>> {
+        self.object.as_ref().map(|object| &object.attempts)
     }
 }
 
@@ -184,7 +163,7 @@ impl Object {
             Ok(StoreDone::Put { .. }) => Ok(self.stored()),
             Ok(other) => unreachable!("a put completed as {other:?}"),
             Err(StoreError::Exists) if history == History::Attempted => {
-                self.progress = Progress::Ready(Step::Compare);
+                self.attempts.go_on(Step::Compare);
                 Ok(Judgement::Again)
             }
             Err(StoreError::Exists) => Err(self.taken()),
@@ -215,19 +194,19 @@ impl Object {
         if !error.may_pass() {
             return Err(hopeless(self.id, error));
         }
-        tracing::debug!(object = %self.id, attempts = self.backoff.attempts(), %error, "an upload is tried again");
+        tracing::debug!(object = %self.id, attempts = self.attempts.rests(), %error, "an upload is tried again");
         self.rest(now, step, rng);
         let no_space = error == StoreError::Fatal(Fatal::NoSpace);
         Ok(if no_space { Judgement::NoSpace } else { Judgement::Again })
     }
 
     fn stored(&mut self) -> Judgement {
-        self.progress = Progress::Stored;
+        self.attempts.done();
         Judgement::Stored
     }
 
     fn rest(&mut self, now: Now, step: Step, rng: &mut Rng) -> Judgement {
-        self.progress = Progress::Resting(step, now.mono.after(self.backoff.wait(rng)));
+        self.attempts.rest(now, step, rng);
         Judgement::Again
     }
 

@@ -15,6 +15,7 @@
 use super::format::{self, Content, HEAD, SEAL_LEN};
 use crate::id::{Lsn, NodeEpoch};
 use crate::machine::{Backoff, Instant, Mark, Now, OpId, Payload, Rng, Rope, sometimes};
+use crate::store::attempts::Attempts;
 use crate::store::{Precondition, Span, StoreDone, StoreError, StoreOp, StoreResult};
 use crate::wal::Life;
 use core::time::Duration;
@@ -28,19 +29,8 @@ pub(super) struct Put {
     life: Life,
     seq: Lsn,
     body: Rope,
-    progress: Progress,
-    /// Attempts that may have taken effect, or still may.
-    attempts: u32,
+    attempts: Attempts<Step>,
     differed: u32,
-    backoff: Backoff,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Progress {
-    Ready(Step),
-    Waiting(Step, OpId),
-    Resting(Step, Instant),
-    Durable,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -69,9 +59,8 @@ pub(super) enum Judgement {
 impl Put {
     pub(super) fn new(life: Life, seq: Lsn, body: Rope) -> Self {
         assert!(body.len() > SEAL_LEN, "an object as short as a seal would be taken for one");
-        let progress = Progress::Ready(Step::Put);
         let backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
-        Self { life, seq, body, progress, attempts: 0, differed: 0, backoff }
+        Self { life, seq, body, attempts: Attempts::new(Step::Put, backoff), differed: 0 }
     }
 
     pub(super) fn seq(&self) -> Lsn {
@@ -84,48 +73,33 @@ impl Put {
     }
 
     pub(super) fn is_durable(&self) -> bool {
-        matches!(self.progress, Progress::Durable)
+        self.attempts.is_done()
     }
 
     /// Whether a request is to be sent.
     pub(super) fn is_ready(&self) -> bool {
-        matches!(self.progress, Progress::Ready(_))
+        self.attempts.is_ready()
     }
 
     /// The request in flight.
     pub(super) fn waits_for(&self) -> Option<OpId> {
-        match self.progress {
-            Progress::Waiting(_, op) => Some(op),
-            _ => None,
-        }
+        self.attempts.waits_for()
     }
 
     /// When it is to be asked again.
     pub(super) fn wakes_at(&self) -> Option<Instant> {
-        match self.progress {
-            Progress::Resting(_, until) => Some(until),
-            _ => None,
-        }
+        self.attempts.wakes_at()
     }
 
     pub(super) fn wake(&mut self, now: Now) {
-        if let Progress::Resting(step, until) = self.progress
-            && until <= now.mono
-        {
-            self.progress = Progress::Ready(step);
-        }
+        self.attempts.wake(now);
     }
 
     /// The request to be sent, known as `op`.
     pub(super) fn request(&mut self, op: OpId) -> StoreOp {
-        let Progress::Ready(step) = self.progress else { unreachable!("only what is ready is sent") };
-        self.progress = Progress::Waiting(step, op);
         let key = format::key(self.life.node, self.life.epoch, self.seq);
-        match step {
-            Step::Put => {
-                self.attempts = self.attempts.saturating_add(1);
-                StoreOp::Put { key, body: self.body.clone(), only_if: Precondition::Absent }
-            }
+        match self.attempts.begin(op) {
+            Step::Put => StoreOp::Put { key, body: self.body.clone(), only_if: Precondition::Absent },
             // A seal is no longer; and of our own, the head has the checksum of all the rest.
             Step::Compare => StoreOp::Get { key, span: Span::Range { at: 0, len: SEAL_LEN as u64 } },
         }
@@ -133,18 +107,17 @@ impl Put {
 
     /// Takes the completion of the request.
     pub(super) fn completed(&mut self, now: Now, result: StoreResult, rng: &mut Rng) -> Judgement {
-        let Progress::Waiting(step, _) = self.progress else { unreachable!("nothing was asked") };
-        match (step, result) {
+        match (self.attempts.answered(), result) {
             (Step::Put, Ok(StoreDone::Put { .. })) => self.durable(),
             (Step::Put, Err(StoreError::Exists)) => {
-                self.progress = Progress::Ready(Step::Compare);
+                self.attempts.go_on(Step::Compare);
                 Judgement::Again
             }
             (Step::Compare, Ok(StoreDone::Got { body, total, .. })) => self.compare(now, &body, total, rng),
             // It was there a moment ago: a later life has committed what it held, and deleted it.
             (Step::Compare, Err(StoreError::Missing)) => self.rest(now, Step::Put, rng),
             (step, Err(error)) if error.may_pass() => {
-                tracing::debug!(seq = self.seq.0, attempts = self.attempts, %error, "a WAL object is tried again");
+                tracing::debug!(seq = self.seq.0, attempts = self.attempts.rests(), %error, "a WAL object is tried again");
                 self.rest(now, step, rng)
             }
             (_, Err(error)) => Judgement::Hopeless(error),
@@ -166,12 +139,12 @@ impl Put {
     }
 
     fn durable(&mut self) -> Judgement {
-        self.progress = Progress::Durable;
+        self.attempts.done();
         Judgement::Durable
     }
 
     fn rest(&mut self, now: Now, step: Step, rng: &mut Rng) -> Judgement {
-        self.progress = Progress::Resting(step, now.mono.after(self.backoff.wait(rng)));
+        self.attempts.rest(now, step, rng);
         Judgement::Again
     }
 }

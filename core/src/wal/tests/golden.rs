@@ -19,7 +19,8 @@ fn limits() -> Limits {
     Limits { batch: 13_000, wal_block: 8192, wal_depth: 2, ..Limits::default() }
 }
 
-fn append(number: u64, len: usize) -> Append {
+/// The `number`th of some appends whose bytes can be told apart by eye.
+pub(in crate::wal) fn append(number: u64, len: usize) -> Append {
     let mut batch = vec![0; len];
     batch[..21].copy_from_slice(b"offset..len_EPOC2crc.");
     batch[len - 3..].copy_from_slice(b"end");

@@ -5,7 +5,7 @@ mod crash;
 mod damage;
 mod disk;
 mod fuzz;
-mod golden;
+pub(super) mod golden;
 mod large;
 mod life;
 mod space;
@@ -41,7 +41,7 @@ fn tiny_for(ring: u64, rng: &mut Rng) -> Limits {
     }
 }
 
-fn a_life(rng: &mut Rng) -> Life {
+pub(super) fn a_life(rng: &mut Rng) -> Life {
     Life {
         cluster: ClusterId::draw(rng),
         node: NodeId(7),
@@ -51,7 +51,7 @@ fn a_life(rng: &mut Rng) -> Life {
 }
 
 /// The `number`th append of a test: its base offset tells which one it is.
-fn an_append(number: usize, len: usize, rng: &mut Rng) -> Append {
+pub(super) fn an_append(number: usize, len: usize, rng: &mut Rng) -> Append {
     let mut batch = vec![0; len];
     for chunk in batch.chunks_mut(8) {
         let word = rng.next_u64().to_be_bytes();
@@ -68,7 +68,7 @@ fn an_append(number: usize, len: usize, rng: &mut Rng) -> Append {
 }
 
 /// What must come of an append.
-fn stamped(append: &Append) -> Appended {
+pub(super) fn stamped(append: &Append) -> Appended {
     let mut batch: Vec<u8> = append.batch.to_vec();
     batch[..8].copy_from_slice(&append.base.0.to_be_bytes());
     batch[12..16].copy_from_slice(&append.epoch.0.to_be_bytes());

@@ -1,12 +1,12 @@
 //! A log on a bucket, with the shard and the node played by the test.
 
 use super::bucket::{Bucket, Pending};
-use super::{an_append, stamped};
 use crate::id::{Lsn, NodeEpoch};
 use crate::limits::Limits;
 use crate::machine::{Effects, Instant, Machine, Now, Rng};
 use crate::mail::Mail as AnyMail;
 use crate::wal::ring::cost;
+use crate::wal::tests::{an_append, stamped};
 use crate::wal::{Append, Appended, CutReason, Effect, Input, Life, Mail, Recovered, Wal};
 use crate::{node, shard};
 use alloc::vec;

@@ -2,12 +2,13 @@
 
 use super::bench::{Bench, Reader, Told};
 use super::bucket::Bucket;
-use super::{a_life, stamped, tiny};
+use super::tiny;
 use crate::id::Lsn;
 use crate::limits::Limits;
 use crate::machine::Rng;
 use crate::wal::Life;
 use crate::wal::object::format;
+use crate::wal::tests::{a_life, stamped};
 use alloc::vec::Vec;
 
 /// A life that has come to any point.

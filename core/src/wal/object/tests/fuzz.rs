@@ -1,11 +1,11 @@
 //! Whatever bytes are in the bucket, there is an answer.
 
-use super::{a_life, an_append};
 use crate::envelope::{Kind, seal};
 use crate::id::{Lsn, NodeEpoch, NodeId};
 use crate::machine::Rng;
 use crate::store::Key;
 use crate::wal::object::format::{self, Content};
+use crate::wal::tests::{a_life, an_append};
 use alloc::vec::Vec;
 use bytes::Bytes;
 

@@ -1,12 +1,11 @@
 //! Version 1, byte for byte: what was written once is read for ever.
 
-use super::stamped;
-use crate::id::{ClusterId, Lsn, NodeEpoch, NodeId, Offset, StreamEpoch, StreamId, WalUuid};
-use crate::machine::WallTime;
+use crate::id::{ClusterId, Lsn, NodeEpoch, NodeId, WalUuid};
+use crate::wal::Life;
 use crate::wal::object::format::{self, Content};
-use crate::wal::{Append, Life};
+use crate::wal::tests::golden::append;
+use crate::wal::tests::stamped;
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::fmt::Write;
@@ -22,23 +21,6 @@ fn life() -> Life {
         epoch: NodeEpoch(12),
         uuid: WalUuid(*b"golden wal uuid."),
     }
-}
-
-fn appends() -> Vec<Append> {
-    let append = |number: u64, len: usize| {
-        let mut batch = vec![0; len];
-        batch[..21].copy_from_slice(b"offset..len_EPOC2crc.");
-        batch[len - 3..].copy_from_slice(b"end");
-        Append {
-            stream: StreamId(40 + number),
-            epoch: StreamEpoch(3),
-            base: Offset(100 * number),
-            end: Offset(100 * number + 7),
-            max_timestamp: WallTime(1_700_000_000_000),
-            batch: batch.into(),
-        }
-    };
-    vec![append(0, 61), append(1, 100)]
 }
 
 /// Lines of 32 bytes.
@@ -57,7 +39,7 @@ fn from_hex(text: &str) -> Bytes {
 
 #[test]
 fn the_images_are_what_is_written_today() {
-    let batch = to_hex(&format::build(&life(), SEQ, &appends(), 4096).body.to_bytes());
+    let batch = to_hex(&format::build(&life(), SEQ, &[append(0, 61), append(1, 100)], 4096).body.to_bytes());
     assert!(batch == BATCH, "the format changed; this is the image now:\n{batch}");
     let seal = to_hex(&format::seal(&life(), SEQ, NodeEpoch(13)).to_bytes());
     assert!(seal == SEAL, "the format changed; this is the image now:\n{seal}");
@@ -65,7 +47,7 @@ fn the_images_are_what_is_written_today() {
 
 #[test]
 fn the_images_are_read() {
-    let records = appends().iter().map(stamped).collect();
+    let records = [append(0, 61), append(1, 100)].iter().map(stamped).collect();
     assert_eq!(format::open(&life(), SEQ, &from_hex(BATCH)), Ok(Content::Records(records)));
     assert_eq!(format::open(&life(), SEQ, &from_hex(SEAL)), Ok(Content::Seal(NodeEpoch(13))));
 }

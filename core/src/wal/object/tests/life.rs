@@ -3,7 +3,7 @@
 use super::bench::{Bench, Told, recover};
 use super::bucket::Bucket;
 use super::room::drain;
-use super::{a_life, an_append, stamped, tiny};
+use super::tiny;
 use crate::id::{Lsn, NodeEpoch};
 use crate::limits::Limits;
 use crate::machine::{Instant, Machine, Rng};
@@ -11,6 +11,7 @@ use crate::node;
 use crate::store::{Cause, StoreError, StoreOp};
 use crate::wal::object::format;
 use crate::wal::ring::cost;
+use crate::wal::tests::{a_life, an_append, stamped};
 use crate::wal::{CutReason, Input, Life, Mail};
 use alloc::vec;
 use alloc::vec::Vec;

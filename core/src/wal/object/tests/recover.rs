@@ -3,13 +3,13 @@
 use super::bench::{Bench, Reader, Told, recover};
 use super::bucket::Bucket;
 use super::life::sizes;
-use super::{a_life, stamped};
 use crate::id::{Lsn, NodeEpoch, WalUuid};
 use crate::machine::Rng;
 use crate::mail::Halt;
 use crate::node;
 use crate::store::{Cause, Key, StoreError, StoreOp};
 use crate::wal::object::format;
+use crate::wal::tests::{a_life, stamped};
 use crate::wal::{CutReason, Input, Life, Mail};
 use alloc::vec;
 use alloc::vec::Vec;

@@ -3,10 +3,11 @@
 use super::bench::Bench;
 use super::bucket::Bucket;
 use super::life::sizes;
-use super::{a_life, tiny};
+use super::tiny;
 use crate::machine::Rng;
 use crate::store::{StoreError, StoreOp};
 use crate::wal::ring::cost;
+use crate::wal::tests::a_life;
 use crate::wal::{CutReason, Input, Mail};
 
 /// Commits whatever was cut, and lets everything end, until nothing changes.
