@@ -127,13 +127,27 @@ pub fn checksum(covered: &[u8], body: &[u8]) -> u32 {
 
 /// Reads fields from the front of a body, with errors instead of panics.
 #[derive(Debug)]
-pub struct Fields(Bytes);
+pub struct Fields {
+    body: Bytes,
+    /// How much of it is read.
+    at: usize,
+    /// Where what may be read ends.
+    end: usize,
+}
+
+/// Where a body ends, while only what is [within](Fields::enter) a part of it may be read.
+#[derive(Debug)]
+pub(crate) struct Outer {
+    part: usize,
+    body: usize,
+}
 
 impl Fields {
     /// Of this body.
     #[must_use]
     pub fn new(body: Bytes) -> Self {
-        Self(body)
+        let end = body.len();
+        Self { body, at: 0, end }
     }
 
     /// The next `N` bytes.
@@ -141,9 +155,9 @@ impl Fields {
     /// # Errors
     /// When fewer are left.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let bytes = self.bytes(N)?;
+        let from = self.skip(N)?;
         let mut out = [0; N];
-        out.copy_from_slice(&bytes);
+        out.copy_from_slice(&self.body[from..from + N]);
         Ok(out)
     }
 
@@ -152,10 +166,33 @@ impl Fields {
     /// # Errors
     /// When fewer are left.
     pub fn bytes(&mut self, len: usize) -> Result<Bytes, DecodeError> {
-        if self.0.len() < len {
+        let from = self.skip(len)?;
+        Ok(self.body.slice(from..from + len))
+    }
+
+    /// Nothing behind the next `len` bytes can be read until [`Fields::leave`].
+    pub(crate) fn enter(&mut self, len: usize) -> Result<Outer, DecodeError> {
+        if self.left() < len {
             return Err(DecodeError::Short);
         }
-        Ok(self.0.split_to(len))
+        let outer = Outer { part: self.at + len, body: self.end };
+        self.end = outer.part;
+        Ok(outer)
+    }
+
+    /// What is left of the part is skipped.
+    pub(crate) fn leave(&mut self, outer: Outer) {
+        assert_eq!(self.end, outer.part, "parts are left in the order in which they contain each other");
+        (self.at, self.end) = (outer.part, outer.body);
+    }
+
+    /// Returns where the next `len` bytes begin, which are read now.
+    fn skip(&mut self, len: usize) -> Result<usize, DecodeError> {
+        if self.left() < len {
+            return Err(DecodeError::Short);
+        }
+        self.at += len;
+        Ok(self.at - len)
     }
 
     /// A one-byte number.
@@ -204,7 +241,7 @@ impl Fields {
     /// When the body can't hold so many.
     pub fn count(&mut self, each: usize) -> Result<usize, DecodeError> {
         let count = self.u32()? as usize;
-        if count.checked_mul(each.max(1)).is_none_or(|least| least > self.0.len()) {
+        if count.checked_mul(each.max(1)).is_none_or(|least| least > self.left()) {
             return Err(DecodeError::Short);
         }
         Ok(count)
@@ -213,12 +250,12 @@ impl Fields {
     /// What is left.
     #[must_use]
     pub fn rest(self) -> Bytes {
-        self.0
+        self.body.slice(self.at..self.end)
     }
 
     /// Bytes left.
     #[must_use]
     pub fn left(&self) -> usize {
-        self.0.len()
+        self.end - self.at
     }
 }

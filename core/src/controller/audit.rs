@@ -82,7 +82,7 @@ impl Audit {
     /// Whether the head needs this object.
     #[must_use]
     pub fn refers_to(&self, key: &Key) -> bool {
-        self.head.references().any(|referred| referred == *key)
+        key.0.starts_with(log::META) && self.head.references().any(|referred| referred == *key)
     }
 
     fn check_leader(&self, next: &Head) -> Result<(), String> {

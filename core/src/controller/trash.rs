@@ -34,6 +34,11 @@ impl Trash {
         self.deleting.iter().map(|(key, _)| key).chain(self.kept.iter().map(|(_, key)| key)).any(|held| held == key)
     }
 
+    /// Whether nothing is on its way out.
+    pub(super) fn is_empty(&self) -> bool {
+        self.deleting.is_none() && self.kept.is_empty()
+    }
+
     /// Whether this completion is its own.
     pub(super) fn owns(&self, id: OpId) -> bool {
         self.deleting.as_ref().is_some_and(|(_, call)| call.owns(id))

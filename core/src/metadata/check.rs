@@ -2,9 +2,9 @@
 
 use super::{Image, NodeImage, ObjectState, StreamImage, StreamState, bounds};
 use crate::id::{NodeId, ObjectId, PartitionIndex, StreamEpoch, StreamId};
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 impl Image {
     /// Panics with what is broken.
@@ -100,15 +100,17 @@ impl Image {
     }
 
     fn check_objects(&self) -> Result<(), String> {
-        let mut counts = BTreeMap::<ObjectId, u32>::new();
-        for stream in self.streams.values() {
+        let uses = self.streams.values().flat_map(|stream| {
             let ranges = stream.ranges.values().map(|range| range.object);
-            for object in ranges.chain(stream.producers.iter().map(|state| state.object)) {
-                *counts.entry(object).or_default() += 1;
-            }
-        }
+            ranges.chain(stream.producers.iter().map(|state| state.object))
+        });
+        let mut uses: Vec<ObjectId> = uses.collect();
+        uses.sort_unstable();
+        let mut uses = &uses[..];
         for (id, object) in &self.objects {
-            let counted = counts.remove(id).unwrap_or(0);
+            let of_this = uses.iter().take_while(|used| *used == id).count();
+            uses = &uses[of_this..];
+            let counted = u32::try_from(of_this).unwrap_or(u32::MAX);
             let holds = *id < self.next_object
                 && object.size <= bounds::OBJECT
                 && match object.state {
@@ -118,7 +120,7 @@ impl Image {
                 };
             ensure_with(holds, || format!("object {id} is {:?} with {counted} ranges", object.state))?;
         }
-        ensure_with(counts.is_empty(), || format!("ranges in objects that are not there: {counts:?}"))
+        ensure_with(uses.is_empty(), || format!("ranges in objects that are not there: {uses:?}"))
     }
 
     fn leases(&self, node: NodeId, epoch: crate::id::NodeEpoch) -> bool {

@@ -81,12 +81,14 @@ impl<R: Record> Field for R {
 
     fn take(from: &mut Fields) -> Result<Self, DecodeError> {
         let len = from.u32()? as usize;
-        let mut fields = Fields::new(from.bytes(len)?);
-        match fields.u8()? {
-            0 => Err(DecodeError::Malformed),
-            NEEDS => R::take_fields(&mut fields),
-            _ => Err(DecodeError::Unsupported),
-        }
+        let outer = from.enter(len)?;
+        let taken = match from.u8()? {
+            0 => return Err(DecodeError::Malformed),
+            NEEDS => R::take_fields(from)?,
+            _ => return Err(DecodeError::Unsupported),
+        };
+        from.leave(outer);
+        Ok(taken)
     }
 }
 
