@@ -48,7 +48,7 @@ pub(super) fn address(search: &mut Search<'_>) {
 fn addressed(search: &mut Search<'_>, number: &'static Number, kind: &str, fired: &[u64]) -> Option<Plan> {
     let best = search.best.plan.clone();
     // Faults come before the waiting.
-    let recorded = search.look(&search.impatient(), &Look { record: Record::Everything, ..Look::OUTCOME });
+    let recorded = search.look(&search.patiently(&best), &Look { record: Record::Everything, ..Look::OUTCOME });
     let events = recorded.recording.map(|recording| events_of(&recording, kind, fired))?;
     let mut places: Vec<u64> = Vec::new();
     let with = |search: &Search<'_>, places: &[u64]| {

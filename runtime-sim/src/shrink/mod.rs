@@ -85,7 +85,7 @@ pub fn shrink(
     let before = Size::of(experiment.vocabulary(), plan, &outcome);
     let mut search = Search::new(experiment, *options, progress, (plan.clone(), outcome));
     passes::all(&mut search);
-    let Search { best, runs, .. } = search;
+    let (best, runs) = search.end();
     let after = Size::of(experiment.vocabulary(), &best.plan, &best.outcome);
     Ok(Shrunk { plan: best.plan, outcome: best.outcome, fingerprint, before, after, runs })
 }

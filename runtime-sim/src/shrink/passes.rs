@@ -31,8 +31,8 @@ const ROUNDS: [(Grain, usize); 9] = [
     (Grain::Coarse, 0),
     (Grain::Coarse, 1),
     (Grain::Coarse, 2),
-    (Grain::Fine, 0),
     (Grain::Coarse, 3),
+    (Grain::Fine, 0),
     (Grain::Coarse, 4),
     (Grain::Fine, 1),
     (Grain::Fine, 2),
@@ -45,12 +45,19 @@ pub(super) fn all(search: &mut Search<'_>) {
     let mut round = 0;
     while round < ROUNDS.len() && !search.is_over() {
         (search.grain, search.effort) = ROUNDS[round];
-        let before = search.best.cost;
+        let (before, patience) = (search.best.cost, search.patience);
         for (name, pass) in PASSES {
             search.pass = name;
             pass(search);
+            search.confirm_now_and_then();
         }
-        round = if search.best.cost < before { round.saturating_sub(1) } else { round + 1 };
+        search.confirm();
+        round = match search.best.cost < before {
+            // What was found came right late.
+            _ if search.patience != patience => 0,
+            true => round.saturating_sub(1),
+            false => round + 1,
+        };
     }
 }
 

@@ -8,7 +8,7 @@ use crate::failure::Fingerprint;
 use crate::plan::{Number, Plan, Role, Vocabulary};
 use crate::trace::TraceHasher;
 use core::hash::{Hash, Hasher};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use karst_core::machine::Rng;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -19,8 +19,11 @@ const LOT: usize = 16;
 /// How often a candidate is tried with other orders of owners and other roots, by effort.
 const VARIANTS: [u64; 5] = [0, 2, 6, 14, 60];
 
-/// Parts of the patience with which candidates may be looked at first.
-const PARTS: [u64; 2] = [32, 8];
+/// Parts of the patience with which candidates may be looked at, the least first.
+const PARTS: [u64; 3] = [64, 16, 4];
+
+/// The best plan is run with all patience once candidates took so many times the events of such a run.
+const CONFIRMED: u64 = 4;
 
 /// How small the steps are that are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,13 +44,18 @@ pub(super) struct Search<'a> {
     pub(super) effort: usize,
     pub(super) grain: Grain,
     fingerprint: Fingerprint,
-    /// With how little patience a candidate is looked at first. One that does not fail even so can't fail with more of it;
-    /// one that does has all of it then.
-    patience: Option<u64>,
+    /// With how little patience candidates are looked at, and the best plan of them: what does not fail even so can't fail
+    /// with more of it, and what does is run with all of it now and then.
+    pub(super) patience: Option<u64>,
+    /// The best plan that failed with all patience. With its cost where candidates have all patience, too.
+    sure: Best,
+    /// Events of candidates since then.
+    since_sure: u64,
     /// Hashes of plans that are of no use.
     tried: BTreeSet<u64>,
 }
 
+#[derive(Clone)]
 pub(super) struct Best {
     pub(super) plan: Plan,
     pub(super) outcome: Outcome,
@@ -66,9 +74,31 @@ impl<'a> Search<'a> {
         let fingerprint = failure.fingerprint();
         let cost = cost(experiment.vocabulary(), &plan, &outcome);
         let best = Best { plan, outcome, cost };
+        let sure = best.clone();
         let (pass, effort, grain) = ("the plan itself", 0, Grain::Coarse);
-        let (runs, patience, tried) = (1, None, BTreeSet::new());
-        Self { experiment, options, progress, best, runs, pass, effort, grain, fingerprint, patience, tried }
+        let (runs, patience, since_sure, tried) = (1, None, 0, BTreeSet::new());
+        Self {
+            experiment,
+            options,
+            progress,
+            best,
+            runs,
+            pass,
+            effort,
+            grain,
+            fingerprint,
+            patience,
+            sure,
+            since_sure,
+            tried,
+        }
+    }
+
+    /// The best plan that certainly fails, its run, and how many runs that took.
+    pub(super) fn end(mut self) -> (Best, u64) {
+        self.pass = "looking with all patience";
+        self.confirm();
+        (self.sure, self.runs)
     }
 
     /// A system that never comes right is waited for to the end, which may be most of a run: looks for less patience with
@@ -84,21 +114,60 @@ impl<'a> Search<'a> {
         if failed <= horizon {
             return;
         }
-        for part in PARTS {
-            let little = (whole / part).max(number.least);
+        let more = self.patience.unwrap_or(0);
+        self.patience = None;
+        for little in PARTS.map(|part| (whole / part).max(number.least)).into_iter().filter(|little| *little > more) {
             let outcome = self.look(&with(vocabulary, &self.best.plan, number, Some(little)), &Look::OUTCOME);
-            let is_same = outcome.failure.as_ref().is_some_and(|failure| failure.fingerprint() == self.fingerprint);
-            if is_same && outcome.events <= self.best.outcome.events / 2 {
+            // Waiting takes time though nothing happens: somebody looks every now and then.
+            let (now, all) = (&outcome, &self.best.outcome);
+            let is_less = now.events <= all.events / 2 || now.at.0 <= all.at.0 / 2;
+            if is_less && self.is_same(&outcome) {
                 self.patience = Some(little);
+                self.best.cost = cost(vocabulary, &self.best.plan, &outcome);
+                self.best.outcome = outcome;
                 return;
             }
         }
     }
 
-    /// The best plan with the patience with which candidates are looked at first.
-    pub(super) fn impatient(&self) -> Plan {
-        let (plan, number) = (&self.best.plan, number_of(self.experiment, Role::Patience));
-        number.map_or_else(|| plan.clone(), |number| with(self.vocabulary(), plan, number, self.patience))
+    fn is_same(&self, outcome: &Outcome) -> bool {
+        fails_by(outcome, self.fingerprint)
+    }
+
+    /// The same once enough was done since to be worth a run with all patience.
+    pub(super) fn confirm_now_and_then(&mut self) {
+        if self.since_sure >= CONFIRMED.saturating_mul(self.sure.outcome.events) {
+            self.confirm();
+        }
+    }
+
+    /// Runs the best plan with all patience. Where it does not fail then, it comes right late: begins again with the last
+    /// that does not, and with more patience.
+    pub(super) fn confirm(&mut self) {
+        self.since_sure = 0;
+        if self.best.plan == self.sure.plan {
+            return;
+        }
+        if self.patience.is_none() {
+            self.sure = self.best.clone();
+            return;
+        }
+        let outcome = self.look(&self.best.plan.clone(), &Look::OUTCOME);
+        if self.is_same(&outcome) {
+            let plan = self.best.plan.clone();
+            self.sure = Best { cost: cost(self.vocabulary(), &plan, &outcome), plan, outcome };
+        } else {
+            self.best = self.sure.clone();
+            if !self.is_over() {
+                self.find_patience();
+            }
+        }
+        self.tell();
+    }
+
+    /// A plan with the patience that candidates have.
+    pub(super) fn patiently(&self, plan: &Plan) -> Plan {
+        patiently(self.experiment, plan, self.patience)
     }
 
     pub(super) fn vocabulary(&self) -> &'a Vocabulary {
@@ -140,8 +209,8 @@ impl<'a> Search<'a> {
 
     /// Another way to say the best plan: it is the best from now on, if it fails for the same reason.
     pub(super) fn adopt(&mut self, plan: Plan) {
-        let outcome = self.look(&plan, &Look::OUTCOME);
-        if outcome.failure.as_ref().is_some_and(|failure| failure.fingerprint() == self.fingerprint) {
+        let outcome = self.look(&self.patiently(&plan), &Look::OUTCOME);
+        if self.is_same(&outcome) {
             let cost = cost(self.vocabulary(), &plan, &outcome);
             self.best = Best { plan, outcome, cost };
             self.tell();
@@ -162,12 +231,12 @@ impl<'a> Search<'a> {
     /// The first of these, in their order, that will do.
     fn run_lot(&mut self, lot: &[(usize, Plan)]) -> Option<(usize, (Outcome, u64))> {
         let (next, limit) = (AtomicUsize::new(0), AtomicUsize::new(lot.len()));
-        let (runs, found) = (AtomicUsize::new(0), Mutex::new(None));
+        let (runs, events, found) = (AtomicUsize::new(0), AtomicU64::new(0), Mutex::new(None));
         let this = &*self;
         let (experiment, fingerprint, most, budget) =
             (this.experiment, this.fingerprint, this.best.cost, this.event_limit());
+        let patience = this.patience;
         let is_over = this.options.is_over;
-        let impatient = this.patience.zip(number_of(experiment, Role::Patience));
         let work = || {
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
@@ -176,19 +245,13 @@ impl<'a> Search<'a> {
                 }
                 runs.fetch_add(1, Ordering::Relaxed);
                 let plan = &lot[at].1;
-                let run = |run: &Plan| {
-                    let outcome = experiment.run(&bounded(experiment, run, budget), &Look::OUTCOME);
-                    let is_same = outcome.failure.as_ref().is_some_and(|failure| failure.fingerprint() == fingerprint);
-                    let cost = cost(experiment.vocabulary(), plan, &outcome);
-                    (is_same && cost < most).then_some((outcome, cost))
-                };
-                if let Some((little, number)) = impatient {
-                    let quickly = run(&with(experiment.vocabulary(), plan, number, Some(little)));
-                    if quickly.is_none() || is_over() {
-                        continue;
-                    }
+                let outcome = experiment
+                    .run(&bounded(experiment, &patiently(experiment, plan, patience), budget), &Look::OUTCOME);
+                events.fetch_add(outcome.events, Ordering::Relaxed);
+                let cost = cost(experiment.vocabulary(), plan, &outcome);
+                if !fails_by(&outcome, fingerprint) || cost >= most {
+                    continue;
                 }
-                let Some((outcome, cost)) = run(plan) else { continue };
                 limit.fetch_min(at, Ordering::Relaxed);
                 let mut found = found.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 if found.as_ref().is_none_or(|(other, _)| at < *other) {
@@ -203,6 +266,7 @@ impl<'a> Search<'a> {
             work();
         });
         self.runs += runs.into_inner() as u64;
+        self.since_sure = self.since_sure.saturating_add(events.into_inner());
         found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -228,6 +292,16 @@ impl<'a> Search<'a> {
         }
         other
     }
+}
+
+fn fails_by(outcome: &Outcome, fingerprint: Fingerprint) -> bool {
+    outcome.failure.as_ref().is_some_and(|failure| failure.fingerprint() == fingerprint)
+}
+
+/// A plan with so much patience.
+fn patiently(experiment: &dyn Experiment, plan: &Plan, patience: Option<u64>) -> Plan {
+    let number = number_of(experiment, Role::Patience);
+    number.map_or_else(|| plan.clone(), |number| with(experiment.vocabulary(), plan, number, patience))
 }
 
 fn limit_of(experiment: &dyn Experiment) -> Option<&'static Number> {
