@@ -3,7 +3,7 @@
 //! What is below the committed end is as certain as ever. What lay above may not come back, only be written again, and
 //! its offsets are given again: in a later leader epoch, so that who has read on can tell (KIP-320).
 
-use super::{Oracle, Place, Violation};
+use super::{Oracle, Place, Violation, subject};
 use karst_core::metadata::TopicName;
 
 /// What a partition has lost.
@@ -36,7 +36,7 @@ impl Cut {
         if offset >= self.end && epoch <= self.epoch {
             let why =
                 format!("{name}: offset {offset} is of epoch {epoch}, and what lay there and is lost of {self:?}");
-            return Err(Violation::new("truncation-is-noticed", why));
+            return Err(Violation::new("truncation-is-noticed", why).about(subject::record(name, offset)));
         }
         Ok(())
     }

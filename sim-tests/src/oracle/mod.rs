@@ -13,6 +13,7 @@ mod producers;
 mod size;
 mod spans;
 mod stored;
+pub(crate) mod subject;
 mod times;
 mod topic;
 mod trims;
@@ -256,7 +257,10 @@ impl Oracle {
                 self.configs(&topic).configured(id, end);
             }
             Observation::AskedForConfigs(topic, number) => self.configs(&topic).asked(number),
-            Observation::Configs(topic, number, all) => self.configs(&topic).told(number, all)?,
+            Observation::Configs(topic, number, all) => {
+                let judged = self.configs(&topic).told(number, all);
+                judged.map_err(|violation| violation.about(subject::topic(&topic)))?;
+            }
             Observation::Ended(place, write, outcome, _) => {
                 let slot = match outcome {
                     Outcome::Acked(_) => 0,
@@ -308,7 +312,8 @@ impl Oracle {
             }
             Observation::Trimmed(place, id, outcome) => {
                 let allowance = self.allowance(&place);
-                self.configs(&place.topic).trimmed(id, outcome)?;
+                let judged = self.configs(&place.topic).trimmed(id, outcome);
+                judged.map_err(|violation| violation.about(subject::topic(&place.topic)))?;
                 self.place(&place).trimmed(id, outcome, allowance)?;
             }
             Observation::Told(place, number, question, told) => {
@@ -357,7 +362,7 @@ impl Oracle {
                 let kept = if is_deleting { Kept::Perhaps } else { Kept::Certainly };
                 let at = groups::Moment { now: self.now, span: self.spans.offsets };
                 let judged = self.groups.entry(group.clone()).or_default().observe(&group, seen, kept, at);
-                judged.or_else(|violation| forgive(violation, gone))?;
+                judged.or_else(|violation| forgive(violation.about(subject::group(&group)), gone))?;
             }
             Observation::Broken(why) => return Err(Violation::new("answers-in-order", why)),
             Observation::Answered(kind, _) => *self.answered.entry(kind).or_default() += 1,
@@ -404,14 +409,20 @@ impl Oracle {
 
     fn answered(&mut self, place: &Place, write: WriteId, judged: Judged) -> Result<(), Violation> {
         let batch = self.place(place).judged(write, judged)?;
-        match self.configs(&place.topic).judged(write, &batch, judged)? {
+        let storing = self.configs(&place.topic).judged(write, &batch, judged);
+        let about = |violation: Violation| {
+            let write = subject::write(&place.to_string(), write);
+            violation.about(write).about(subject::topic(&place.topic))
+        };
+        match storing.map_err(about)? {
             Some(storing) => self.place(place).may_be_stored(write, storing),
             None => Ok(()),
         }
     }
 
     fn topic(&mut self, name: &str) -> Result<&mut TopicModel, Violation> {
-        let unknown = || Violation::new("topics-are-asked-for", format!("nobody asked for the topic {name}"));
+        let message = || format!("nobody asked for the topic {name}");
+        let unknown = || Violation::new("topics-are-asked-for", message()).about(subject::topic(name));
         self.topics.get_mut(name).ok_or_else(unknown)
     }
 
@@ -425,8 +436,9 @@ impl Oracle {
 
     fn check_missing(&mut self, place: &Place, number: u64) -> Result<(), Violation> {
         if self.asked_of_certain.remove(&number) && self.is_certain(place) {
-            let message = format!("{}-{} was there, and is said not to exist", place.topic, place.partition);
-            return Err(Violation::new("acked-partition-lost", message));
+            let message = format!("{place} was there, and is said not to exist");
+            let violation = Violation::new("acked-partition-lost", message);
+            return Err(violation.about(subject::partition(place)).about(subject::topic(&place.topic)));
         }
         Ok(())
     }
@@ -438,11 +450,12 @@ impl Oracle {
         for (topic, least) in certain.iter().filter(|(topic, _)| !self.is_deleting(topic)) {
             match listed.get(topic) {
                 None => {
-                    return Err(Violation::new("acked-topic-lost", format!("topic {topic} was there and is gone")));
+                    let message = format!("topic {topic} was there and is gone");
+                    return Err(Violation::new("acked-topic-lost", message).about(subject::topic(topic)));
                 }
                 Some(shown) if shown < least => {
                     let message = format!("topic {topic} has {shown} partitions, and had {least} before the question");
-                    return Err(Violation::new("acked-partition-lost", message));
+                    return Err(Violation::new("acked-partition-lost", message).about(subject::topic(topic)));
                 }
                 Some(_) => {}
             }

@@ -10,7 +10,7 @@ use super::spans::Span;
 use super::stored::{Stored, Storing};
 use super::times::{self, Claim, Question, Told};
 use super::trims::Trims;
-use super::{Place, WriteId};
+use super::{Place, WriteId, subject};
 use crate::client::batch;
 use bytes::Bytes;
 use karst_core::kafka::BatchHeader;
@@ -180,7 +180,7 @@ impl PartitionModel {
         if hw > self.sent {
             let message =
                 format!("{}: the high watermark is {hw}, and only {} records were sent", self.name, self.sent);
-            return Err(Violation::new("records-from-nowhere", message));
+            return Err(Violation::new("records-from-nowhere", message).about(self.record(hw - 1)));
         }
         // What was told is durable: nobody may hear of less from now on.
         self.known_end = known.max(self.known_end).max(hw);
@@ -192,7 +192,7 @@ impl PartitionModel {
             Some(known) if from < known.start => {
                 let message =
                     format!("{}: the log started at {}, and a fetch from {from} was served", self.name, known.start);
-                Err(Violation::new("deleted-records-served", message))
+                Err(Violation::new("deleted-records-served", message).about(self.record(from)))
             }
             _ => Ok(()),
         }
@@ -295,7 +295,7 @@ impl PartitionModel {
             && offset < known
         {
             let message = format!("{}: the log started at {known}, and the record at {offset} was found", self.name);
-            return Err(Violation::new("deleted-records-served", message));
+            return Err(Violation::new("deleted-records-served", message).about(self.record(offset)));
         }
         let claim = Claim { question, told, start: self.latest_start(end, allowance), end };
         self.check_cuts(question, told, allowance)?;
@@ -369,7 +369,7 @@ impl PartitionModel {
         for cut in self.cuts.iter().filter(|cut| asked <= cut.epoch) {
             if !matches!(told, Told::EpochEnd(_, end) if end <= cut.end || self.is_explained(end, allowance)) {
                 let why = format!("{}: {question:?} was answered with {told:?} after {cut:?}", self.name);
-                return Err(Violation::new("truncation-is-noticed", why));
+                return Err(Violation::new("truncation-is-noticed", why).about(self.record(cut.end)));
             }
         }
         Ok(())
@@ -398,12 +398,12 @@ impl PartitionModel {
 
     /// A record, as recordings name it.
     fn record(&self, offset: i64) -> Vec<Tag> {
-        vec![Tag::name("partition", self.name.as_str()), Tag::number("offset", u64::try_from(offset).unwrap_or(0))]
+        subject::record(&self.name, offset)
     }
 
     /// A write, as recordings name it.
     fn write(&self, id: WriteId) -> Vec<Tag> {
-        vec![Tag::name("partition", self.name.as_str()), Tag::number("write", id.0)]
+        subject::write(&self.name, id)
     }
 
     /// Names the writes of the batches that a violation is about.

@@ -1,6 +1,6 @@
 //! What a partition is said to take, against what was read of it.
 
-use super::{Place, Violation};
+use super::{Place, Violation, subject};
 
 /// What a partition takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,6 +23,6 @@ impl Size {
             return Ok(());
         }
         let message = format!("{place}: said to take {told} bytes, and {read} were read from its start, {start}, on");
-        Err(Violation::new("partition-size", message))
+        Err(Violation::new("partition-size", message).about(subject::partition(place)))
     }
 }

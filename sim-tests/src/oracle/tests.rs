@@ -118,3 +118,46 @@ fn a_group_forgets_only_with_the_part_of_its_log_that_lost_something() {
     assert_eq!(verdict_after(0, false), Err("committed-offset-lost"));
     assert_eq!(verdict_after(1, true), Err("committed-offset-lost"));
 }
+
+#[test]
+fn a_violation_names_what_it_is_about() {
+    use super::{CommitId, ConfigEnd, ConfigId, GroupSeen, Landed, Size, Trim, TrimId, Upto};
+    let about = |seen: Vec<Observation>| {
+        let mut oracle = Oracle::default();
+        let violation = seen.into_iter().find_map(|seen| oracle.observe(seen).err()).expect("something is wrong");
+        let told =
+            violation.about.iter().map(|tags| tags.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
+        (violation.invariant, told.collect::<Vec<_>>().join(" "))
+    };
+    let after = |seen: Vec<Observation>| {
+        about(creating_and_written(Observation::Creating(TOPIC.into(), 1)).into_iter().chain(seen).collect())
+    };
+    let group = |seen| Observation::Group(TOPIC.into(), seen);
+    let committed = vec![
+        group(GroupSeen::Committing(CommitId(1), 0, 7, 1)),
+        group(GroupSeen::Committed(CommitId(1), 0, Landed::Acked)),
+        group(GroupSeen::AskedForOffsets(1)),
+        group(GroupSeen::Offsets(1, vec![(0, -1)])),
+    ];
+    assert_eq!(about(committed), ("committed-offset-lost", "group=group-0".into()));
+    let configured = vec![
+        Observation::Configuring(TOPIC.into(), ConfigId(1), [("retention.ms".into(), Some("5".into()))].into()),
+        Observation::Configured(TOPIC.into(), ConfigId(1), ConfigEnd::Done),
+        Observation::AskedForConfigs(TOPIC.into(), 5),
+        Observation::Configs(TOPIC.into(), 5, vec![("retention.ms".into(), Some("6".into()))]),
+    ];
+    assert_eq!(after(configured), ("acked-config-lost", "topic=group-0".into()));
+    let listed =
+        vec![Observation::Created(TOPIC.into()), Observation::AskedForTopics(5), Observation::Listed(5, Vec::new())];
+    assert_eq!(after(listed), ("acked-topic-lost", "topic=group-0".into()));
+    let trimming = |upto, start| {
+        let trimmed = Observation::Trimmed(place(), TrimId(1), Trim::Done(start));
+        vec![Observation::Trimming(place(), TrimId(1), Upto::Offset(upto)), trimmed]
+    };
+    assert_eq!(after(trimming(2, 1)), ("acked-trim-lost", "partition=group-0-0,offset=1".into()));
+    let asked = |number| Observation::Asked(place(), number);
+    let back = [trimming(2, 2), vec![asked(5), Observation::LogStart(place(), 5, 1)]].concat();
+    assert_eq!(after(back), ("log-start-goes-back", "partition=group-0-0,offset=1".into()));
+    let sized = vec![Observation::Sized(place(), Size { start: 0, read: 1, told: 2 })];
+    assert_eq!(after(sized), ("partition-size", "partition=group-0-0".into()));
+}

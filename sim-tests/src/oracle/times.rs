@@ -4,7 +4,7 @@
 //! record's place and epoch are known. What lay between the log's possible start and the end that was certain before the
 //! question must have been considered; what came later may have been.
 
-use super::Violation;
+use super::{Violation, subject};
 
 /// What was asked of a partition's times or epochs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,7 +72,12 @@ impl Claim {
                 let message = format!(
                     "{name}: {question:?} was answered with {told:?} in a log that has {start} to {end}, but {why}: {record:?}"
                 );
-                return Err(Violation::new(invariant, message));
+                let told = match self.told {
+                    Told::Record(offset, ..) => Some(offset).filter(|offset| *offset != record.offset),
+                    Told::EpochEnd(..) | Told::Nothing => None,
+                };
+                let about = [record.offset].into_iter().chain(told).map(|offset| subject::record(name, offset));
+                return Err(about.fold(Violation::new(invariant, message), Violation::about));
             }
         }
         Ok(())
@@ -141,6 +146,17 @@ mod tests {
             assert!(!judge(Since(6), wrong), "{wrong:?}");
         }
         assert!(judge(Since(10), Told::Nothing) && !judge(Since(9), Told::Nothing) && !judge(Since(0), Told::Nothing));
+    }
+
+    #[test]
+    fn a_violation_names_the_record_that_was_told_and_the_one_that_was_meant() {
+        let known = [(10, 5), (11, 9)].map(|(offset, time)| Known { offset, time, epoch: None });
+        let about = |told| {
+            let claim = Claim { question: Question::Since(1), told, start: 10, end: 12 };
+            claim.judge("p", known.into_iter()).expect_err("it is wrong").about
+        };
+        assert_eq!(about(Told::Record(11, 9, None)), [subject::record("p", 10), subject::record("p", 11)]);
+        assert_eq!(about(Told::Nothing), [subject::record("p", 10)]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The model of one topic: whether it is there, and how many partitions it may have.
 
-use super::Violation;
+use super::{Violation, subject};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Names one attempt of one client to make a topic grow. Unique in a run.
@@ -121,7 +121,7 @@ impl TopicModel {
         let explained = partitions == self.created_with || self.growths.values().any(|count| *count == partitions);
         if self.seen.contains(&partitions) && !explained && !self.is_deleting() {
             let message = format!("{} has {partitions} partitions, which no growth but a refused one made", self.name);
-            return Err(Violation::new("refused-growth-seen", message));
+            return Err(Violation::new("refused-growth-seen", message).about(subject::topic(&self.name)));
         }
         Ok(())
     }

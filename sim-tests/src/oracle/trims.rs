@@ -1,6 +1,6 @@
 //! Where a partition may begin: what was asked to be deleted from it, and what was told of its start.
 
-use super::Violation;
+use super::{Violation, subject};
 use std::collections::BTreeMap;
 
 /// Names one attempt of one client to delete records. Unique in a run.
@@ -64,7 +64,7 @@ impl Trims {
             && start < offset
         {
             let message = format!("{}: deleted up to {offset}, and the log starts at {start}", self.name);
-            return Err(Violation::new("acked-trim-lost", message));
+            return Err(Violation::new("acked-trim-lost", message).about(subject::record(&self.name, start)));
         }
         self.start = self.start.max(start);
         if self.wanted[&id] == Upto::HighWatermark {
@@ -82,7 +82,7 @@ impl Trims {
     pub(super) fn told(&mut self, known: i64, start: i64) -> Result<(), Violation> {
         if start < known {
             let message = format!("{}: the log starts at {start}, and at {known} before the question", self.name);
-            return Err(Violation::new("log-start-goes-back", message));
+            return Err(Violation::new("log-start-goes-back", message).about(subject::record(&self.name, start)));
         }
         self.start = self.start.max(start);
         Ok(())

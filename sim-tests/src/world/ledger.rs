@@ -3,11 +3,12 @@
 
 use karst_core::controller::Audit;
 use karst_core::data_object;
-use karst_core::id::Incarnation;
+use karst_core::id::{Incarnation, ObjectId};
 use karst_core::metadata::{Image, ObjectState};
 use karst_core::store::Key;
 use karst_core::wal::object::format::{self as wal_object, Content};
 use karst_runtime_sim::exec::{Store, World};
+use karst_runtime_sim::recording::Tag;
 use karst_runtime_sim::store::{Applied, Caller, Change};
 use std::cell::{Ref, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +30,12 @@ struct State {
 }
 
 /// A violated invariant, and what was seen.
-type Wrong = (&'static str, String);
+struct Wrong {
+    invariant: &'static str,
+    message: String,
+    /// The object that it is about, if that has a number.
+    object: Option<ObjectId>,
+}
 
 impl Ledger {
     /// Begins with an empty bucket.
@@ -40,8 +46,9 @@ impl Ledger {
             if matches!(&applied.change, Change::Put { key, .. } if data_object::parse_key(key).is_some()) {
                 world.count("objects.uploaded");
             }
-            if let Err((invariant, message)) = watching.0.borrow_mut().applied(applied) {
-                world.fail(invariant, "bucket", message);
+            if let Err(wrong) = watching.0.borrow_mut().applied(applied) {
+                let about = wrong.object.map(|ObjectId(id)| vec![Tag::number("object", id)]);
+                world.fail_about(wrong.invariant, "bucket", wrong.message, about.into_iter().collect());
             }
         });
         ledger
@@ -73,7 +80,7 @@ impl State {
                     None => Audit::read(body, get),
                     Some(before) => before.replaced_by(body, get),
                 };
-                self.head = Some(head.map_err(|why| ("metadata-log-grows", why))?);
+                self.head = Some(head.map_err(|why| Wrong::new("metadata-log-grows", why))?);
             }
             Change::Put { key, body, .. } if key.0.starts_with("meta/") => {
                 self.objects.insert(key.clone(), body.clone());
@@ -94,24 +101,37 @@ impl State {
     fn deleted(&self, key: &Key) -> Result<(), Wrong> {
         let Some(head) = &self.head else { return Ok(()) };
         if key.0 == Audit::HEAD || head.refers_to(key) {
-            return Err(("metadata-is-kept", format!("{key} was deleted, and the metadata is a fold of it")));
+            return Err(Wrong::new("metadata-is-kept", format!("{key} was deleted, and the metadata is a fold of it")));
         }
         if self.seals.contains(key) {
-            return Err(("seal-is-kept", format!("{key} was deleted, and is all that keeps an old writer out")));
+            let message = format!("{key} was deleted, and is all that keeps an old writer out");
+            return Err(Wrong::new("seal-is-kept", message));
         }
         if let Some((node, epoch, seq)) = wal_object::parse_key(key) {
             let life = head.image().nodes.get(&node).and_then(|node| node.epochs.get(&epoch));
             return match life.filter(|life| seq >= life.trim) {
-                Some(_) => Err(("wal-is-kept", format!("{key} was deleted, and nothing else has what it holds"))),
+                Some(_) => {
+                    let message = format!("{key} was deleted, and nothing else has what it holds");
+                    Err(Wrong::new("wal-is-kept", message))
+                }
                 None => Ok(()),
             };
         }
         let id = data_object::parse_key(key);
         let state = id.and_then(|id| head.image().objects.get(&id)).map(|object| object.state);
         match state {
-            Some(ObjectState::Live(_)) => Err(("live-object-deleted", format!("{key} is live and was deleted"))),
+            Some(ObjectState::Live(_)) => {
+                let wrong = Wrong::new("live-object-deleted", format!("{key} is live and was deleted"));
+                Err(Wrong { object: id, ..wrong })
+            }
             _ => Ok(()),
         }
+    }
+}
+
+impl Wrong {
+    fn new(invariant: &'static str, message: String) -> Self {
+        Self { invariant, message, object: None }
     }
 }
 
@@ -139,9 +159,9 @@ mod tests {
         let state = bucket();
         assert_eq!(state.objects.len(), 2, "a snapshot and a segment");
         for key in state.objects.keys().chain([&Key(Audit::HEAD.into())]) {
-            assert_eq!(state.deleted(key).map_err(|(invariant, _)| invariant), Err("metadata-is-kept"), "{key}");
+            assert_eq!(state.deleted(key).map_err(|wrong| wrong.invariant), Err("metadata-is-kept"), "{key}");
         }
-        assert_eq!(state.deleted(&Key("meta/segment/of-nobody".into())), Ok(()));
+        assert!(state.deleted(&Key("meta/segment/of-nobody".into())).is_ok());
     }
 
     #[test]
@@ -151,11 +171,12 @@ mod tests {
         let mut verdicts = Vec::new();
         for (id, object) in &image.objects {
             let is_live = matches!(object.state, ObjectState::Live(_));
-            assert_eq!(state.deleted(&data_object::key(*id)).is_err(), is_live, "{id}");
+            let deleted = state.deleted(&data_object::key(*id));
+            assert_eq!(deleted.err().and_then(|wrong| wrong.object), Some(*id).filter(|_| is_live), "{id}");
             verdicts.push(is_live);
         }
         assert!(verdicts.contains(&true) && verdicts.contains(&false), "both kinds were seen");
         let forgotten = data_object::key(karst_core::id::ObjectId(2));
-        assert_eq!(state.deleted(&forgotten), Ok(()), "the metadata has forgotten it");
+        assert!(state.deleted(&forgotten).is_ok(), "the metadata has forgotten it");
     }
 }

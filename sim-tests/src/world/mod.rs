@@ -28,7 +28,7 @@ mod zombie;
 
 pub use report::{Report, SITUATIONS};
 
-use crate::oracle::{Loss, Oracle, Violation};
+use crate::oracle::{Loss, Oracle, Violation, subject};
 use crate::plan::{Disturbance, Plan};
 use clients::Clients;
 use host::Host;
@@ -64,6 +64,9 @@ impl Default for Options {
 
 /// How often a phase looks whether it is over.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// How often it does after some seconds.
+const LONG_LOOK: Duration = Duration::from_millis(500);
 
 /// How often it is looked whether a crash has come, or rot was noticed.
 const SHORT_LOOK: Duration = Duration::from_millis(1);
@@ -298,17 +301,18 @@ impl Run {
         self.phase("liveness");
         self.clients.stop_all();
         let verifier = self.clients.verify();
-        let due = self.world.now().after(Duration::from_micros(self.plan.numbers.liveness / 2));
+        let began = self.world.now();
+        let due = began.after(Duration::from_micros(self.plan.numbers.liveness / 2));
         while !self.clients.is_done(&verifier) {
             if self.world.now() > due {
-                self.world.fail(
-                    "liveness",
-                    "world",
-                    format!("not everything could be read back: {}", self.host.state()),
-                );
+                let message = format!("not everything could be read back: {}", self.host.state());
+                let oracle = self.judge.0.borrow();
+                let unread = oracle.must_be_read().filter(|place| !oracle.was_read_to_the_end(place));
+                let about = unread.map(subject::partition).collect();
+                self.world.fail_about("liveness", "world", message, about);
                 return false;
             }
-            self.world.sleep(LOOK).await;
+            self.world.sleep(self.next_look(began)).await;
             self.host.supervise();
         }
         self.clients.stop(&verifier);
@@ -316,8 +320,9 @@ impl Run {
         let unread = oracle.must_be_read().find(|place| !oracle.was_read_to_the_end(place)).cloned();
         drop(oracle);
         if let Some(place) = unread {
-            let message = format!("{}-{} holds acknowledged records and was not found", place.topic, place.partition);
-            self.judge.accuse(&self.world, &Violation::new("acked-topic-lost", message));
+            let message = format!("{place} holds acknowledged records and was not found");
+            let violation = Violation::new("acked-topic-lost", message).about(subject::partition(&place));
+            self.judge.accuse(&self.world, &violation);
         }
         true
     }
@@ -342,7 +347,10 @@ impl Run {
         let Some(after) = self.settled().await else { return false };
         if before != after {
             let message = format!("generations {before:?} became {after:?} by a crash alone");
-            self.judge.accuse(&self.world, &Violation::new("crash-without-rebalance", message));
+            let changed = before.iter().filter(|(group, generation)| after.get(*group) != Some(*generation));
+            let violation = Violation::new("crash-without-rebalance", message);
+            let violation = changed.fold(violation, |violation, (group, _)| violation.about(subject::group(group)));
+            self.judge.accuse(&self.world, &violation);
         }
         self.members.stop();
         true
@@ -397,16 +405,22 @@ impl Run {
     async fn quiet(&mut self) -> bool {
         self.phase("quiet");
         let patience = Duration::from_micros(self.plan.numbers.liveness / 2) + self.host.rewriting();
-        let due = self.world.now().after(patience);
+        let began = self.world.now();
+        let due = began.after(patience);
         loop {
             let Some(pending) = self.host.pending() else { return self.audit() };
             if self.world.now() > due {
                 self.world.fail("quiescence", "world", format!("{pending}, and that goes on"));
                 return false;
             }
-            self.world.sleep(LOOK).await;
+            self.world.sleep(self.next_look(began)).await;
             self.host.supervise();
         }
+    }
+
+    /// What has taken long already need not be looked at as often: looking takes time.
+    fn next_look(&self, began: SimTime) -> Duration {
+        (self.world.now().since(began) / 32).clamp(LOOK, LONG_LOOK)
     }
 
     /// Objects hold exactly what the metadata says, and they are few.

@@ -49,7 +49,7 @@ impl PartitionModel {
                 "{}: the log starts at {start}; nobody trimmed it above {latest}, and {allowance:?} does not explain it",
                 self.name
             );
-            return Err(Violation::new("log-start", message));
+            return Err(Violation::new("log-start", message).about(self.record(latest)));
         }
         self.explained = self.explained.max(start);
         Ok(())
