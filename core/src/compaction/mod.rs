@@ -335,6 +335,7 @@ impl Compactor {
         let (used, unused, in_flight) = attempt.give_up();
         self.forgotten.extend(in_flight);
         self.ids.extend(unused);
+        sometimes!(Mark::CompactionAbandonedHalfWay, !used.is_empty());
         if !used.is_empty() {
             self.ask(Asked::Abandon, Command::AbandonObjects { ids: used }, out);
         }

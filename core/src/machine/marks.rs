@@ -330,6 +330,8 @@ marks! {
     ForceSplit = "compaction.force-split",
     /// Rewriting objects failed, and is given up for a while.
     CompactionAbandoned = "compaction.abandoned",
+    /// A compaction is given up that may have written objects already.
+    CompactionAbandonedHalfWay = "compaction.abandoned-half-way",
     /// It is not known at first whether the entry of a compaction is durable.
     CompactionAmbiguous = "compaction.ambiguous",
 

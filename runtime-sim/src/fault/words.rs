@@ -37,6 +37,7 @@ pub(crate) fn of(kind: &str) -> Option<&'static str> {
         "store.throttled" => "asks to slow down",
         "store.timeout" => "does not answer in time a request, which it may do all the same",
         "store.truncated" => "answers with only a part of what was to be read",
+        "store.unread" => "does not answer in time who reads a part of an object",
         _ => return None,
     })
 }

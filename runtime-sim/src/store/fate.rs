@@ -8,7 +8,7 @@ use crate::gate::Gate;
 use crate::time::SimTime;
 use core::time::Duration;
 use karst_core::machine::Rng;
-use karst_core::store::{Cause, Fatal, StoreError, StoreOp};
+use karst_core::store::{Cause, Fatal, Span, StoreError, StoreOp};
 
 /// When a request takes effect and what its caller hears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,7 @@ impl Draws {
         let drawn = Drawn::draw(knobs, about, rng);
         let outage = outage(op, rng);
         let despite = Despite::draw(knobs, rng);
+        let drawn = Drawn { unread: knobs.unread.fires(&mut apart(rng)), ..drawn };
         let fate = match (about.reach, about.mode) {
             (Reach::RequestsLost, _) => timing.without_effect(TIMEOUT, "store.request_lost").at(about.deadline),
             (_, Mode::Outage) => timing.despite(outage, "store.outage", despite),
@@ -123,6 +124,7 @@ struct Drawn {
     conflict: bool,
     spurious: bool,
     truncated: bool,
+    unread: bool,
 }
 
 impl Drawn {
@@ -136,6 +138,7 @@ impl Drawn {
             conflict: conflict.fires(rng),
             spurious: knobs.spurious_conflict.fires(rng),
             truncated: knobs.truncate.fires(rng),
+            unread: false,
         }
     }
 
@@ -150,6 +153,7 @@ impl Drawn {
         };
         let is_put = matches!(op, StoreOp::Put { .. });
         let is_get = matches!(op, StoreOp::Get { .. });
+        let is_part = matches!(op, StoreOp::Get { span: Span::Range { .. }, .. });
         let all = [
             (self.throttled, throttled),
             (self.failed, unknown(Cause::Server, "store.server_error")),
@@ -158,6 +162,7 @@ impl Drawn {
             (is_put && self.conflict, refused("store.conflict")),
             (is_put && self.spurious, refused("store.spurious_conflict")),
             (is_get && self.truncated, Trouble::Unreadable),
+            (is_part && self.unread, unknown(Cause::Timeout, "store.unread")),
         ];
         let fired = all.into_iter().filter(|(fires, _)| *fires).map(|(_, trouble)| trouble);
         fired.into_iter().find(|trouble| gate.happens(trouble.kind()))

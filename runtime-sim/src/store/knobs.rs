@@ -29,6 +29,8 @@ pub struct StoreKnobs {
     pub spurious_conflict: Chance,
     /// A read comes back truncated, which the shell reports as corrupt.
     pub truncate: Chance,
+    /// A read of a part of an object gets no answer in time, while whole objects can be read and written.
+    pub unread: Chance,
     /// A page of a listing holds at most so many names.
     pub page: usize,
     /// What ETags are made of.
@@ -61,6 +63,7 @@ impl StoreKnobs {
         conflict: Chance::NEVER,
         spurious_conflict: Chance::NEVER,
         truncate: Chance::NEVER,
+        unread: Chance::NEVER,
         page: 1000,
         etags: Etags::Content,
         lost_with_caller: Chance::NEVER,

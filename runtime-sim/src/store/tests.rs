@@ -50,6 +50,7 @@ fn exercise(knobs: StoreKnobs) -> Counters {
         let key = format!("k{}", rng.below(500));
         let op = match rng.below(4) {
             0 => create(&key),
+            1 if n % 2 == 0 => get(&key, Span::Range { at: 0, len: 1 }),
             1 => get(&key, Span::Whole),
             2 => StoreOp::Delete { key: key.into() },
             _ => StoreOp::List { prefix: "k".into(), after: None, max: 10 },
@@ -142,6 +143,7 @@ fn each_knob_fires_alone() {
         ("store.conflict", StoreKnobs { conflict: some, ..CALM }),
         ("store.spurious_conflict", StoreKnobs { spurious_conflict: some, ..CALM }),
         ("store.truncated", StoreKnobs { truncate: some, ..CALM }),
+        ("store.unread", StoreKnobs { unread: some, ..CALM }),
         ("store.slow", StoreKnobs { latency: CALM.latency.with_tail(some, 100 * WITHIN), ..CALM }),
     ];
     for (kind, knobs) in cases {

@@ -174,6 +174,7 @@ impl Numbers {
             conflict: chance(self.store_conflict.saturating_mul(5)),
             spurious_conflict: chance(self.store_conflict),
             truncate: chance(self.store_truncate),
+            unread: chance(self.store_unread),
             page: self.store_page as usize,
             etags: if self.store_unique_etags > 0 { Etags::Unique } else { Etags::Content },
             lost_with_caller: Chance::percent(30),

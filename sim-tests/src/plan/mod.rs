@@ -279,6 +279,9 @@ numbers! {
     wal_interval = "wal.object-interval", 5_000;
     /// So many there are at most.
     wal_objects = "wal.most-objects", 200 => .bounds(16, 1_000_000);
+
+    /// A read of a part of an object gets no answer in time.
+    store_unread = "store.unread", 0 => .fires("store.unread");
 }
 
 /// Something that is done to the broker at a moment.
