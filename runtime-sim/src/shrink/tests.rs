@@ -50,15 +50,19 @@ struct Toy {
     circles: bool,
     /// How long it takes to come right, in events.
     recovers: fn(&Story) -> u64,
+    /// While it does, nothing happens: time passes.
+    is_idle: bool,
     longest: AtomicU64,
     /// Events of all runs.
     worked: AtomicU64,
+    /// Time that all runs waited.
+    waited: AtomicU64,
 }
 
 impl Toy {
     fn new(defect: fn(&Story) -> Option<&'static str>) -> Self {
-        let (longest, worked) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { defect, circles: false, recovers: |_| 0, longest, worked }
+        let (longest, worked, waited) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        Self { defect, circles: false, recovers: |_| 0, is_idle: false, longest, worked, waited }
     }
 
     fn outcome(&self, at: SimTime, events: u64, gate: &Gate, failed: Option<&str>) -> Outcome {
@@ -119,8 +123,11 @@ impl Experiment for Toy {
             }
         }
         let (needed, patience) = ((self.recovers)(&story), value("patience"));
-        let at = SimTime((value("horizon") + needed.min(patience)) * 1_000);
-        self.outcome(at, events + needed.min(patience), &gate, (needed > patience).then_some("liveness"))
+        let waited = needed.min(patience);
+        self.waited.fetch_add(waited, Ordering::Relaxed);
+        let at = SimTime((value("horizon") + waited) * 1_000);
+        let events = if self.is_idle { events } else { events + waited };
+        self.outcome(at, events, &gate, (needed > patience).then_some("liveness"))
     }
 }
 
@@ -223,6 +230,18 @@ fn what_never_comes_right_is_not_waited_for_each_time() {
     assert!(!found.plan.numbers.contains_key("patience") && found.outcome.events > 1_000_000);
     let each = toy.worked.load(Ordering::Relaxed) / found.runs;
     assert!(each < 300_000, "{each} events a run, {} runs", found.runs);
+}
+
+#[test]
+fn a_wait_in_which_nothing_happens_is_cut_short_as_well() {
+    let never = |story: &Story| if story.done.contains(&(2, 7)) { 100_000_000 } else { 0 };
+    let toy = Toy { recovers: never, is_idle: true, ..Toy::new(|_| None) };
+    let plan = Plan { numbers: [("patience", 50_000_000)].into(), ..toy.draw(Seed(1)) };
+    let found = shrink(&toy, &plan, &Options { jobs: 2, is_over: &|| false }, &mut |_| {}).expect("it fails");
+    assert_eq!((found.after.operations, found.plan.numbers["patience"]), (1, 50_000_000));
+    assert!(found.outcome.at.0 >= 50_000_000_000, "all of it was waited for in the end: {}", found.outcome.at);
+    let each = toy.waited.load(Ordering::Relaxed) / found.runs;
+    assert!(each < 5_000_000, "{each} of 50,000,000 a run, {} runs", found.runs);
 }
 
 #[test]
