@@ -246,7 +246,9 @@ fn unread(n: &mut Numbers, profile: Profile, rng: &mut Rng) {
     if matches!(profile, Profile::Calm | Profile::Smoke) || !rng.chance(1, 4) {
         return;
     }
-    n.store_unread = log_uniform(rng, 50_000, 600_000);
+    n.store_unread = log_uniform(rng, 100_000, 800_000);
+    // Who is behind reads what others read.
+    n.rewind = n.rewind.max(rng.between(2, 12));
 }
 
 /// One seed in ten has no faults, one in ten a single class, one in twenty all; the others a random subset.
