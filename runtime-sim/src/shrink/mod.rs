@@ -11,6 +11,10 @@
 //! is, later rounds try it again with other orders of owners and other roots, the more the longer nothing else helps.
 //! Faults that are few are given their places, as in "write 61 fails", which then move along with what is left out.
 //!
+//! A system that never comes right is waited for, which may be most of a run. So candidates have a small part of the plan's
+//! patience, and the best of them is run with all of it now and then, and at the end: one that comes right late is no
+//! failure, and then all since the last that was is forgotten, and candidates have more patience.
+//!
 //! Results do not depend on the number of threads, unless time runs out.
 
 mod address;
