@@ -16,6 +16,7 @@ mod configs;
 mod delete_records;
 mod describe;
 mod large;
+mod leaders;
 pub mod pack;
 mod sequenced;
 mod slots;

@@ -6,6 +6,7 @@
 
 use crate::id::{ConnId, NodeId, StreamId};
 use crate::kafka::{CurrentLeader, LeaderEndpoint};
+use crate::machine::{Mark, sometimes};
 use crate::metadata::StreamState;
 use crate::shard::Shard;
 use alloc::collections::BTreeSet;
@@ -30,6 +31,7 @@ impl Shard {
             let (host, port) = self.address_for(conn, node);
             LeaderEndpoint { node, host, port }
         };
+        sometimes!(Mark::LeaderTold, !nodes.is_empty());
         nodes.into_iter().map(endpoint).filter(|endpoint| endpoint.port >= 0).collect()
     }
 }
