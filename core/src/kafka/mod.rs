@@ -25,7 +25,7 @@ pub use error::{ErrorCode, Refusal};
 pub use reader::{Fault, Malformed};
 pub(crate) use reader::{Prefix, Reader};
 pub use request::{Acks, GroupRequest, Produce, ProducePartition, ProduceTopic, Request, RequestBody};
-pub use response::{EncodeError, FetchAnswer, FetchedPartition, FetchedTopic, encode};
+pub use response::{CurrentLeader, EncodeError, FetchAnswer, FetchedPartition, FetchedTopic, LeaderEndpoint, encode};
 
 #[cfg(test)]
 pub(crate) mod testing;

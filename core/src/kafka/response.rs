@@ -3,7 +3,7 @@
 use super::api::Api;
 use super::error::ErrorCode;
 use super::frame::{CorrelationId, HeaderKind};
-use crate::id::{Offset, StreamEpoch, TopicId};
+use crate::id::{NodeId, Offset, StreamEpoch, TopicId};
 use crate::machine::Rope;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -13,6 +13,9 @@ use kafka_protocol::protocol::{Encodable, StrBytes};
 
 /// The first version of Fetch with compact lengths and tagged fields.
 const FLEXIBLE: i16 = 12;
+
+/// The first version of Fetch that tells where a partition's leader is (KIP-951).
+const TELLS_LEADERS: i16 = 16;
 
 /// Why a response can't be written: it says something that its version can't.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -65,6 +68,28 @@ pub struct FetchAnswer {
     pub session_id: i32,
     /// What was asked for, by topic.
     pub topics: Vec<FetchedTopic>,
+    /// Where the leaders are that partitions tell of, each once; not written before version 16.
+    pub endpoints: Vec<LeaderEndpoint>,
+}
+
+/// Where clients reach a broker that leads (KIP-951).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaderEndpoint {
+    /// Which broker.
+    pub node: NodeId,
+    /// Its host.
+    pub host: StrBytes,
+    /// And port.
+    pub port: i32,
+}
+
+/// Who leads a partition (KIP-951).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CurrentLeader {
+    /// Nobody, while there is none.
+    pub node: Option<NodeId>,
+    /// The latest epoch.
+    pub epoch: StreamEpoch,
 }
 
 /// The part of a [`FetchAnswer`] about one topic.
@@ -94,6 +119,8 @@ pub struct FetchedPartition {
     /// The largest epoch with records up to the one that the client has last fetched, and where that ends, if the client
     /// has fetched what the log does not have (KIP-595); not written before version 12.
     pub diverging: Option<(StreamEpoch, Offset)>,
+    /// Who leads it, for a client that believes in another leader or epoch; not written before version 16.
+    pub leader: Option<CurrentLeader>,
     /// Whole batches.
     pub records: Rope,
 }
@@ -114,7 +141,10 @@ impl FetchAnswer {
         for topic in &self.topics {
             topic.write(&mut out)?;
         }
-        out.no_tags();
+        match &self.endpoints[..] {
+            [_, ..] if version >= TELLS_LEADERS => out.endpoints(&self.endpoints)?,
+            _ => out.no_tags(),
+        }
         out.body.push(out.part.freeze());
         Ok(out.body)
     }
@@ -122,7 +152,9 @@ impl FetchAnswer {
     /// Enough room for everything but the records.
     fn size(&self) -> usize {
         let topic = |topic: &FetchedTopic| 32 + topic.name.len() + 80 * topic.partitions.len();
-        32 + self.topics.iter().map(topic).sum::<usize>()
+        let endpoint = |endpoint: &LeaderEndpoint| 32 + endpoint.host.len();
+        let endpoints: usize = self.endpoints.iter().map(endpoint).sum();
+        32 + self.topics.iter().map(topic).sum::<usize>() + endpoints
     }
 }
 
@@ -159,17 +191,40 @@ impl FetchedPartition {
         }
         out.count(self.records.len())?;
         out.splice(&self.records);
-        match self.diverging {
-            Some((epoch, end)) if out.version >= FLEXIBLE => {
-                // One tagged field, 0, of thirteen bytes, without tagged fields of its own.
-                out.part.put_slice(&[1, 0, 13]);
-                out.part.put_i32(i32::try_from(epoch.0).unwrap_or(i32::MAX));
-                out.part.put_i64(offset(Some(end)));
-                out.part.put_u8(0);
-            }
-            _ => out.no_tags(),
+        let diverging = self.diverging.filter(|_| out.version >= FLEXIBLE);
+        let leader = self.leader.filter(|_| out.version >= TELLS_LEADERS);
+        if out.version >= FLEXIBLE {
+            out.part.put_u8(u8::from(diverging.is_some()) + u8::from(leader.is_some()));
+        }
+        if let Some((epoch, end)) = diverging {
+            // Tagged field 0, of thirteen bytes, without tagged fields of its own.
+            out.part.put_slice(&[0, 13]);
+            out.part.put_i32(i32::try_from(epoch.0).unwrap_or(i32::MAX));
+            out.part.put_i64(offset(Some(end)));
+            out.part.put_u8(0);
+        }
+        if let Some(leader) = leader {
+            // Tagged field 1, of nine bytes.
+            out.part.put_slice(&[1, 9]);
+            out.part.put_i32(leader.node_id());
+            out.part.put_i32(leader.epoch());
+            out.part.put_u8(0);
         }
         Ok(())
+    }
+}
+
+impl CurrentLeader {
+    /// As Kafka says it: -1 is nobody.
+    #[must_use]
+    pub fn node_id(self) -> i32 {
+        self.node.map_or(-1, |node| i32::try_from(node.0).unwrap_or(i32::MAX))
+    }
+
+    /// As Kafka says it.
+    #[must_use]
+    pub fn epoch(self) -> i32 {
+        i32::try_from(self.epoch.0).unwrap_or(i32::MAX)
     }
 }
 
@@ -217,6 +272,24 @@ impl Writer {
         }
     }
 
+    /// One tagged field, 0, which says first how long it is.
+    fn endpoints(&mut self, endpoints: &[LeaderEndpoint]) -> Result<(), EncodeError> {
+        let mut field = Writer { body: Rope::default(), part: BytesMut::new(), version: self.version };
+        field.count(endpoints.len())?;
+        for LeaderEndpoint { node, host, port } in endpoints {
+            field.part.put_i32(i32::try_from(node.0).unwrap_or(i32::MAX));
+            field.text(host)?;
+            field.part.put_i32(*port);
+            // No rack.
+            field.part.put_u8(0);
+            field.no_tags();
+        }
+        self.part.put_slice(&[1, 0]);
+        self.varint(u32::try_from(field.part.len()).map_err(|_| EncodeError("more than 4 GiB of leaders".into()))?);
+        self.part.put_slice(&field.part);
+        Ok(())
+    }
+
     fn splice(&mut self, records: &Rope) {
         if !records.is_empty() {
             self.body.push(self.part.split().freeze());
@@ -239,7 +312,9 @@ mod tests {
     use super::*;
     use crate::machine::Rng;
     use bytes::Bytes;
-    use kafka_protocol::messages::fetch_response::{EpochEndOffset, FetchableTopicResponse, PartitionData};
+    use kafka_protocol::messages::fetch_response::{
+        EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+    };
     use kafka_protocol::messages::{ApiVersionsResponse, FetchResponse, MetadataResponse, TopicName};
 
     fn random_answer(rng: &mut Rng) -> FetchAnswer {
@@ -255,16 +330,27 @@ mod tests {
                     last_stable_offset: some(rng),
                     log_start_offset: some(rng),
                     diverging: rng.chance(1, 4).then(|| (StreamEpoch(rng.below(99) as u32), Offset(rng.below(99)))),
+                    leader: rng.chance(1, 4).then(|| CurrentLeader {
+                        node: rng.chance(3, 4).then(|| NodeId(rng.below(99) as u32)),
+                        epoch: StreamEpoch(rng.below(99) as u32),
+                    }),
                     records: random_records(rng),
                 })
                 .collect(),
         });
         let topics = topics.collect();
+        let endpoint = |rng: &mut Rng, at: u64| LeaderEndpoint {
+            node: NodeId(at as u32),
+            host: StrBytes::from_string("h".repeat(rng.below(300) as usize)),
+            port: 9092,
+        };
+        let endpoints = (0..rng.below(3)).map(|at| endpoint(rng, at)).collect();
         FetchAnswer {
             throttle: Duration::from_millis(rng.below(1000)),
             error: rng.chance(1, 3).then_some(ErrorCode::InvalidRequest),
             session_id: 0,
             topics,
+            endpoints,
         }
     }
 
@@ -286,8 +372,14 @@ mod tests {
                     .map_or_else(EpochEndOffset::default, |(epoch, end)| {
                         EpochEndOffset::default().with_epoch(epoch.0 as i32).with_end_offset(end.0 as i64)
                     });
+                let leader =
+                    partition.leader.filter(|_| version >= 16).map_or_else(LeaderIdAndEpoch::default, |leader| {
+                        let node = leader.node.map_or(-1, |node| node.0 as i32);
+                        LeaderIdAndEpoch::default().with_leader_id(node.into()).with_leader_epoch(leader.epoch.0 as i32)
+                    });
                 PartitionData::default()
                     .with_diverging_epoch(diverging)
+                    .with_current_leader(leader)
                     .with_partition_index(partition.index)
                     .with_error_code(code(partition.error))
                     .with_high_watermark(offset(partition.high_watermark))
@@ -300,7 +392,12 @@ mod tests {
                 .with_topic_id(uuid::Uuid::from_bytes(if version <= 12 { [0; 16] } else { topic.id.0 }))
                 .with_partitions(partitions.collect())
         });
+        let endpoints = answer.endpoints.iter().filter(|_| version >= 16).map(|endpoint| {
+            let node = NodeEndpoint::default().with_node_id((endpoint.node.0 as i32).into());
+            node.with_host(endpoint.host.clone()).with_port(endpoint.port)
+        });
         FetchResponse::default()
+            .with_node_endpoints(endpoints.collect())
             .with_throttle_time_ms(answer.throttle.as_millis() as i32)
             .with_error_code(code(answer.error))
             .with_session_id(answer.session_id)

@@ -181,6 +181,8 @@ marks! {
     AppendWaitedForRoom = "shard.append-waited-for-room",
     /// A produce is answered since its time is up, before all of it is durable.
     ProduceLate = "shard.produce-late",
+    /// A client that believes in another leader is told who leads.
+    LeaderTold = "shard.leader-told",
     /// A connection closes while batches of it wait for room.
     ClosedWithAppendsWaiting = "shard.closed-with-appends-waiting",
     /// A topic is deleted while a batch for it waits for room.

@@ -235,7 +235,8 @@ pub static KEYS: &[Key] = &[
     Key {
         name: "producer.max.per.partition",
         about: "Idempotent producers that a partition remembers. Beyond that, one that has been idle for 15 minutes gives \
-                way.",
+                way; while there is none, a new one is told to try again (NOT_LEADER_OR_FOLLOWER), which its client does until \
+                its own time is up (delivery.timeout.ms): give many short-lived producers more.",
         place: Place::Small(Unit::One, (1, 32_768), |of| &mut of.limits.producers),
     },
     Key {

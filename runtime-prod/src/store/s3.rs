@@ -15,6 +15,7 @@ mod body;
 mod complaints;
 mod connect;
 mod location;
+mod profile;
 mod requests;
 mod verdict;
 

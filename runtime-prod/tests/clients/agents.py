@@ -18,7 +18,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TimedOut
 from pathlib import Path
 
-from broker import ROOT, Failed, die_with_parent, short
+from broker import ROOT, Failed, check, die_with_parent, short
 
 HERE = Path(__file__).resolve().parent / "agents"
 TARGET = ROOT / "target/interop"
@@ -26,6 +26,8 @@ PYTHON = ROOT / "target/clients-venv/bin/python"
 LONG = 65_536
 # Seconds that any one call may take. Nothing is expected to come near them.
 PATIENCE = int(os.environ.get("INTEROP_PATIENCE", 120))
+# Seconds between two looks whether members have stopped for ever.
+LOOK = 10
 # Prints how long each call took.
 TRACE = bool(os.environ.get("INTEROP_TRACE"))
 
@@ -41,8 +43,11 @@ class ClientError(Failed):
 class Agent:
     """One process of a client."""
 
-    def __init__(self, command, address):
+    def __init__(self, command, address, stalls=None):
+        """Of a client whose members are known to stop for ever what they do, `stalls` says why."""
         self.command = [str(word) for word in command]
+        self.stalls = stalls
+        self.looked = time.monotonic()
         self.address = address
         self.process = None
 
@@ -86,6 +91,18 @@ class Agent:
         finally:
             if TRACE:
                 print(f"    {time.monotonic() - begun:6.3f} s: {call} {short(args)}")
+
+    def stalled(self):
+        """By which known bug which members stopped for ever what they do, or none."""
+        self.looked = time.monotonic()
+        names = self.call("stalled") if self.stalls else []
+        return f"{', '.join(names)}: {self.stalls}" if names else None
+
+    def look(self):
+        """To be called by whoever waits for members, again and again: no need to wait for one that has stopped for ever."""
+        if time.monotonic() > self.looked + LOOK:
+            stalled = self.stalled()
+            check(stalled is None, f"a member has stopped for ever: {stalled}")
 
     def dies(self):
         """Whether its process has ended, or does so now: its pipes are closed before that."""

@@ -467,19 +467,15 @@ def numbered(count, partitions):
     return [record(b"%d" % n, partition=n % partitions) for n in range(count)]
 
 
-class Silent(Failed):
-    """A client got nothing for a long time and complained of nothing."""
-
-
 def collect(agent, name, enough, seen=()):
     """Polls until there is enough; all records that were seen."""
     seen = list(seen)
     fruitful = time.monotonic()
     errors = []
     while not enough(seen):
+        agent.look()
         if time.monotonic() > fruitful + PATIENCE:
-            told = f"{name} has {len(seen)} records, and got none for {PATIENCE} s; its errors: {errors[-3:]}"
-            raise Failed(told) if errors else Silent(told)
+            raise Failed(f"{name} has {len(seen)} records, and got none for {PATIENCE} s; its errors: {errors[-3:]}")
         found = agent.call("poll", name=name, most=1000, wait_ms=500)
         fruitful = time.monotonic() if found["records"] else fruitful
         seen += found["records"]
@@ -550,14 +546,15 @@ def await_assignment(agent, topic, sizes):
     found = {}
 
     def settled():
+        agent.look()
         for name in sizes:
             found[name] = sorted(p for t, p in agent.call("assignment", name=name) if t == topic)
         together = sorted(p for partitions in found.values() for p in partitions)
         return {name: len(found[name]) for name in sizes} == sizes and together == list(range(sum(sizes.values())))
     try:
         wait_until(settled, PATIENCE, "assignment", pause=0.1)
-    except Failed:
-        raise Failed(f"assignment is {found} after {PATIENCE} s, expected sizes {sizes}") from None
+    except Failed as failure:
+        raise Failed(f"{failure}: it is {found}, expected sizes {sizes}") from None
     return dict(found)
 
 
@@ -643,6 +640,7 @@ def group_through_kills(broker, agent, strategy):
         while len(seen) < wanted:
             if len(seen) > before:
                 fruitful, before = time.monotonic(), len(seen)
+            agent.look()
             check(time.monotonic() < fruitful + PATIENCE,
                   f"the group read {len(seen)} of {wanted} records, and no new one for {PATIENCE} s")
             for name in members:

@@ -1,6 +1,7 @@
 //! What a client makes of answers.
 
 use super::configs::{self, Wishes};
+use super::leaders;
 use super::wire::{next_frame, response_header};
 use super::{Asked, Client, Effect, KnownTopic, Mode, Pending, Quality, Wish, Written};
 use crate::oracle::{Aside, Growth, Judged, Observation, Outcome, Place, Reply, Trim};
@@ -70,14 +71,24 @@ impl Client {
         match asked {
             Asked::ApiVersions => decode::<ApiVersionsResponse>(frame, version).map(|_| ()),
             Asked::Metadata(question) => self.handle_metadata(&decode(frame, version)?, question, out),
-            Asked::Produce(writes) => self.handle_produced(&decode(frame, version)?, writes, out),
+            Asked::Produce(writes) => {
+                let response = decode(frame, version)?;
+                leaders::check_produced(version, &response)?;
+                self.handle_produced(&response, writes, out)
+            }
             Asked::Sequenced(attempts) => {
-                self.handle_sequenced(&decode(frame, version)?, &attempts, out)?;
+                let response = decode(frame, version)?;
+                leaders::check_produced(version, &response)?;
+                self.handle_sequenced(&response, &attempts, out)?;
                 self.check_hurried(now, &attempts, out);
                 Ok(())
             }
             Asked::ProducerId(wanted) => self.handle_producer_id(&decode(frame, version)?, wanted, out),
-            Asked::Fetch(asked) => self.handle_fetched(now, (decode(frame, version)?, version), asked, out),
+            Asked::Fetch(asked) => {
+                let response = decode(frame, version)?;
+                leaders::check_fetched(version, &response)?;
+                self.handle_fetched(now, (response, version), asked, out)
+            }
             Asked::List(place, question, which) => {
                 self.handle_listed(now, &decode(frame, version)?, place, question, which, out)
             }

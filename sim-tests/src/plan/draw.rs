@@ -58,6 +58,7 @@ impl Plan {
         compaction(&mut numbers, &mut rng.child("compaction"));
         object_wal(&mut numbers, &mut disturbances, profile, &mut rng.child("object-wal"));
         unread(&mut numbers, profile, &mut rng.child("unread"));
+        profile.slow_down(&mut numbers, &mut rng.child("slow-down"));
         Self { numbers, disturbances, only: BTreeMap::new() }
     }
 }
@@ -243,7 +244,7 @@ fn compaction(n: &mut Numbers, rng: &mut Rng) {
 /// them together hears so together, a compaction ends half way, and what a partition is opened with may be elsewhere by the
 /// time that it can be read.
 fn unread(n: &mut Numbers, profile: Profile, rng: &mut Rng) {
-    if matches!(profile, Profile::Calm | Profile::Smoke) || !rng.chance(1, 4) {
+    if matches!(profile, Profile::Calm | Profile::Smoke | Profile::Soak) || !rng.chance(1, 4) {
         return;
     }
     n.store_unread = log_uniform(rng, 100_000, 800_000);

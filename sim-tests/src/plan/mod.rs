@@ -282,6 +282,11 @@ numbers! {
 
     /// A read of a part of an object gets no answer in time.
     store_unread = "store.unread", 0 => .fires("store.unread");
+
+    /// How often it is looked how large everything is, which must not grow.
+    samples = "phases.samples", 0 => .bounds(0, 10_000).simplest(0);
+    /// Topics are created with so many bytes per partition to keep, and nothing else; at 0 by what clients draw.
+    kept = "client.kept", 0;
 }
 
 /// Something that is done to the broker at a moment.

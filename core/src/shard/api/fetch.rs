@@ -3,7 +3,7 @@
 use super::millis;
 use crate::data_object::{Extent, Origin, Read, ReadError, ReadId, key};
 use crate::id::{ConnId, Offset, StreamId, TopicId};
-use crate::kafka::{ErrorCode, FetchAnswer, FetchedPartition, FetchedTopic};
+use crate::kafka::{CurrentLeader, ErrorCode, FetchAnswer, FetchedPartition, FetchedTopic};
 use crate::machine::{Effects, Mark, Now, Rope, sometimes};
 use crate::metadata::CompressionType;
 use crate::session::{Answer, Fee};
@@ -19,6 +19,9 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 
 /// From this version on, topics are named by id.
 const BY_ID: i16 = 13;
+
+/// From this version on, a client that believes in another leader is told who leads (KIP-951).
+const LEADER: i16 = 16;
 
 /// From this version on every client knows Zstandard.
 const ZSTD: i16 = 10;
@@ -285,13 +288,13 @@ impl Shard {
         let conn = fetch.asked.conn;
         let answer = if fetch.held >= cost {
             self.give_back_answer_credit(now, conn, fetch.held - cost, out);
-            Answer::Paid(body(&fetch, got, copied), answer_fee(cost))
+            Answer::Paid(self.fetched_body(&fetch, got), answer_fee(cost))
         } else {
             self.give_back_answer_credit(now, conn, fetch.held, out);
             if cost <= u64::from(self.limits.idle_credit) {
-                Answer::Paid(body(&fetch, got, copied), answer_fee(0))
+                Answer::Paid(self.fetched_body(&fetch, got), answer_fee(0))
             } else if self.credit.take(conn, Pool::Answers, cost) {
-                Answer::Paid(body(&fetch, got, copied), answer_fee(cost))
+                Answer::Paid(self.fetched_body(&fetch, got), answer_fee(cost))
             } else {
                 // What was found is let go of, and found again when there is credit for as much.
                 sometimes!(Mark::FetchUnpaid);
@@ -301,6 +304,32 @@ impl Shard {
             }
         };
         self.send_answer(fetch.asked, answer, out);
+    }
+
+    /// The body of the answer.
+    fn fetched_body(&self, fetch: &Fetch, got: Vec<Got>) -> Rope {
+        let copied = self.limits.copied_records;
+        let mut got = got.into_iter();
+        let mut leaders = Vec::new();
+        let topics = fetch.topics.iter().map(|topic| {
+            let partitions = topic.partitions.iter().zip(got.by_ref()).map(|(wanted, got)| {
+                let leader = self.leader_for(fetch.asked.version, wanted, &got);
+                leaders.extend(leader);
+                FetchedPartition { leader, ..fetched(wanted, got, copied) }
+            });
+            FetchedTopic { name: topic.name.clone(), id: topic.id, partitions: partitions.collect() }
+        });
+        let topics = topics.collect();
+        let endpoints = self.endpoints_of(fetch.asked.conn, leaders.into_iter());
+        let answer = FetchAnswer { topics, endpoints, ..FetchAnswer::default() };
+        answer.encode(fetch.asked.version).expect("names come from a request of the same version")
+    }
+
+    /// The leader that a client is told of which believes in another.
+    fn leader_for(&self, version: i16, wanted: &WantedPartition, got: &Got) -> Option<CurrentLeader> {
+        let is_told = matches!(got, Got::Failed(ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch))
+            && version >= LEADER;
+        self.leader_of(wanted.stream.ok().filter(|_| is_told)?)
     }
 
     /// Who asks in an old version may not know Zstandard (KIP-110).
@@ -359,23 +388,6 @@ fn refuse_repeated(topics: &mut [WantedTopic]) {
             wanted.stream = Err(ErrorCode::InvalidRequest);
         }
     }
-}
-
-/// The body of the answer.
-fn body(fetch: &Fetch, got: Vec<Got>, copied: u32) -> Rope {
-    let mut got = got.into_iter();
-    let topics = fetch.topics.iter().map(|topic| FetchedTopic {
-        name: topic.name.clone(),
-        id: topic.id,
-        partitions: topic
-            .partitions
-            .iter()
-            .zip(got.by_ref())
-            .map(|(wanted, got)| fetched(wanted, got, copied))
-            .collect(),
-    });
-    let answer = FetchAnswer { topics: topics.collect(), ..FetchAnswer::default() };
-    answer.encode(fetch.asked.version).expect("names come from a request of the same version")
 }
 
 /// One partition of the answer.

@@ -1,9 +1,9 @@
 //! Produce: record batches into the WAL, answered when they are durable, whatever `acks` says.
 
-use super::kafka_id;
 use super::record_errors::Rejection;
+use super::{broker_id, kafka_id};
 use crate::id::{Offset, StreamId, TopicId};
-use crate::kafka::{Acks, CheckedBatch, ErrorCode, Produce, ProducePartition, ProduceTopic, Refusal};
+use crate::kafka::{Acks, CheckedBatch, CurrentLeader, ErrorCode, Produce, ProducePartition, ProduceTopic, Refusal};
 use crate::machine::{Effects, Instant, Mark, Now, WallTime, sometimes};
 use crate::metadata::TopicName;
 use crate::producers::{ProducerId, Sequence, Sequenced};
@@ -18,8 +18,11 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 use kafka_protocol::messages::ProduceResponse;
-use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::produce_response::{
+    LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+};
 use kafka_protocol::protocol::StrBytes;
 
 /// What is remembered of a produce request until all its batches are durable.
@@ -81,7 +84,8 @@ impl Shard {
     ) {
         let conn = asked.conn;
         // As in Kafka, only who waits for all replicas waits for a time.
-        let due = (request.acks == Acks::All).then(|| now.mono.after(request.timeout));
+        let patience = if request.timeout.is_zero() { AT_ONCE } else { request.timeout };
+        let due = (request.acks == Acks::All).then(|| now.mono.after(patience));
         let mut outcomes = Vec::new();
         let mut accepted: Vec<(usize, StreamId, CheckedBatch)> = Vec::new();
         let mut named = BTreeSet::new();
@@ -199,9 +203,14 @@ impl Shard {
             return self.send_answer(asked, answer, out);
         }
         let mut outcomes = outcomes.into_iter();
+        let mut leaders = Vec::new();
         let topics = topics.into_iter().map(|skeleton| {
             let partitions = skeleton.indexes.iter().zip(outcomes.by_ref());
-            let partitions = partitions.map(|(index, outcome)| answer_partition(asked.version, *index, outcome));
+            let partitions = partitions.map(|(index, outcome)| {
+                let leader = self.leader_of_refused(asked.version, &skeleton.topic, *index, &outcome);
+                leaders.extend(leader);
+                told(answer_partition(asked.version, *index, outcome), leader)
+            });
             let response = TopicProduceResponse::default().with_partition_responses(partitions.collect());
             match skeleton.topic.name {
                 Some(name) => response.with_name(name.into()),
@@ -209,7 +218,34 @@ impl Shard {
             }
         });
         let response = ProduceResponse::default().with_responses(topics.collect());
+        let endpoints = self.endpoints_of(asked.conn, leaders.into_iter()).into_iter().map(|endpoint| {
+            let node = NodeEndpoint::default().with_node_id(broker_id(endpoint.node));
+            node.with_host(endpoint.host).with_port(endpoint.port)
+        });
+        let response = response.with_node_endpoints(endpoints.collect());
         self.answer(asked, &response, out);
+    }
+
+    /// The leader that a client is told of which asked another broker.
+    fn leader_of_refused(
+        &self,
+        version: i16,
+        topic: &ProduceTopic,
+        index: i32,
+        outcome: &ProduceOutcome,
+    ) -> Option<CurrentLeader> {
+        let ProduceOutcome::Failed(Refusal { code: ErrorCode::NotLeaderOrFollower, .. }) = outcome else { return None };
+        if version < LEADER {
+            return None;
+        }
+        self.leader_of(self.stream_in(topic, index).ok()?)
+    }
+
+    fn stream_in(&self, topic: &ProduceTopic, index: i32) -> Result<StreamId, ErrorCode> {
+        match &topic.name {
+            Some(name) => self.stream_named(name.as_str(), index),
+            None => self.stream_of(topic.id, index),
+        }
     }
 
     fn name_of(&self, topic: TopicId) -> Option<TopicName> {
@@ -259,10 +295,7 @@ impl Shard {
         if acks == Acks::Invalid {
             return Err(ErrorCode::InvalidRequiredAcks.into());
         }
-        let stream = match &topic.name {
-            Some(name) => self.stream_named(name.as_str(), partition.index)?,
-            None => self.stream_of(topic.id, partition.index)?,
-        };
+        let stream = self.stream_in(topic, partition.index)?;
         self.led(stream, ANY_EPOCH)?;
         if self.groups.owns(stream) {
             return Err(ErrorCode::InvalidTopicException.because("the topic is the broker's own"));
@@ -336,6 +369,20 @@ fn fate_of(produced: &Produced, at: usize, outcome: &ProduceOutcome, debts: &Deb
 
 /// The client did not say which leader epoch it believes in.
 const ANY_EPOCH: i32 = -1;
+
+/// In Kafka the time of a request counts for its followers alone: a leader without any answers a produce with a timeout of
+/// 0 as any other. Here time bounds the wait for room in the WAL, too: what this takes ordinarily, on a disk or in the
+/// object store, is at once.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// From this version on, a client that believes in another leader is told who leads (KIP-951).
+const LEADER: i16 = 10;
+
+fn told(response: PartitionProduceResponse, leader: Option<CurrentLeader>) -> PartitionProduceResponse {
+    let Some(leader) = leader else { return response };
+    let said = LeaderIdAndEpoch::default().with_leader_id(leader.node_id().into()).with_leader_epoch(leader.epoch());
+    response.with_current_leader(said)
+}
 
 fn answer_partition(version: i16, index: i32, outcome: ProduceOutcome) -> PartitionProduceResponse {
     let response = PartitionProduceResponse::default().with_index(index).with_log_append_time_ms(-1);

@@ -7,6 +7,7 @@ mod credit;
 mod describe;
 mod growth;
 mod large;
+mod leaders;
 mod producers;
 mod recompressions;
 mod times;

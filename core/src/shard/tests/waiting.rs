@@ -5,12 +5,13 @@ use crate::kafka::{Api, ErrorCode, RequestBody};
 use crate::limits::Limits;
 use crate::metadata::Command;
 use crate::session::RequestNumber;
+use crate::shard::Mail;
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use kafka_protocol::messages::{FetchRequest, FetchResponse, TopicName};
+use kafka_protocol::messages::{FetchRequest, FetchResponse, ProduceResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
 fn fetch(world: &mut World, min_bytes: i32, max_bytes: i32) -> RequestNumber {
@@ -126,4 +127,21 @@ fn what_has_not_come_in_time_is_not_waited_for() {
     assert!(!is_answered(&world, number));
     world.pass(Duration::from_millis(1));
     assert!(is_answered(&world, number));
+}
+
+#[test]
+fn a_produce_that_waits_for_nobody_is_answered_when_it_is_durable() {
+    let mut world = World::new(&Limits::default());
+    world.topic("orders", 1);
+    world.mail(Mail::Granted(1 << 20));
+    let number = world.produce_in("orders", 9);
+    world.pass(Duration::from_millis(900));
+    assert!(!is_answered(&world, number), "its timeout is 0, and it waits for the WAL alone");
+    world.write_out().expect("it is on its way");
+    let answer: ProduceResponse = world.answer(number, 9);
+    assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
+    let number = world.produce_in("orders", 9);
+    world.pass(Duration::from_secs(1));
+    let answer: ProduceResponse = world.answer(number, 9);
+    assert_eq!(answer.responses[0].partition_responses[0].error_code, ErrorCode::RequestTimedOut.code());
 }

@@ -7,8 +7,9 @@ use crate::shard::{Mail, WatchLimits, WatchedGroups, WatchedOffset};
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
-use kafka_protocol::messages::OffsetCommitRequest;
 use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
+use kafka_protocol::messages::{OffsetCommitRequest, OffsetFetchRequest, OffsetFetchResponse};
 use kafka_protocol::protocol::StrBytes;
 
 const ALL: WatchLimits = WatchLimits { groups: 100, offsets: 100, id: 100 };
@@ -85,4 +86,30 @@ fn what_is_left_out_is_counted() {
     assert_eq!(told(3, 6, 8), (vec![2, 2], 1, 2), "an id that is too long");
     assert_eq!(told(1, 6, 9), (vec![2], 2, 4), "too many groups");
     assert_eq!(told(3, 3, 9), (vec![2, 1, 0], 0, 3), "too many offsets");
+}
+
+#[test]
+fn partitions_of_a_group_that_is_named_twice_are_told_each_time_and_all_of_it_once() {
+    let mut world = world();
+    commit(&mut world, "readers", &[(0, 1)]);
+    world.write_out().expect("records of the groups");
+    let group = |wanted: Option<&[i32]>| {
+        let of = |wanted: &[i32]| {
+            let topic = OffsetFetchRequestTopics::default().with_name(StrBytes::from_static_str("orders").into());
+            vec![topic.with_partition_indexes(wanted.to_vec())]
+        };
+        OffsetFetchRequestGroup::default()
+            .with_group_id(StrBytes::from_static_str("readers").into())
+            .with_topics(wanted.map(of))
+    };
+    let groups = vec![group(Some(&[0])), group(Some(&[1])), group(None), group(Some(&[0])), group(None)];
+    let request = OffsetFetchRequest::default().with_groups(groups);
+    let number = world.ask(Api::OffsetFetch, 8, RequestBody::Group(Box::new(GroupRequest::Fetch(request))));
+    let response: OffsetFetchResponse = world.answer(number, 8);
+    let told = response.groups.iter().map(|group| {
+        let lines = group.topics.iter().flat_map(|topic| &topic.partitions);
+        lines.map(|line| (line.partition_index, line.committed_offset)).collect::<Vec<_>>()
+    });
+    let first = vec![(0, 1)];
+    assert_eq!(told.collect::<Vec<_>>(), [first.clone(), vec![(1, -1)], first.clone(), first]);
 }

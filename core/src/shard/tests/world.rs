@@ -124,6 +124,19 @@ impl World {
         self.ask(Api::Produce, 9, RequestBody::Produce(produce))
     }
 
+    /// Sends a record to a topic's first partition by a request of that version.
+    pub(super) fn produce_in(&mut self, topic: &str, version: i16) -> RequestNumber {
+        let batch = sample::batch(1, 1, 0, 1, 10, &mut Rng::new(9));
+        let checked = CheckedBatch::check(&sample::sent(&batch)).expect("a sound batch");
+        let partitions = vec![ProducePartition { index: 0, records: Ok(checked) }];
+        let named = version < 13;
+        let name = named.then(|| StrBytes::from_string(topic.into()));
+        let id = if named { TopicId::default() } else { self.id_of(topic) };
+        let topics = vec![ProduceTopic { name, id, partitions }];
+        let produce = Produce { acks: Acks::All, timeout: Duration::ZERO, topics };
+        self.ask(Api::Produce, version, RequestBody::Produce(produce))
+    }
+
     /// Makes this very batch durable in the first partition of a topic, whatever a client could send.
     pub(super) fn append(&mut self, topic: &str, batch: Appended) {
         let number = self.produce(topic, 0, u32::try_from(batch.end.0 - batch.base.0).expect("few"));

@@ -1,6 +1,7 @@
 //! A client with the usual credential chain, and without the SDK's own ideas of trying again.
 
 use super::location::Location;
+use super::profile;
 use crate::config::Credentials;
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -17,8 +18,11 @@ const NOWHERE: &str = "us-east-1";
 /// A client for it. Makes no request to S3; credentials are fetched, and renewed, as requests need them.
 ///
 /// # Errors
-/// When the region is unknown.
+/// When the region is unknown, or there is no such profile as is named.
 pub(super) async fn connect(location: &Location, credentials: &Credentials) -> Result<Client, String> {
+    if credentials.access_key.is_none() {
+        profile::check(&|name| std::env::var(name).ok()).map_err(|why| format!("{location}: {why}"))?;
+    }
     let shared = load(location, credentials).await;
     if shared.region().is_none() {
         return Err(format!(

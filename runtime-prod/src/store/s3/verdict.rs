@@ -13,6 +13,7 @@
 //! | 301, 501, other 4xx | malformed | malformed |
 //! | all else | unknown: server | unknown: server |
 
+use super::profile;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -103,9 +104,27 @@ where
                 let _ = write!(text, ": {message}");
             }
         }
-        None => text += &causes(error),
+        None => {
+            if credentials(error).is_some() {
+                text += &tried();
+            }
+            text += &causes(error);
+        }
     }
     text
+}
+
+/// Where credentials were looked for in vain: the SDK tells of the last place alone.
+fn tried() -> String {
+    let env = |name: &str| std::env::var(name).ok();
+    let [config, credentials] = profile::files(&env);
+    format!(
+        "no credentials, neither from AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY, nor from the profile {:?} in {} or {}, \
+         nor from a web identity, nor from a container's or an instance's role: ",
+        profile::name(&env),
+        config.display(),
+        credentials.display()
+    )
 }
 
 fn causes(error: &dyn Error) -> String {

@@ -1,11 +1,15 @@
 """The agent of kafka-python."""
 
+import logging
+import time
+
 import kafka
 import kafka.errors
 from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.coordinator.base import MemberState
 from kafka.errors import NoError
 from kafka.structs import OffsetAndMetadata
 
@@ -16,6 +20,9 @@ STRATEGIES = {"range": RangePartitionAssignor, "cooperative": CooperativeStickyA
 
 class Agent:
     def start(self, address):
+        # What members do, for whom a scenario fails.
+        logging.basicConfig(format="%(asctime)s %(message).200s")
+        logging.getLogger("kafka.coordinator").setLevel(logging.INFO)
         self.config = {"bootstrap_servers": address, "reconnect_backoff_ms": 20, "reconnect_backoff_max_ms": 200}
         self.admin = KafkaAdminClient(**self.config)
         self.open_ones = {}
@@ -131,6 +138,17 @@ class Agent:
         finally:
             client.close(autocommit=False)
 
+    def stalled(self):
+        """Members that will never do anything again: they have joined and synced, nobody took the outcome, and nothing is
+        left that would make them join again (see interop.py). A member may look so for a moment."""
+        found = set(self.open_ones)
+        for _ in range(3):
+            found &= {name for name, one in self.open_ones.items() if is_stalled(one.client._coordinator)}
+            if not found:
+                break
+            time.sleep(0.5)
+        return sorted(found)
+
     def close(self, name):
         self.open_ones.pop(name).end()
 
@@ -189,6 +207,15 @@ class Agent:
     def group_offsets(self, group):
         return sorted([where.topic, where.partition, found.offset]
                       for where, found in self.admin.list_group_offsets(group)[group].items() if found.offset >= 0)
+
+
+def is_stalled(group):
+    if group is None:
+        return False
+    with group._lock:
+        task = group._join_task
+        return (group.state is MemberState.REBALANCING and task is not None and task.is_done and task.succeeded()
+                and not group._heartbeat_enabled and not group.need_rejoin())
 
 
 def answer_of(future):

@@ -47,11 +47,14 @@ const PARTITION: u64 = 128;
 const CLASSIC: &str = "classic";
 
 impl Question {
-    /// A group is answered once, however often it is named: its answer may be far larger than its name.
+    /// What is answered at length is answered once, however often it is named: a description, or all offsets of a group.
+    /// Who names partitions hears of them each time, as from Kafka.
     fn deduplicated(mut self) -> Self {
         let mut seen = BTreeSet::new();
         match &mut self {
-            Self::Fetch(request) => request.groups.retain(|group| seen.insert(group.group_id.clone())),
+            Self::Fetch(request) => {
+                request.groups.retain(|group| group.topics.is_some() || seen.insert(group.group_id.clone()));
+            }
             Self::Describe(request) => request.groups.retain(|id| seen.insert(id.clone())),
             Self::List(_) | Self::Reply(_) => {}
         }
