@@ -144,9 +144,20 @@ impl SimStore {
     /// An empty bucket.
     #[must_use]
     pub fn new(knobs: StoreKnobs, rng: &Rng) -> Self {
+        Self::drawing(knobs, Draws::new(rng))
+    }
+
+    /// An empty bucket whose draws don't depend on time: of the requests of a kind the n-th has the n-th fate. For a
+    /// driver whose times are real, so never quite the same.
+    #[must_use]
+    pub fn by_order(knobs: StoreKnobs, rng: &Rng) -> Self {
+        Self::drawing(knobs, Draws::by_order(rng))
+    }
+
+    fn drawing(knobs: StoreKnobs, draws: Draws) -> Self {
         Self {
             knobs,
-            draws: Draws::new(rng),
+            draws,
             bucket: Bucket::default(),
             requests: BTreeMap::new(),
             effects: BTreeMap::new(),
