@@ -144,20 +144,9 @@ impl SimStore {
     /// An empty bucket.
     #[must_use]
     pub fn new(knobs: StoreKnobs, rng: &Rng) -> Self {
-        Self::drawing(knobs, Draws::new(rng))
-    }
-
-    /// An empty bucket whose draws don't depend on time: of the requests of a kind the n-th has the n-th fate. For a
-    /// driver whose times are real, so never quite the same.
-    #[must_use]
-    pub fn by_order(knobs: StoreKnobs, rng: &Rng) -> Self {
-        Self::drawing(knobs, Draws::by_order(rng))
-    }
-
-    fn drawing(knobs: StoreKnobs, draws: Draws) -> Self {
         Self {
             knobs,
-            draws,
+            draws: Draws::new(rng),
             bucket: Bucket::default(),
             requests: BTreeMap::new(),
             effects: BTreeMap::new(),
@@ -174,6 +163,12 @@ impl SimStore {
     /// Who decides which of its faults happen; at first all do.
     pub fn set_gate(&mut self, gate: Gate) {
         self.gate = gate;
+    }
+
+    /// From now on its draws don't depend on time: of the requests of a kind the n-th has the n-th fate. For a driver
+    /// whose times are real, so never quite the same.
+    pub fn draw_by_order(&mut self, rng: &Rng) {
+        self.draws = Draws::by_order(rng);
     }
 
     /// Makes a request.

@@ -325,7 +325,8 @@ fn a_request_less_moves_no_fate_of_another() {
 fn by_order_the_nth_request_has_the_nth_fate_whenever_it_comes() {
     let knobs = StoreKnobs { server_error: Chance::percent(30), cut_off: Chance::percent(30), ..CALM };
     let answers = |pace: u64| {
-        let (mut store, mut rng) = (SimStore::by_order(knobs, &Rng::new(1)), Rng::new(pace));
+        let (mut store, mut rng) = (store(knobs), Rng::new(pace));
+        store.draw_by_order(&Rng::new(1));
         let mut now = SimTime::ZERO;
         let mut answers = Vec::new();
         for n in 0..200 {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `GET /-/counts` | a line for each thing that was counted: requests, bytes, faults that fired, what the bucket holds |
 //! | `POST /-/plan` | from now on the store does what this plan says |
+//! | `POST /-/seed?N` | the same with the plan that `karst-sim` draws from this seed, all faults on; the answer is that plan |
 //! | `POST /-/lose?PREFIX` | loses the latest object with that prefix: the planted bug of a test that must notice |
 
 use crate::s3::{Bucket, Cut};
@@ -13,7 +14,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use karst_sim::plan::Plan;
+use karst_runtime_sim::seed::Seed;
+use karst_sim::plan::{Plan, Profile};
 use s3s::Body;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -97,6 +99,15 @@ async fn control(store: &Store, asked: &str, request: Request<Incoming>) -> Resp
                 Err(error) => said(StatusCode::BAD_REQUEST, error.to_string()),
             }
         }
+        (Method::POST, "seed") => match request.uri().query().unwrap_or_default().parse() {
+            Ok(seed) => {
+                let plan = Plan::from_seed(Seed(seed), Profile::Storm);
+                let text = plan.to_text();
+                store.set_plan(plan);
+                said(StatusCode::OK, text)
+            }
+            Err(_) => said(StatusCode::BAD_REQUEST, "that is not a number".into()),
+        },
         (Method::POST, "lose") => {
             let prefix = request.uri().query().unwrap_or_default().to_owned();
             said(StatusCode::OK, store.lose(prefix).await)

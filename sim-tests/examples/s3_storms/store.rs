@@ -122,9 +122,9 @@ struct Thread {
 
 impl Thread {
     fn new(plan: Plan, capacity: u64) -> Self {
-        let rng = Rng::new(plan.numbers.root).child("store");
-        let gate = Gate::new(plan.only.clone());
-        let mut store = SimStore::by_order(plan.numbers.store(), &rng);
+        let (rng, gate) = (rng(&plan), Gate::new(plan.only.clone()));
+        let mut store = SimStore::new(plan.numbers.store(), &rng);
+        store.draw_by_order(&rng);
         store.set_gate(gate.clone());
         Self {
             store,
@@ -160,6 +160,7 @@ impl Thread {
             Message::Ask(op, reply) => self.submit(op, reply),
             Message::Count(class) => self.counted.add(class),
             Message::Plan(plan) => {
+                self.store.draw_by_order(&rng(&plan));
                 self.gate.restrict(plan.only.clone());
                 self.weather = Weather::new(*plan, self.now());
             }
@@ -255,4 +256,8 @@ impl Thread {
         let _ = writeln!(text, "bucket.late {}", self.store.in_flight());
         text
     }
+}
+
+fn rng(plan: &Plan) -> Rng {
+    Rng::new(plan.numbers.root).child("store")
 }

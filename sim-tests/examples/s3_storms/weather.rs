@@ -30,7 +30,7 @@ impl Weather {
         if age >= Duration::from_micros(self.plan.numbers.safety) {
             return (healed(knobs), Mode::Normal);
         }
-        let modes = self.plan.disturbances.iter().filter_map(|(at, what)| {
+        let mut modes = self.plan.disturbances.iter().filter_map(|(at, what)| {
             let (mode, lasts) = match *what {
                 Disturbance::Outage { lasts } => (Mode::Outage, lasts),
                 Disturbance::Full { lasts } => (Mode::NoSpace, lasts),
@@ -38,7 +38,7 @@ impl Weather {
             };
             (*at..at.saturating_add(lasts)).contains(&age).then_some(mode)
         });
-        (knobs, modes.last().unwrap_or(Mode::Normal))
+        (knobs, modes.next_back().unwrap_or(Mode::Normal))
     }
 }
 
