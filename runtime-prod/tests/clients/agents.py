@@ -87,10 +87,24 @@ class Agent:
             if TRACE:
                 print(f"    {time.monotonic() - begun:6.3f} s: {call} {short(args)}")
 
-    def tail(self):
-        """The last of what the client wrote to its standard error."""
+    def dies(self):
+        """Whether its process has ended, or does so now: its pipes are closed before that."""
+        if self.process is None:
+            return False
+        try:
+            self.process.wait(0.5)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def wrote(self):
+        """What the client wrote to its standard error."""
         self.said.seek(0)
-        lines = self.said.read().decode(errors="replace").splitlines()
+        return self.said.read().decode(errors="replace")
+
+    def tail(self):
+        """The last of that."""
+        lines = self.wrote().splitlines()
         return "\n".join(f"  > {line[:300]}" for line in lines[-12:])
 
     def _read(self, process):

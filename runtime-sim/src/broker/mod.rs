@@ -9,6 +9,8 @@
 //! This is the counterpart of the production shell's `broker.rs`: both only perform effects and carry mail.
 
 pub mod describe;
+mod lanes;
+mod operations;
 mod probe;
 
 use crate::exec::{Address, Connection, Disk, NetHost, Owner, Process, Store};
@@ -17,7 +19,6 @@ use crate::fault::Chance;
 use crate::net::{NetEvent, SendTag};
 use crate::recording::{Describe, Tag};
 use crate::store::Caller;
-use crate::time::SimTime;
 use core::fmt::Debug;
 use core::time::Duration;
 use karst_core::compaction::{self, Compactor};
@@ -34,6 +35,8 @@ use karst_core::shard::{self, Shard};
 use karst_core::store::{StoreCall, StoreResult};
 use karst_core::upload::{self, Uploader};
 use karst_core::wal::{self, Wal};
+use lanes::{Lane, Lanes};
+use operations::{Asker, Operations};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -118,9 +121,9 @@ struct Inner {
     connections: Cell<u64>,
     last_write: Cell<u64>,
     uploading: RefCell<BTreeSet<CutNumber>>,
-    /// Until when each mailbox's last mail is on its way, and how long others take.
-    lanes: RefCell<(BTreeMap<u64, SimTime>, Fates)>,
-    is_slow: bool,
+    /// How long mail takes, if it does.
+    lanes: Option<RefCell<Lanes>>,
+    operations: Operations,
     /// How long jobs take.
     compute: RefCell<Fates>,
     is_ready: Cell<bool>,
@@ -144,6 +147,8 @@ impl Broker {
         let incarnation = Incarnation::draw(&mut rng.child("incarnation"));
         let id = node;
         let config = Config { node, incarnation, host: "broker".into(), port: 9092, purpose };
+        let gate = process.world().gate();
+        let is_slow = gate.fires("broker.slow_mail", Chance::percent(50), &mut rng.child("is-slow"));
         let wires = Wires(Rc::new(Inner {
             parts,
             process: process.clone(),
@@ -158,8 +163,8 @@ impl Broker {
             connections: Cell::new(0),
             last_write: Cell::new(0),
             uploading: RefCell::default(),
-            is_slow: process.world().gate().fires("broker.slow_mail", Chance::percent(50), &mut rng.child("is-slow")),
-            lanes: RefCell::new((BTreeMap::new(), Fates::new(&rng.child("lanes"), SLOT))),
+            lanes: is_slow.then(|| RefCell::new(Lanes::new(&rng.child("lanes")))),
+            operations: Operations::default(),
             compute: RefCell::new(Fates::new(&rng.child("compute"), SLOT)),
             is_ready: Cell::new(false),
             halted: RefCell::default(),
@@ -216,6 +221,12 @@ impl Broker {
         self.wires.0.sessions.borrow().len()
     }
 
+    /// Which operation should have completed long ago, in a world without faults.
+    #[must_use]
+    pub fn overdue(&self) -> Option<String> {
+        self.wires.0.operations.overdue(self.process.world().now())
+    }
+
     /// Lets go of what its parts hold of each other. Call it when the process is dead.
     pub fn dismantle(&self) {
         let sessions = self.wires.0.sessions.take();
@@ -234,28 +245,11 @@ impl Wires {
         self.0.process.drive(address, machine, move |effect| perform(&wires, effect))
     }
 
-    /// Between threads mail takes its time: each mailbox gets its mail in order, and no two are in step.
+    /// Between threads mail takes its time.
     fn carry(&self, mail: Mail) {
-        let inner = &self.0;
-        if !inner.is_slow {
-            return self.deliver(mail);
-        }
-        let lane = match &mail {
-            Mail::Session(conn, _) => 10 + conn.0,
-            Mail::Shard(_) => 0,
-            Mail::Wal(_) => 1,
-            Mail::Uploader(_) => 2,
-            Mail::Controller(_) => 3,
-            Mail::Node(_) => 4,
-            Mail::Compactor(_) => 5,
-        };
-        let world = inner.process.world();
-        let (lanes, fates) = &mut *inner.lanes.borrow_mut();
-        let mut rng = fates.draw(world.now(), lane);
-        let takes = if rng.chance(1, 20) { rng.between(1_000, 20_000) } else { rng.below(200) };
-        let free = lanes.get(&lane).copied().unwrap_or(SimTime::ZERO);
-        let at = free.max(world.now().after(Duration::from_micros(takes)));
-        lanes.insert(lane, at);
+        let Some(lanes) = &self.0.lanes else { return self.deliver(mail) };
+        let world = self.0.process.world();
+        let at = lanes.borrow_mut().arrival(world.now(), Lane::of(&mail));
         let wires = self.clone();
         world.at(at, move || wires.deliver(mail));
     }
@@ -281,11 +275,10 @@ impl Wires {
     fn perform_shard(&self, effect: shard::Effect) {
         match effect {
             shard::Effect::Mail(mail) => self.carry(mail),
-            shard::Effect::Compute(op, job) => self.compute(&self.0.shard, op, &job, shard::Input::Computed),
-            shard::Effect::Store(op, call) => {
-                let asker = self.0.shard.clone();
-                self.call(call, move |result| asker.send(shard::Input::Store(op, result)));
+            shard::Effect::Compute(op, job) => {
+                self.compute(Asker::Shard, &self.0.shard, op, &job, shard::Input::Computed)
             }
+            shard::Effect::Store(op, call) => self.call(Asker::Shard, &self.0.shard, op, call, shard::Input::Store),
         }
     }
 
@@ -294,14 +287,10 @@ impl Wires {
             wal::Effect::Mail(mail) => self.carry(mail),
             wal::Effect::Disk(op, disk) => {
                 self.count_laps(&disk);
-                let asker = self.0.wal.clone();
-                let done = move |result| asker.send(wal::Input::Disk(op, result));
+                let done = self.answering(Asker::Wal, &self.0.wal, op, wal::Input::Disk);
                 self.0.parts.disk.submit(&self.0.process, disk, done);
             }
-            wal::Effect::Store(op, call) => {
-                let asker = self.0.wal.clone();
-                self.call(call, move |result| asker.send(wal::Input::Store(op, result)));
-            }
+            wal::Effect::Store(op, call) => self.call(Asker::Wal, &self.0.wal, op, call, wal::Input::Store),
         }
     }
 
@@ -322,8 +311,7 @@ impl Wires {
                 self.carry(mail);
             }
             upload::Effect::Store(op, call) => {
-                let asker = self.0.uploader.clone();
-                self.call(call, move |result| asker.send(upload::Input::Store(op, result)));
+                self.call(Asker::Uploader, &self.0.uploader, op, call, upload::Input::Store)
             }
         }
     }
@@ -344,8 +332,7 @@ impl Wires {
         match effect {
             compaction::Effect::Mail(mail) => self.carry(mail),
             compaction::Effect::Store(op, call) => {
-                let asker = self.0.compactor.clone();
-                self.call(call, move |result| asker.send(compaction::Input::Store(op, result)));
+                self.call(Asker::Compactor, &self.0.compactor, op, call, compaction::Input::Store)
             }
         }
     }
@@ -354,8 +341,7 @@ impl Wires {
         match effect {
             controller::Effect::Mail(mail) => self.carry(mail),
             controller::Effect::Store(op, call) => {
-                let asker = self.0.controller.clone();
-                self.call(call, move |result| asker.send(controller::Input::Store(op, result)));
+                self.call(Asker::Controller, &self.0.controller, op, call, controller::Input::Store)
             }
         }
     }
@@ -363,10 +349,7 @@ impl Wires {
     fn perform_node(&self, effect: node::Effect) {
         match effect {
             node::Effect::Mail(mail) => self.carry(mail),
-            node::Effect::Store(op, call) => {
-                let asker = self.0.node.clone();
-                self.call(call, move |result| asker.send(node::Input::Store(op, result)));
-            }
+            node::Effect::Store(op, call) => self.call(Asker::Node, &self.0.node, op, call, node::Input::Store),
             node::Effect::Ready => self.listen(),
             node::Effect::Halt(halt) => {
                 let is_done = matches!(halt, Halt::Clean | Halt::NotStarted | Halt::GivenUp);
@@ -377,36 +360,72 @@ impl Wires {
     }
 
     /// A job takes its time; its outcome depends on nothing but the job.
-    fn compute<I: 'static>(&self, asker: &Address<I>, op: OpId, job: &Job, done: fn(OpId, Outcome) -> I) {
+    fn compute<I: 'static>(&self, who: Asker, asker: &Address<I>, op: OpId, job: &Job, input: fn(OpId, Outcome) -> I) {
         let world = self.0.process.world();
         let mut rng = self.0.compute.borrow_mut().draw(world.now(), asker.name());
         let takes = if rng.chance(1, 20) { rng.between(1_000, 100_000) } else { rng.between(10, 1_000) };
         world.count("jobs");
-        let (asker, outcome) = (asker.clone(), job.run());
+        let (done, outcome) = (self.answering(who, asker, op, input), job.run());
         let at = world.now().after(Duration::from_micros(takes));
-        world.at(at, move || asker.send(done(op, outcome)));
+        world.at(at, move || done(outcome));
     }
 
-    fn call(&self, call: StoreCall, done: impl FnOnce(StoreResult) + 'static) {
+    fn call<I: 'static>(
+        &self,
+        who: Asker,
+        asker: &Address<I>,
+        op: OpId,
+        call: StoreCall,
+        input: fn(OpId, StoreResult) -> I,
+    ) {
         let parts = &self.0.parts;
+        let done = self.answering(who, asker, op, input);
         parts.store.submit(&self.0.process, parts.caller, call, done);
+    }
+
+    /// What to do when this operation, which begins now, is done: tell who asked.
+    fn answering<I: 'static, R: 'static>(
+        &self,
+        who: Asker,
+        asker: &Address<I>,
+        op: OpId,
+        input: fn(OpId, R) -> I,
+    ) -> impl FnOnce(R) + 'static {
+        self.0.operations.begin(self.0.process.world().now(), who, op);
+        let (wires, asker) = (self.clone(), asker.clone());
+        move |result| {
+            wires.end(who, op);
+            asker.send(input(op, result));
+        }
+    }
+
+    fn end(&self, who: Asker, op: OpId) {
+        // What a session asked for may be done after it is over.
+        let is_over = matches!(who, Asker::Session(conn) if !self.0.sessions.borrow().contains_key(&conn));
+        if !is_over {
+            self.0.operations.end(who, op);
+        }
     }
 
     fn listen(&self) {
         self.0.is_ready.set(true);
         let wires = self.clone();
         self.0.parts.net.listen(move |connection| {
-            let session = wires.open_session(connection);
+            let (conn, session) = wires.open_session(connection);
+            let wires = wires.clone();
             Box::new(move |event| match event {
                 NetEvent::Opened => {}
                 NetEvent::Received(bytes) => session.send(session::Input::Received(bytes)),
-                NetEvent::Sent(SendTag(op)) => session.send(session::Input::Sent(OpId(op))),
+                NetEvent::Sent(SendTag(op)) => {
+                    wires.end(Asker::Session(conn), OpId(op));
+                    session.send(session::Input::Sent(OpId(op)));
+                }
                 NetEvent::Closed(_) => session.send(session::Input::Closed),
             })
         });
     }
 
-    fn open_session(&self, connection: Connection) -> Address<session::Input> {
+    fn open_session(&self, connection: Connection) -> (ConnId, Address<session::Input>) {
         let inner = &self.0;
         inner.connections.set(inner.connections.get() + 1);
         let conn = ConnId(inner.connections.get());
@@ -420,20 +439,30 @@ impl Wires {
         let from = format!("/10.{}.{}.{}", (conn.0 >> 16) & 255, (conn.0 >> 8) & 255, conn.0 & 255).into();
         session.opened(inner.process.now(), shard::Arrival { from, at: None }, &mut opening);
         let (wires, own) = (self.clone(), address.clone());
-        inner.process.drive(&address, session, move |effect| wires.perform_session(&own, &connection, effect));
+        inner.process.drive(&address, session, move |effect| wires.perform_session(conn, &own, &connection, effect));
         for effect in opening.drain() {
             match effect {
                 session::Effect::Mail(mail) => self.carry(mail),
                 other => unreachable!("opening a session only sends mail, not {other:?}"),
             }
         }
-        address
+        (conn, address)
     }
 
-    fn perform_session(&self, own: &Address<session::Input>, connection: &Connection, effect: session::Effect) {
+    fn perform_session(
+        &self,
+        conn: ConnId,
+        own: &Address<session::Input>,
+        connection: &Connection,
+        effect: session::Effect,
+    ) {
+        let who = Asker::Session(conn);
         match effect {
-            session::Effect::Send(OpId(op), data) => connection.send(SendTag(op), data),
-            session::Effect::Compute(op, job) => self.compute(own, op, &job, session::Input::Computed),
+            session::Effect::Send(op, data) => {
+                self.0.operations.begin(self.0.process.world().now(), who, op);
+                connection.send(SendTag(op.0), data);
+            }
+            session::Effect::Compute(op, job) => self.compute(who, own, op, &job, session::Input::Computed),
             session::Effect::Pause => connection.pause(),
             session::Effect::Resume => connection.resume(),
             session::Effect::Close(_) => {
@@ -441,14 +470,12 @@ impl Wires {
                 own.send(session::Input::Closed);
             }
             session::Effect::Mail(mail) => {
-                let over = match &mail {
-                    Mail::Shard(shard::Mail::Closed(conn)) => Some(*conn),
-                    _ => None,
-                };
+                let is_over = matches!(mail, Mail::Shard(shard::Mail::Closed(_)));
                 self.carry(mail);
-                if let Some(conn) = over {
+                if is_over {
                     own.close();
                     self.0.sessions.borrow_mut().remove(&conn);
+                    self.0.operations.forget(conn);
                 }
             }
         }

@@ -50,6 +50,9 @@ pub(super) fn pending(broker: &Broker, store: &Store, ledger: &Ledger) -> Option
     if !shard.is_quiescent() {
         return Some("requests are waiting".into());
     }
+    if let Some(missed) = broker.overdue() {
+        return Some(missed);
+    }
     if !shard.credit_is_whole() {
         return Some("credit is out".into());
     }
