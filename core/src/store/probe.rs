@@ -7,7 +7,7 @@
 //! swap of a version that is gone or of nothing, all but one of those who race for a name or a version; and to show at
 //! once what was written and what was deleted, in reads, partial reads and ordered pages of a listing. An error that may
 //! pass proves nothing: the step is asked again, until patience ends; a write under fresh names, since nobody knows what
-//! it did. What was seen stays seen: a probe takes some hundred requests, and ends also where one in ten fails.
+//! it did. What was seen stays seen: a probe takes some hundred requests, and ends also where one in twenty fails.
 //!
 //! ```text
 //!  Start ─► reach ─► create ─► create again ─► swap ─► swap what is gone ─► swap nothing ─► 20 swaps in a row ─► race to swap

@@ -86,9 +86,9 @@ fn the_simulated_store_is_fit_for_a_broker_good_or_bad() {
 fn a_probe_ends_in_a_storm() {
     for seed in 0..8 {
         let storm = StoreKnobs {
-            throttle: Chance::percent(5),
-            server_error: Chance::percent(2),
-            cut_off: Chance::percent(2),
+            throttle: Chance::percent(2),
+            server_error: Chance::percent(1),
+            cut_off: Chance::percent(1),
             done_despite_error: Chance::percent(50),
             late: Chance::percent(50),
             truncate: Chance::percent(5),
