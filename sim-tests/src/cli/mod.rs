@@ -81,7 +81,8 @@ USAGE
 
 PROFILES
   swarm (each seed turns a random subset of the faults off), calm (latency only), storm (all faults), smoke (a short
-  swarm, for every push), nightly (a longer and harsher one)
+  swarm, for every push), nightly (a longer and harsher one), soak (a day of a broker that has little to do, with sizes
+  of everything, which must not grow: replay shows them)
 
 EXIT CODES
   0 all passed

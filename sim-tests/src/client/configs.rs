@@ -58,6 +58,9 @@ pub(super) fn age(rng: &mut Rng) -> i64 {
 impl Client {
     /// What a new topic is configured to.
     pub(super) fn draw_configs(&self) -> Wishes {
+        if self.habits.kept > 0 {
+            return [("retention.bytes".to_owned(), Some(self.habits.kept.to_string()))].into();
+        }
         let mut rng = self.rng.child("configs");
         if !rng.chance(self.habits.configured, 100) {
             return Wishes::new();

@@ -95,6 +95,8 @@ pub struct Habits {
     pub grown: u32,
     /// Per cent of its topics that are created with configs. Above 0, its records have keys and ages.
     pub configured: u64,
+    /// Bytes of each partition that its topics are created to keep; at 0 it draws configs.
+    pub kept: u64,
     /// Per cent of the fetches with which it begins to read at the start again.
     pub rewind: u64,
 }

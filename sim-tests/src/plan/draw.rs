@@ -57,6 +57,7 @@ impl Plan {
         losses(&mut numbers, &mut disturbances, profile, &mut rng.child("losses"));
         compaction(&mut numbers, &mut rng.child("compaction"));
         object_wal(&mut numbers, &mut disturbances, profile, &mut rng.child("object-wal"));
+        profile.slow_down(&mut numbers, &mut rng.child("slow-down"));
         Self { numbers, disturbances, only: BTreeMap::new() }
     }
 }

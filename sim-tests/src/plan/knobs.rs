@@ -131,6 +131,7 @@ impl Numbers {
             partitions: u32_of(self.partitions),
             grown: u32_of(self.grown),
             configured: self.configured.min(100),
+            kept: self.kept,
             rewind: self.rewind.min(100),
         }
     }

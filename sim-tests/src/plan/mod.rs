@@ -279,6 +279,11 @@ numbers! {
     wal_interval = "wal.object-interval", 5_000;
     /// So many there are at most.
     wal_objects = "wal.most-objects", 200 => .bounds(16, 1_000_000);
+
+    /// How often it is looked how large everything is, which must not grow.
+    samples = "phases.samples", 0 => .bounds(0, 10_000).simplest(0);
+    /// Topics are created with so many bytes per partition to keep, and nothing else; at 0 by what clients draw.
+    kept = "client.kept", 0;
 }
 
 /// Something that is done to the broker at a moment.

@@ -18,11 +18,13 @@ pub enum Profile {
     Smoke,
     /// As a swarm, but longer, larger and harsher: for a night.
     Nightly,
+    /// A day of a broker that has little to do: what it takes it must give back.
+    Soak,
 }
 
 impl Profile {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Swarm, Self::Calm, Self::Storm, Self::Smoke, Self::Nightly];
+    pub const ALL: [Self; 6] = [Self::Swarm, Self::Calm, Self::Storm, Self::Smoke, Self::Nightly, Self::Soak];
 
     /// By name.
     #[must_use]
@@ -39,6 +41,7 @@ impl Profile {
             Self::Storm => "storm",
             Self::Smoke => "smoke",
             Self::Nightly => "nightly",
+            Self::Soak => "soak",
         }
     }
 
@@ -48,9 +51,9 @@ impl Profile {
         match (self, kind) {
             (Self::Calm, _) => false,
             (Self::Storm, _) | (Self::Nightly, 0..5) => true,
-            (Self::Swarm | Self::Smoke, 0..2) => false,
-            (Self::Swarm | Self::Smoke, 2..4) => is_single,
-            (Self::Swarm | Self::Smoke, 4) => true,
+            (Self::Swarm | Self::Smoke | Self::Soak, 0..2) => false,
+            (Self::Swarm | Self::Smoke | Self::Soak, 2..4) => is_single,
+            (Self::Swarm | Self::Smoke | Self::Soak, 4) => true,
             _ => is_drawn,
         }
     }
@@ -60,6 +63,7 @@ impl Profile {
         match self {
             Self::Smoke => (1, 2, 1),
             Self::Nightly => (4, 12, 3),
+            Self::Soak => (6, 24, 6),
             Self::Swarm | Self::Calm | Self::Storm => (2, 7, 2),
         }
     }
@@ -69,6 +73,7 @@ impl Profile {
         match self {
             Self::Smoke => 50,
             Self::Nightly => 1_500,
+            Self::Soak => 20_000,
             Self::Swarm | Self::Calm | Self::Storm => 1_000,
         }
     }
@@ -79,7 +84,28 @@ impl Profile {
             Self::Swarm | Self::Calm | Self::Storm => {}
             Self::Smoke => smoke(n, rng),
             Self::Nightly => nightly(n, rng),
+            Self::Soak => soak(n, rng),
         }
+    }
+
+    /// What comes again and again does so less often where a run is long: after everything else was drawn.
+    pub(super) fn slow_down(self, n: &mut Numbers, rng: &mut Rng) {
+        if self != Self::Soak {
+            return;
+        }
+        n.configured = 100;
+        n.configure = 0;
+        n.retention_check = log_uniform(rng, 10_000_000, 300_000_000);
+        n.compaction = log_uniform(rng, 10_000_000, 300_000_000);
+        n.split_age = 3_600_000_000;
+        n.wal_interval = log_uniform(rng, 1_000_000, 10_000_000);
+        n.session = 120_000_000;
+        n.rebalance_delay = n.rebalance_delay.min(1_000_000);
+        n.producer_expiration = 3_600_000_000;
+        n.offsets_retention = 3_600_000_000;
+        n.offsets_check = 600_000_000;
+        n.recess = if n.recess == 0 { 0 } else { 4 * 3_600_000_000 };
+        n.recess_lasts = 2 * n.offsets_retention;
     }
 }
 
@@ -110,6 +136,29 @@ fn nightly(n: &mut Numbers, rng: &mut Rng) {
     n.ring = 8_192 + 4_096 * log_uniform(rng, 10, 128);
     n.events = 30_000_000;
     n.liveness = 800_000_000;
+}
+
+/// Everything that comes again and again does so hundreds of times within the day, and no more often: most of the time
+/// nothing happens.
+fn soak(n: &mut Numbers, rng: &mut Rng) {
+    n.safety = 24 * 3_600_000_000;
+    n.samples = 96;
+    n.clients = rng.between(2, 3);
+    n.produce = rng.between(50, 80);
+    (n.delete, n.create) = (1, 8);
+    n.pause = rng.between(8_000_000, 16_000_000);
+    n.timeout = rng.between(5_000_000, 30_000_000);
+    n.topics = rng.between(1, 2);
+    n.partitions = rng.between(1, 3);
+    n.kept = log_uniform(rng, 16_384, 131_072);
+    n.cut_age = log_uniform(rng, 10_000_000, 60_000_000);
+    n.retention = log_uniform(rng, 10_000_000, 300_000_000);
+    n.scrub = log_uniform(rng, 300_000_000, 3_000_000_000);
+    n.attempt = log_uniform(rng, 1_000_000, 5_000_000);
+    n.stalled = 60_000_000;
+    n.events = 100_000_000;
+    // Longer than any recess.
+    n.liveness = 40_000_000_000;
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::loss::{Heard, Lost, Verdict};
 use super::marksman::Marksman;
 use super::rival::{RIVAL, Rival};
 use super::rot::{self, Rot};
+use super::sizes::COLUMNS;
 use super::troubles::Troubles;
 use super::zombie::Zombie;
 use crate::plan::Numbers;
@@ -505,6 +506,23 @@ impl Host {
     pub(super) fn audit(&self) -> Result<(), String> {
         let image = self.ledger.image().ok_or("there is no metadata")?;
         coverage::check(&image, &self.limits, &self.store)
+    }
+
+    /// How large everything is, if the broker serves.
+    pub(super) fn sizes(&self) -> Option<[u64; COLUMNS.len()]> {
+        let broker = self.broker.as_ref().filter(|broker| broker.is_ready())?;
+        let (shard, wal) = (broker.shard.borrow(), broker.wal.borrow());
+        let store = self.store.model();
+        let sizes = store.bucket().objects().map(|(key, object)| (key.0.starts_with("meta/"), object.body.len()));
+        let (mut objects, mut bytes, mut metadata) = (0, 0, 0);
+        for (is_metadata, size) in sizes {
+            objects += 1;
+            bytes += size as u64;
+            metadata += if is_metadata { size as u64 } else { 0 };
+        }
+        let ranges = shard.image()?.streams.values().map(|stream| stream.ranges.len() as u64).sum();
+        let used = wal.positions()?.used;
+        Some([objects, bytes, metadata, ranges, used, shard.cache_bytes().total(), shard.reads().cached])
     }
 
     pub(super) fn state(&self) -> String {

@@ -22,11 +22,13 @@ mod members;
 mod report;
 mod rival;
 mod rot;
+mod sizes;
 mod troubles;
 mod words;
 mod zombie;
 
 pub use report::{Report, SITUATIONS};
+pub use sizes::Sizes;
 
 use crate::oracle::{Loss, Oracle, Violation};
 use crate::plan::{Disturbance, Plan};
@@ -39,6 +41,7 @@ use karst_runtime_sim::seed::{Seed, SeedTree};
 use karst_runtime_sim::time::SimTime;
 use karst_runtime_sim::trace::LogOptions;
 use members::Members;
+use sizes::Samples;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -129,12 +132,14 @@ struct Run {
     host: Host,
     clients: Clients,
     members: Members,
+    samples: Samples,
 }
 
 /// How a run ended, without a failure.
 #[derive(Debug)]
 struct Ended {
     summary: report::Observed,
+    sizes: Vec<Sizes>,
 }
 
 impl Run {
@@ -145,7 +150,8 @@ impl Run {
         let host = Host::new(world, &plan.numbers, tree, judge.clone());
         let clients = Clients::new(world, &plan.numbers, tree, host.net(), judge.clone());
         let members = Members::new(world, &plan.numbers, tree, &host.net(), &judge);
-        Self { world: world.clone(), plan, judge, host, clients, members }
+        let samples = Samples::new(plan.numbers.samples, Duration::from_micros(plan.numbers.safety));
+        Self { world: world.clone(), plan, judge, host, clients, members, samples }
     }
 
     async fn play(mut self) -> Ended {
@@ -158,13 +164,16 @@ impl Run {
         self.clients.start();
         self.members.start();
         self.safety().await;
+        if let Some(grown) = self.samples.grown() {
+            self.world.fail("sizes-are-flat", "world", grown);
+        }
         self.heal();
         if self.liveness().await && self.settle().await && self.quiet().await && self.outlive_rival().await {
             self.stop().await;
         }
         let summary = report::Observed::of(&self.judge.0.borrow());
         self.host.dismantle();
-        Ended { summary }
+        Ended { summary, sizes: self.samples.into_taken() }
     }
 
     fn phase(&self, name: &str) {
@@ -188,6 +197,7 @@ impl Run {
             let left = moment.since(self.world.now());
             self.world.sleep(left.min(LOOK)).await;
             self.host.supervise();
+            self.samples.look(self.world.now(), &self.host);
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a run leaves for people and for campaigns.
 
 use super::Ended;
+use super::sizes::{Sizes, Table};
 use crate::json;
 use crate::oracle::Oracle;
 use karst_core::machine::Mark;
@@ -80,6 +81,8 @@ pub struct Report {
     pub growths: [u64; 3],
     /// Batches read back and compared.
     pub batches_read: u64,
+    /// How large everything was as time went by, if the plan asks for that.
+    pub sizes: Vec<Sizes>,
     /// How much happened.
     pub amounts: BTreeMap<&'static str, u64>,
     /// How often each mark was reached, by name.
@@ -100,9 +103,9 @@ impl Report {
     pub(super) fn new(plan: String, run: RunReport<Ended>) -> Self {
         let failure = run.verdict();
         let is_whole = matches!(run.end, End::Finished(_));
-        let observed = match run.end {
-            End::Finished(ended) => ended.summary,
-            End::Stopped(_) => Observed::default(),
+        let (observed, sizes) = match run.end {
+            End::Finished(ended) => (ended.summary, ended.sizes),
+            End::Stopped(_) => (Observed::default(), Vec::new()),
         };
         let amounts = AMOUNTS.iter().map(|(key, name)| (*name, run.fired.get(key))).collect();
         let is_mark = |name: &str| Mark::ALL.iter().any(|mark| mark.name() == name);
@@ -123,6 +126,7 @@ impl Report {
             writes: observed.writes,
             growths: observed.growths,
             batches_read: observed.batches_read,
+            sizes,
             amounts,
             marks,
             requests,
@@ -152,6 +156,9 @@ impl Report {
         let _ = writeln!(out, "trace {:016x}, {} events, {:?} simulated", self.trace, self.events, self.simulated);
         if self.is_whole {
             let _ = writeln!(out, "{operations} operations answered, {} batches read back", self.batches_read);
+        }
+        if !self.sizes.is_empty() {
+            let _ = writeln!(out, "{}", Table(&self.sizes));
         }
         for (name, count) in self.amounts.iter().chain(&self.faults).chain(&self.marks) {
             let _ = writeln!(out, "{count:>8}  {name}");
