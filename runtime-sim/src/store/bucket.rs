@@ -26,6 +26,7 @@ pub struct Object {
 pub struct Bucket {
     objects: BTreeMap<Key, Object>,
     versions: u64,
+    bytes: u64,
 }
 
 /// What a request did to the bucket.
@@ -59,6 +60,12 @@ impl Bucket {
         self.objects.get(key)
     }
 
+    /// How long all objects are together.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Puts an object whatever was there: for scenarios, not for requests.
     pub fn put(&mut self, at: SimTime, key: Key, body: Bytes, etags: Etags) -> ETag {
         self.versions += 1;
@@ -66,13 +73,17 @@ impl Bucket {
             Etags::Content => ETag(format!("\"{:016x}\"", hash(&body))),
             Etags::Unique => ETag(format!("\"v{}\"", self.versions)),
         };
-        self.objects.insert(key, Object { body, etag: etag.clone(), at });
+        self.bytes += body.len() as u64;
+        let replaced = self.objects.insert(key, Object { body, etag: etag.clone(), at });
+        self.bytes -= replaced.map_or(0, |object| object.body.len() as u64);
         etag
     }
 
     /// Removes an object: for scenarios, not for requests.
     pub fn remove(&mut self, key: &Key) -> Option<Object> {
-        self.objects.remove(key)
+        let removed = self.objects.remove(key)?;
+        self.bytes -= removed.body.len() as u64;
+        Some(removed)
     }
 
     /// Does what is asked, now.
@@ -89,7 +100,7 @@ impl Bucket {
                 Ok(()) => self.put_rope(at, key, &body, etags),
             },
             StoreOp::Delete { key } => {
-                let change = self.objects.remove(&key).map(|_| Change::Deleted { key });
+                let change = self.remove(&key).map(|_| Change::Deleted { key });
                 (Ok(StoreDone::Deleted), change)
             }
             StoreOp::Get { key, span } => (self.read(&key, span), None),

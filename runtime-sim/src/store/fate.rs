@@ -49,6 +49,11 @@ impl Draws {
         Self(Fates::new(rng, SLOT))
     }
 
+    /// One slot for all times: of each kind the n-th has the n-th fate, whenever it comes.
+    pub(super) fn by_order(rng: &Rng) -> Self {
+        Self(Fates::new(rng, Duration::MAX))
+    }
+
     pub(super) fn fate(&mut self, (knobs, gate): (&StoreKnobs, &Gate), op: &StoreOp, about: Circumstances) -> Fate {
         let rng = &mut self.0.draw(about.now, (about.from, kind(op)));
         let timing = timing(knobs, gate, about.now, &mut apart(rng));

@@ -165,6 +165,12 @@ impl SimStore {
         self.gate = gate;
     }
 
+    /// From now on its draws don't depend on time: of the requests of a kind the n-th has the n-th fate. For a driver
+    /// whose times are real, so never quite the same.
+    pub fn draw_by_order(&mut self, rng: &Rng) {
+        self.draws = Draws::by_order(rng);
+    }
+
     /// Makes a request.
     pub fn submit(&mut self, now: SimTime, from: Caller, call: StoreCall) -> Submitted {
         let StoreCall { op, within } = call;

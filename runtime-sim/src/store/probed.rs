@@ -83,6 +83,23 @@ fn the_simulated_store_is_fit_for_a_broker_good_or_bad() {
 }
 
 #[test]
+fn a_probe_ends_in_a_storm() {
+    for seed in 0..8 {
+        let storm = StoreKnobs {
+            throttle: Chance::percent(2),
+            server_error: Chance::percent(1),
+            cut_off: Chance::percent(1),
+            done_despite_error: Chance::percent(50),
+            late: Chance::percent(50),
+            truncate: Chance::percent(5),
+            ..StoreKnobs::CALM
+        };
+        let verdict = probe(&mut SimStore::new(storm, &Rng::new(seed)), seed, as_it_is);
+        assert!(verdict.is_ok(), "seed {seed}: {verdict:?}");
+    }
+}
+
+#[test]
 fn a_store_that_ignores_conditions_is_refused() {
     for seed in 0..8 {
         let mut store = SimStore::new(StoreKnobs::CALM, &Rng::new(seed));

@@ -322,3 +322,33 @@ fn a_request_less_moves_no_fate_of_another() {
     all.retain(|(n, ..)| n % 7 != 0);
     assert_eq!(fates(|n| n % 7 == 0), all);
 }
+
+#[test]
+fn by_order_the_nth_request_has_the_nth_fate_whenever_it_comes() {
+    let knobs = StoreKnobs { server_error: Chance::percent(30), cut_off: Chance::percent(30), ..CALM };
+    let answers = |pace: u64| {
+        let (mut store, mut rng) = (store(knobs), Rng::new(pace));
+        store.draw_by_order(&Rng::new(1));
+        let mut now = SimTime::ZERO;
+        let mut answers = Vec::new();
+        for n in 0..200 {
+            now = now.after(Duration::from_micros(rng.below(pace)));
+            answers.push(done(&mut store, &mut now, create(&format!("data/{n}"))));
+        }
+        answers
+    };
+    assert_eq!(answers(10), answers(100_000));
+    assert!(answers(10).iter().any(Result::is_err));
+}
+
+#[test]
+fn a_bucket_knows_how_long_its_objects_are_together() {
+    let mut bucket = Bucket::default();
+    for (key, body) in [("a", "one"), ("b", "three"), ("a", "seven")] {
+        bucket.put(SimTime::ZERO, key.into(), body.into(), Etags::Content);
+    }
+    assert_eq!(bucket.bytes(), 10);
+    bucket.remove(&"a".into());
+    bucket.remove(&"a".into());
+    assert_eq!(bucket.bytes(), 5);
+}

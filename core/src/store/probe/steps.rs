@@ -9,6 +9,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use core::time::Duration;
 
 /// Swaps one after the other, whose rate is reported.
 const ROW: u32 = 20;
@@ -29,11 +30,13 @@ const PAGE: usize = 2;
 /// A part of an object: where, and how long.
 const PART: (usize, usize) = (1000, 37);
 
-/// One pass over everything, on objects of its own.
+/// A pass over everything, or over what is left of it, on objects of its own.
 #[derive(Debug)]
 pub(super) struct Run {
     names: String,
     step: Step,
+    /// The step after the first object is there.
+    then: Step,
     /// Tells the bodies of this run apart from all others.
     nonce: u64,
     /// Bodies made so far.
@@ -46,7 +49,8 @@ pub(super) struct Run {
     /// Bodies in flight, in the order of their requests.
     sent: Vec<Bytes>,
     listed: Vec<Found>,
-    row_began: Instant,
+    swap_began: Instant,
+    row_took: Duration,
     report: Option<Report>,
 }
 
@@ -99,6 +103,7 @@ impl Run {
         Self {
             names,
             step: Step::Reach,
+            then: Step::CreateAgain,
             nonce,
             bodies: 0,
             current: Bytes::new(),
@@ -106,9 +111,30 @@ impl Run {
             stale: ETag(String::new()),
             sent: Vec::new(),
             listed: Vec::new(),
-            row_began: Instant::default(),
+            swap_began: Instant::default(),
+            row_took: Duration::ZERO,
             report: None,
         }
+    }
+
+    /// Goes on after an error that may pass. Reads and deletes are asked again as they were. What a write did that failed
+    /// is unknown: objects with names that begin with `names` take the place of those it was about, and only what has not
+    /// been seen yet is asked of them.
+    pub(super) fn again(self, names: String, nonce: u64) -> Self {
+        let then = match self.step {
+            step if !step.is_conditional() => return self,
+            Step::Create => self.then,
+            // It needs a version that is gone.
+            Step::SwapStale => Step::Swap,
+            step => step,
+        };
+        let (row_took, report) = (self.row_took, self.report);
+        Self { step: Step::Create, then, row_took, report, ..Self::new(names, nonce) }
+    }
+
+    /// Whether what is asked now was not asked before.
+    pub(super) fn gains(&self) -> bool {
+        !matches!(self.step, Step::Create | Step::Read(After::Create))
     }
 
     pub(super) fn names(&self) -> &str {
@@ -125,10 +151,8 @@ impl Run {
             Step::Swap => vec![self.put(main, Precondition::Is(self.etag.clone()))],
             Step::SwapStale => vec![self.put(main, Precondition::Is(self.stale.clone()))],
             Step::SwapNothing => vec![self.put(self.key("nothing"), Precondition::Is(self.etag.clone()))],
-            Step::Row(done) => {
-                if done == 0 {
-                    self.row_began = now.mono;
-                }
+            Step::Row(_) => {
+                self.swap_began = now.mono;
                 vec![self.put(main, Precondition::Is(self.etag.clone()))]
             }
             Step::RaceCreate(round) => self.race(&self.raced(round), &Precondition::Absent),
@@ -218,10 +242,11 @@ impl Run {
     }
 
     fn row_went_on(&mut self, now: Now, done: u32) -> Step {
+        self.row_took += now.mono.since(self.swap_began);
         if done < ROW {
             return Step::Row(done);
         }
-        self.report = Some(Report { swaps: ROW, took: now.mono.since(self.row_began) });
+        self.report = Some(Report { swaps: ROW, took: self.row_took });
         Step::Read(After::Row)
     }
 
@@ -259,7 +284,7 @@ impl Run {
         // A version read is as good for a swap as a version written.
         self.etag = etag;
         Ok(match after {
-            After::Create => Step::CreateAgain,
+            After::Create => self.then,
             After::CreateAgain => Step::Swap,
             After::Swap => Step::SwapStale,
             After::SwapStale => Step::SwapNothing,

@@ -29,6 +29,23 @@ enum Lie {
     ConflictsInRaces,
 }
 
+const LIES: [(Lie, Flaw); 14] = [
+    (Lie::IgnoresAbsent, Flaw::CreatesTwice),
+    (Lie::IgnoresIs, Flaw::SwapsStale),
+    (Lie::SwapsNothing, Flaw::SwapsNothing),
+    (Lie::RacesCreates, Flaw::ManyCreators),
+    (Lie::RacesSwaps, Flaw::ManySwappers),
+    (Lie::ForgetsETags, Flaw::RefusesSwap),
+    (Lie::ReadsOld, Flaw::StaleRead),
+    (Lie::IgnoresRanges, Flaw::WrongRange),
+    (Lie::ListsUnordered, Flaw::WrongListing),
+    (Lie::ListsOnePage, Flaw::WrongListing),
+    (Lie::NeverMore, Flaw::WrongListing),
+    (Lie::KeepsDeleted, Flaw::KeepsDeleted),
+    (Lie::ListsDeleted, Flaw::KeepsDeleted),
+    (Lie::BadRequest, Flaw::NoConditions),
+];
+
 #[derive(Default)]
 struct Bucket {
     objects: BTreeMap<Key, (u64, Bytes, Bytes)>,
@@ -194,22 +211,7 @@ fn those_who_lose_a_race_may_hear_of_a_conflict() {
 
 #[test]
 fn every_lie_is_found_and_named_and_nothing_is_left() {
-    for (lie, flaw) in [
-        (Lie::IgnoresAbsent, Flaw::CreatesTwice),
-        (Lie::IgnoresIs, Flaw::SwapsStale),
-        (Lie::SwapsNothing, Flaw::SwapsNothing),
-        (Lie::RacesCreates, Flaw::ManyCreators),
-        (Lie::RacesSwaps, Flaw::ManySwappers),
-        (Lie::ForgetsETags, Flaw::RefusesSwap),
-        (Lie::ReadsOld, Flaw::StaleRead),
-        (Lie::IgnoresRanges, Flaw::WrongRange),
-        (Lie::ListsUnordered, Flaw::WrongListing),
-        (Lie::ListsOnePage, Flaw::WrongListing),
-        (Lie::NeverMore, Flaw::WrongListing),
-        (Lie::KeepsDeleted, Flaw::KeepsDeleted),
-        (Lie::ListsDeleted, Flaw::KeepsDeleted),
-        (Lie::BadRequest, Flaw::NoConditions),
-    ] {
+    for (lie, flaw) in LIES {
         let mut world = World::new(2);
         let verdict = world.run(lie);
         assert_eq!(verdict, Err(Unfit::Flawed(flaw)), "{lie:?}");
@@ -229,8 +231,33 @@ fn what_may_pass_is_asked_again_under_other_names() {
         _ => None,
     };
     assert_eq!(world.run(Lie::None).map(|report| report.swaps), Ok(20));
-    assert!(world.bucket.calls > 150, "it began again");
+    let names: BTreeSet<&str> =
+        world.bucket.gone.iter().filter_map(|key| key.0.rsplit_once("/swapped")).map(|of| of.0).collect();
+    assert!(names.len() > 2, "what is unknown is asked elsewhere: {names:?}");
     assert!(world.bucket.objects.is_empty(), "earlier attempts are cleaned up, too: {:?}", world.bucket.objects);
+}
+
+#[test]
+fn it_ends_although_any_request_may_fail() {
+    for seed in 0..20 {
+        let mut world = World::new(seed);
+        // One in ten, anywhere.
+        world.fails = |call| {
+            let fails = Rng::new(call).below(10) == 0;
+            fails.then_some(StoreError::Ambiguous(Cause::Server))
+        };
+        assert_eq!(world.run(Lie::None).map(|report| report.swaps), Ok(20), "seed {seed}");
+        assert!(world.bucket.calls < 600, "{} requests: it goes on where it was", world.bucket.calls);
+    }
+}
+
+#[test]
+fn every_lie_is_found_although_requests_fail() {
+    for (lie, flaw) in LIES {
+        let mut world = World::new(8);
+        world.fails = |call| (call % 13 == 5).then_some(StoreError::Ambiguous(Cause::CutOff));
+        assert_eq!(world.run(lie), Err(Unfit::Flawed(flaw)), "{lie:?}");
+    }
 }
 
 #[test]
