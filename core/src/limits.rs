@@ -1,6 +1,6 @@
 //! Every limit in one typed table, checked against each other at start.
 
-use crate::wal::ring::{cost, longest};
+use crate::wal::{cost, longest};
 use alloc::format;
 use alloc::string::String;
 use core::time::Duration;

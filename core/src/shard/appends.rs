@@ -102,7 +102,7 @@ impl Appends {
 
     /// The next batch that fits into what the WAL has granted.
     pub(super) fn next(&mut self) -> Option<Waiting> {
-        let cost = wal::ring::cost(self.waiting.front()?.batch.len());
+        let cost = wal::cost(self.waiting.front()?.batch.len());
         self.granted = self.granted.checked_sub(cost)?;
         let next = self.waiting.pop_front()?;
         self.recompressed -= next.unpaid;

@@ -27,9 +27,9 @@ impl Shard {
                     batches.push(Append { stream: waiting.stream, epoch, base, end, max_timestamp, batch });
                 }
                 // Its grant is spent on the next one.
-                Judgement::Wait => self.appends.grant(wal::ring::cost(waiting.batch.len())),
+                Judgement::Wait => self.appends.grant(wal::cost(waiting.batch.len())),
                 Judgement::Known(outcome) => {
-                    self.appends.grant(wal::ring::cost(waiting.batch.len()));
+                    self.appends.grant(wal::cost(waiting.batch.len()));
                     self.finish_part(waiting.part, outcome, out);
                 }
             }

@@ -68,7 +68,7 @@ pub enum Mail {
     /// From a session: the connection is gone. All its credit is free again, and its wishes are void.
     Closed(ConnId),
     /// From the WAL: so many bytes of ring and window, in addition to what is left of earlier grants. An append costs
-    /// [`crate::wal::ring::cost`] of its batch's length.
+    /// [`crate::wal::cost`] of its batch's length.
     Granted(u64),
     /// From the WAL: durable, in LSN order.
     Appended(Vec<Appended>),

@@ -23,10 +23,13 @@
 //!                                                                           poisoned
 //! ```
 
+mod cost;
 mod mail;
 pub mod object;
+pub mod record;
 pub mod ring;
 
+pub use cost::{cost, longest};
 pub use mail::{Append, Appended, CutMarker, CutReason, Effect, Found, Input, Inspection, Life, Mail, Recovered};
 
 use crate::id::Lsn;

@@ -24,7 +24,7 @@ use crate::envelope::{self, DecodeError, Fields, HEAD as ENVELOPE, Kind};
 use crate::id::{ClusterId, Lsn, NodeEpoch, NodeId, WalUuid};
 use crate::machine::{Payload, Rope};
 use crate::store::Key;
-use crate::wal::ring::record::{self, RECORD_HEAD, STAMPED};
+use crate::wal::record::{self, RECORD_HEAD, STAMPED};
 use crate::wal::{Append, Appended, Life};
 use alloc::format;
 use alloc::vec::Vec;

@@ -14,9 +14,8 @@ use super::rules::Rules;
 use crate::id::Lsn;
 use crate::machine::{Instant, Mark, Now, OpId, OpIds, Rng, sometimes};
 use crate::store::{StoreCall, StoreResult, attempt};
-use crate::wal::ring::cost;
-use crate::wal::ring::record::STAMPED;
-use crate::wal::{Append, Appended, Life};
+use crate::wal::record::STAMPED;
+use crate::wal::{Append, Appended, Life, cost};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 

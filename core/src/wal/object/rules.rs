@@ -1,7 +1,7 @@
 //! What is fixed from the start.
 
 use crate::limits::Limits;
-use crate::wal::ring::cost;
+use crate::wal::cost;
 use alloc::format;
 use alloc::string::String;
 use core::time::Duration;

@@ -22,10 +22,11 @@
 //! block's length is that of envelope and body rounded up. A reader refuses must-understand bits that it does not know
 //! and passes over may-skip bytes. Durable and trim LSN are what the writer knew: facts that later blocks only exceed.
 
-use super::{aligned, record};
+use super::aligned;
 use crate::disk::SECTOR;
 use crate::envelope::{self, DecodeError, Fields, HEAD, Kind};
 use crate::id::{ClusterId, Lsn, NodeEpoch, WalUuid};
+use crate::wal::record;
 use crate::wal::{Append, Life};
 use bytes::{BufMut, Bytes, BytesMut};
 use core::ops::Range;

@@ -8,12 +8,12 @@
 
 use super::block::{BLOCK_HEAD, BlockBuilder, BlockHead, FRAGMENT_HEAD, FragmentKind, Identity};
 use super::machine::Rules;
-use super::record::{self, RECORD_HEAD, STAMPED};
-use super::{cost, payload_cost};
 use crate::disk::{DiskOp, SECTOR};
 use crate::id::Lsn;
 use crate::machine::{Mark, OpId, sometimes};
-use crate::wal::{Append, Appended};
+use crate::wal::cost::payload_cost;
+use crate::wal::record::{self, RECORD_HEAD, STAMPED};
+use crate::wal::{Append, Appended, cost};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;

@@ -2,12 +2,12 @@
 
 use super::open::{Open, Reached};
 use super::opening::Opening;
-use super::{Geometry, LARGEST_BLOCK, cost};
+use super::{Geometry, LARGEST_BLOCK};
 use crate::disk::{DiskDone, DiskResult};
 use crate::id::Lsn;
 use crate::limits::Limits;
 use crate::machine::{Deadline, Effects, Mark, Now, OpId, OpIds, sometimes};
-use crate::wal::{CutMarker, Effect, Mail, Positions};
+use crate::wal::{CutMarker, Effect, Mail, Positions, cost};
 use crate::{node, shard};
 use alloc::boxed::Box;
 use alloc::format;

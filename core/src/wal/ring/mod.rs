@@ -10,7 +10,7 @@
 //! ```
 //! An [`Lsn`] is a byte position in the log of one life, from 0 on; it never wraps. The byte at LSN `n` lies at device
 //! position `8192 + n % ring`. [Header slots](header) take turns; [blocks](block) follow each other without gaps, are
-//! written once per lap, and never cross the ring's end: one is cut there. [Records](record) are cut into fragments, so
+//! written once per lap, and never cross the ring's end: one is cut there. [Records](crate::wal::record) are cut into [fragments], so
 //! they may be larger than a block and cross the ring's end.
 //!
 //! What a life left is identified by (cluster, UUID, node epoch): blocks of any other are void, so beginning a life is
@@ -20,13 +20,13 @@
 //! life, with `recovery` reading one back; `open` for a life, with `log` at its end and `headers` at its beginning.
 
 pub mod block;
+pub mod fragments;
 pub mod header;
 mod headers;
 mod log;
 mod machine;
 mod open;
 mod opening;
-pub mod record;
 mod recovery;
 
 pub(super) use machine::RingWal;
@@ -46,30 +46,6 @@ pub const LARGEST_NUMBER: u64 = 1 << 62;
 
 /// Where the ring begins on the device.
 const RING_START: u64 = header::SLOTS * SECTOR;
-
-/// Record bytes that one sector holds when it is a block of its own: the least that a sector of any block holds.
-const SECTOR_PAYLOAD: u64 = SECTOR - (block::BLOCK_HEAD + block::FRAGMENT_HEAD) as u64;
-
-/// Ring and window bytes that appending a batch of `len` bytes may cost at most: what a grant is counted in.
-///
-/// It holds wherever the record falls: of the blocks over which it is spread all but the last are full to the byte, so
-/// cutting it at the ring's end costs nothing more.
-#[must_use]
-pub const fn cost(len: usize) -> u64 {
-    payload_cost(record::RECORD_HEAD as u64 + len as u64)
-}
-
-/// The longest batch that costs at most `budget` bytes; 0 if none does.
-#[must_use]
-pub const fn longest(budget: u64) -> u64 {
-    (budget / SECTOR * SECTOR_PAYLOAD).saturating_sub(record::RECORD_HEAD as u64)
-}
-
-/// [`cost`] of so many bytes of a record, its head included where it is among them.
-#[must_use]
-pub const fn payload_cost(payload: u64) -> u64 {
-    payload.div_ceil(SECTOR_PAYLOAD) * SECTOR
-}
 
 /// Where things lie on a device of this size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,8 +16,8 @@
 
 use super::Geometry;
 use super::block::{Block, Identity, Sight, sight};
+use super::fragments::Assembler;
 use super::header::Header;
-use super::record::Assembler;
 use super::{LARGEST_BLOCK, LARGEST_NUMBER};
 use crate::disk::{DiskError, DiskOp, SECTOR};
 use crate::id::Lsn;

@@ -6,7 +6,7 @@ use crate::id::Lsn;
 use crate::limits::Limits;
 use crate::machine::{Effects, Instant, Machine, Now, Rng};
 use crate::mail::Mail as AnyMail;
-use crate::wal::ring::cost;
+use crate::wal::cost;
 use crate::wal::{Append, Appended, CutReason, Effect, Input, Inspection, Life, Mail, Recovered, Wal};
 use crate::{node, shard};
 use alloc::vec;

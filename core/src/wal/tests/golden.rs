@@ -6,7 +6,7 @@ use super::{PAGE, stamped};
 use crate::id::{ClusterId, Lsn, NodeEpoch, NodeId, Offset, StreamEpoch, StreamId, WalUuid};
 use crate::limits::Limits;
 use crate::machine::{Instant, Rng, WallTime};
-use crate::wal::ring::cost;
+use crate::wal::cost;
 use crate::wal::{Append, CutReason, Input, Life, Mail};
 use alloc::string::String;
 use alloc::vec;

@@ -7,7 +7,7 @@ use super::{PAGE, a_life, stamped};
 use crate::limits::Limits;
 use crate::machine::Rng;
 use crate::wal::Wal;
-use crate::wal::ring::{cost, longest};
+use crate::wal::{cost, longest};
 use alloc::collections::BTreeSet;
 
 /// What stands for a MiB here.

@@ -6,7 +6,8 @@ use super::{PAGE, a_life, tiny};
 use crate::limits::Limits;
 use crate::machine::Rng;
 use crate::wal::Wal;
-use crate::wal::ring::{cost, payload_cost};
+use crate::wal::cost;
+use crate::wal::cost::payload_cost;
 
 #[test]
 fn the_largest_batch_always_fits_again() {

@@ -8,10 +8,10 @@ use crate::recording::{About, Describe};
 use bytes::{Buf, Bytes};
 use karst_core::disk::{DiskDone, DiskOp, DiskResult, SECTOR};
 use karst_core::id::{ClusterId, NodeEpoch, Offset, StreamId, WalUuid};
+use karst_core::wal::record::RECORD_HEAD;
 use karst_core::wal::ring::LARGEST_BLOCK;
 use karst_core::wal::ring::block::{self, Block, FragmentKind, Identity, Sight};
 use karst_core::wal::ring::header::{Header, SLOTS};
-use karst_core::wal::ring::record::RECORD_HEAD;
 use karst_core::wal::{Append, Appended, Effect, Input, Mail, Recovered};
 
 impl Describe for Input {

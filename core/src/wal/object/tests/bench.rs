@@ -5,7 +5,7 @@ use crate::id::{Lsn, NodeEpoch};
 use crate::limits::Limits;
 use crate::machine::{Effects, Instant, Machine, Now, Rng};
 use crate::mail::Mail as AnyMail;
-use crate::wal::ring::cost;
+use crate::wal::cost;
 use crate::wal::tests::{an_append, stamped};
 use crate::wal::{Append, Appended, CutReason, Effect, Input, Life, Mail, Recovered, Wal};
 use crate::{node, shard};

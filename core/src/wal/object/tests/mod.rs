@@ -11,7 +11,7 @@ mod room;
 
 use crate::limits::Limits;
 use crate::machine::Rng;
-use crate::wal::ring::cost;
+use crate::wal::cost;
 use core::time::Duration;
 
 /// Small limits, and what uncommitted records may cost.

@@ -6,7 +6,7 @@ use super::life::sizes;
 use super::tiny;
 use crate::machine::Rng;
 use crate::store::{StoreError, StoreOp};
-use crate::wal::ring::cost;
+use crate::wal::cost;
 use crate::wal::tests::a_life;
 use crate::wal::{CutReason, Input, Mail};
 
