@@ -100,13 +100,16 @@
 //!
 //! # Names
 //! `data/XX/ID`: ID is the object's number as 16 hexadecimal digits, XX two digits of a fixed hash of it, which spreads
-//! consecutive objects over the key space of the store.
+//! consecutive objects over the key space of the store. An object of an object WAL that became data is called there what it
+//! was called before (`name` draws its number); it has a [head](crate::wal::object) in front of its first data block, which
+//! positions count in.
 
 mod block;
 mod fields;
 mod footer;
 mod index;
 mod learning;
+mod name;
 mod reader;
 mod state;
 mod writer;
@@ -115,6 +118,7 @@ pub use block::{StoredBatch, decode_block};
 pub use footer::Footer;
 pub use index::{BlockEntry, Index, Plan};
 pub(crate) use learning::{IndexStep, Learned};
+pub use name::{PREFIX, id_in_wal, key, parse_any_key, parse_key, place_in_wal};
 pub use reader::{
     Extent, Finished, Following, ObjectReader, Origin, Outcome, Read, ReadBatches, ReadBlock, ReadError, ReadId,
     ReadStats,
@@ -124,34 +128,11 @@ pub use writer::{Built, Copied, CopyWriter, ObjectWriter, build};
 
 use crate::envelope::DecodeError;
 use crate::id::{ClusterId, ObjectId};
-use crate::store::Key;
-use alloc::format;
 use alloc::vec::Vec;
 use bytes::Bytes;
 
-/// What the names of all data objects begin with.
-pub const PREFIX: &str = "data/";
-
 /// The format version that is written, and the newest that is read.
 pub const VERSION: u16 = 1;
-
-/// The name of an object in the bucket.
-#[must_use]
-pub fn key(id: ObjectId) -> Key {
-    Key(format!("{PREFIX}{:02x}/{:016x}", spread(id), id.0))
-}
-
-/// The object of that name; `None` unless it is exactly what [`key`] makes.
-#[must_use]
-pub fn parse_key(key: &Key) -> Option<ObjectId> {
-    let (prefix, digits) = key.0.strip_prefix(PREFIX)?.split_once('/')?;
-    let lower = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if prefix.len() != 2 || digits.len() != 16 || !lower(prefix) || !lower(digits) {
-        return None;
-    }
-    let id = ObjectId(u64::from_str_radix(digits, 16).ok()?);
-    (u8::from_str_radix(prefix, 16).ok()? == spread(id)).then_some(id)
-}
 
 /// Decodes all of an object of that cluster.
 ///
@@ -176,14 +157,6 @@ fn slice(origin: u64, bytes: &Bytes, at: u64, len: u32) -> Option<Bytes> {
     let from = usize::try_from(at.checked_sub(origin)?).ok()?;
     let to = from.checked_add(len as usize)?;
     (to <= bytes.len()).then(|| bytes.slice(from..to))
-}
-
-/// Fixed for ever: it is part of every object's name.
-const fn spread(id: ObjectId) -> u8 {
-    let mut hash = id.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (hash >> 56) as u8
 }
 
 #[cfg(test)]

@@ -70,6 +70,14 @@ impl ObjectWriter {
         Self { blocks: Blocks::new(cluster, object, data_block), ranges: Vec::new(), states: Vec::new() }
     }
 
+    /// An object as [`ObjectWriter::new`] makes it, of which the first `origin` bytes come from elsewhere: positions count
+    /// from there.
+    #[must_use]
+    pub fn behind(origin: usize, cluster: ClusterId, object: ObjectId, data_block: u32) -> Self {
+        let blocks = Blocks { origin, ..Blocks::new(cluster, object, data_block) };
+        Self { blocks, ranges: Vec::new(), states: Vec::new() }
+    }
+
     /// Adds a range; its stream is larger than all before.
     ///
     /// # Panics
@@ -167,6 +175,8 @@ struct Blocks {
     cluster: ClusterId,
     object: ObjectId,
     data_block: usize,
+    /// Bytes before the body.
+    origin: usize,
     body: Rope,
     entries: Vec<BlockEntry>,
     /// What the index says about state blocks.
@@ -176,7 +186,8 @@ struct Blocks {
 impl Blocks {
     fn new(cluster: ClusterId, object: ObjectId, data_block: u32) -> Self {
         let data_block = data_block as usize;
-        Self { cluster, object, data_block, body: Rope::default(), entries: Vec::new(), states: Vec::new() }
+        let (body, entries, states) = (Rope::default(), Vec::new(), Vec::new());
+        Self { cluster, object, data_block, origin: 0, body, entries, states }
     }
 
     fn add(&mut self, stream: StreamId, (start, end): (Offset, Offset), batches: &[Appended]) {
@@ -205,7 +216,7 @@ impl Blocks {
     /// Where the state block lies, and its length.
     fn add_state(&mut self, stream: StreamId, end: Offset, table: &ProducerTable) -> (u64, u32) {
         let block = encode_state(self.object, stream, end, table);
-        let at = self.body.len() as u64;
+        let at = self.at();
         let len = u32::try_from(block.len()).expect("a state block is far below 4 GiB");
         self.states.put_u64(stream.0);
         self.states.put_u64(at);
@@ -218,16 +229,21 @@ impl Blocks {
     fn finish(mut self) -> (Rope, Bytes) {
         let mut tail = Index::encode(self.object, &self.entries, &self.states);
         let index_len = u32::try_from(tail.len()).expect("an index is far below 4 GiB");
-        let footer = Footer { index_at: self.body.len() as u64, index_len };
+        let footer = Footer { index_at: self.at(), index_len };
         tail.extend_from_slice(&footer.encode(self.cluster, self.object));
         let tail = Bytes::from(tail);
         self.body.push(tail.clone());
         (self.body, tail)
     }
 
+    /// The position of what comes next.
+    fn at(&self) -> u64 {
+        (self.origin + self.body.len()) as u64
+    }
+
     fn close(&mut self, stream: StreamId, batches: &[&Appended]) {
         let (start, end) = bounds(batches);
-        let at = self.body.len();
+        let (at, begun) = (self.at(), self.body.len());
         let pieces: Vec<Bytes> = batches.iter().map(|batch| batch.batch.0.clone()).collect();
         let (head, crc) = encode_head(BlockHead { object: self.object, stream, start, end }, &pieces);
         self.body.push(head);
@@ -238,8 +254,8 @@ impl Blocks {
             stream,
             start,
             end,
-            at: at as u64,
-            len: u32::try_from(self.body.len() - at).expect("blocks are closed far below 4 GiB"),
+            at,
+            len: u32::try_from(self.body.len() - begun).expect("blocks are closed far below 4 GiB"),
             batches: u32::try_from(batches.len()).expect("a block of 4 GiB holds fewer batches"),
             max_timestamp: max_timestamp(batches.iter().copied()),
             crc,

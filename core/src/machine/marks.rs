@@ -75,6 +75,10 @@ marks! {
     WalSealBeaten = "object-wal.seal-beaten",
     /// An object of the WAL could not be read, and is read again.
     WalObjectReadAgain = "object-wal.read-again",
+    /// A recovery commits an object of the WAL as it is.
+    WalObjectAdopted = "object-wal.object-adopted",
+    /// An object of a WAL that had become data is deleted, since no stream needs it any more.
+    AdoptedWalObjectDeleted = "object-wal.adopted-object-deleted",
     /// An object of a WAL that is over is deleted.
     OldWalObjectDeleted = "object-wal.old-object-deleted",
     /// A record is cut into fragments since it does not fit into a block.

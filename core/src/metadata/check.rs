@@ -1,6 +1,7 @@
 //! What holds in every image, whatever was applied to it.
 
-use super::{Image, NodeImage, ObjectState, StreamImage, StreamState, bounds};
+use super::{Image, NodeImage, ObjectState, StreamImage, StreamState, WAL_DATA_LEVEL, bounds};
+use crate::data_object;
 use crate::id::{NodeId, ObjectId, PartitionIndex, StreamEpoch, StreamId};
 use alloc::format;
 use alloc::string::String;
@@ -111,7 +112,7 @@ impl Image {
             let of_this = uses.iter().take_while(|used| *used == id).count();
             uses = &uses[of_this..];
             let counted = u32::try_from(of_this).unwrap_or(u32::MAX);
-            let holds = *id < self.next_object
+            let holds = self.is_issued(*id, object.state)
                 && object.size <= bounds::OBJECT
                 && match object.state {
                     ObjectState::Leased(node, epoch) => counted == 0 && self.leases(node, epoch),
@@ -121,6 +122,13 @@ impl Image {
             ensure_with(holds, || format!("object {id} is {:?} with {counted} ranges", object.state))?;
         }
         ensure_with(uses.is_empty(), || format!("ranges in objects that are not there: {uses:?}"))
+    }
+
+    /// A number was leased, or is that of an object of a WAL that is, or was, read back.
+    fn is_issued(&self, id: ObjectId, state: ObjectState) -> bool {
+        let Some((node, epoch, _)) = data_object::place_in_wal(id) else { return id < self.next_object };
+        let is_past = self.nodes.get(&node).is_some_and(|node| epoch < node.epoch);
+        is_past && self.feature_level >= WAL_DATA_LEVEL && !matches!(state, ObjectState::Leased(..))
     }
 
     fn leases(&self, node: NodeId, epoch: crate::id::NodeEpoch) -> bool {

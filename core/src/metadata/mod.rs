@@ -43,4 +43,8 @@ use crate::id::FeatureLevel;
 
 /// The newest feature level that this build understands, and what it initialises a bucket with. A head of a higher
 /// level is neither read on nor claimed.
-pub const FEATURE_LEVEL: FeatureLevel = FeatureLevel(1);
+pub const FEATURE_LEVEL: FeatureLevel = WAL_DATA_LEVEL;
+
+/// The level from which on objects of an object WAL are written in the layout of data objects, and may become data as they
+/// are.
+pub const WAL_DATA_LEVEL: FeatureLevel = FeatureLevel(2);

@@ -1,8 +1,8 @@
 //! Deletes from the bucket what the metadata no longer needs.
 //!
 //! Three kinds of garbage: objects that the metadata destroyed, once readers have had time to leave them; orphans:
-//! uploads that were never committed and never can be; and, where the WAL is in the bucket, what is left of its lives: all
-//! below a trim point, and all but the seal of a life that is over. Every delete follows a durable entry that made the
+//! uploads that were never committed and never can be; and what is left of lives of a WAL in the bucket: all below a trim
+//! point, and all but the seal of a life that is over, unless it became data. Every delete follows a durable entry that made the
 //! object unreferenceable. A scrub lists first and looks at the image afterwards: an id that was issued and is unknown to
 //! the image was forgotten or has expired, a life that is over stays so, and a trim point never goes back, however old the
 //! image is.
@@ -45,6 +45,9 @@ pub(super) struct Janitor {
     scrub: Scrub,
     /// Of WAL objects.
     wal_scrub: Scrub,
+    wal: WalKind,
+    /// Whether this search has found WAL objects that nobody needs.
+    found_wal: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,6 +97,8 @@ impl Janitor {
             forgetting: false,
             scrub: Scrub { prefix: data_object::PREFIX, stage: Stage::Idle { next: None } },
             wal_scrub: Scrub { prefix: format::PREFIX, stage: Stage::Idle { next: None } },
+            wal: WalKind::Ring,
+            found_wal: false,
         }
     }
 
@@ -101,10 +106,9 @@ impl Janitor {
         self.sweep_at = Some(now.mono);
         // A crash may just have left orphans.
         self.scrub.stage = Stage::Due { after: None, at: now.mono.after(self.retention) };
-        if wal == WalKind::Objects {
-            // Nobody reads what an earlier life has left.
-            self.wal_scrub.stage = Stage::Due { after: None, at: now.mono };
-        }
+        self.wal = wal;
+        // Nobody reads what an earlier life has left, also if this one is in a ring.
+        self.wal_scrub.stage = Stage::Due { after: None, at: now.mono };
     }
 
     /// Starts what is due. Returns a command to send, if objects are gone that the metadata may forget.
@@ -155,8 +159,14 @@ impl Janitor {
             }
             _ => (None, Some(self.backoff.wait(&mut self.rng))),
         };
-        let scrub = if is_data { &mut self.scrub } else { &mut self.wal_scrub };
-        scrub.listed(now, next, wait, self.scrub_interval);
+        if is_data {
+            self.scrub.listed(now, next, wait, Some(self.scrub_interval));
+        } else {
+            // Where the WAL is a ring, nothing more comes once there is nothing.
+            let is_through = next.is_none() && wait.is_none();
+            let is_over = is_through && !core::mem::take(&mut self.found_wal) && self.wal == WalKind::Ring;
+            self.wal_scrub.listed(now, next, wait, Some(self.scrub_interval).filter(|_| !is_over));
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
@@ -198,13 +208,17 @@ impl Janitor {
     fn find_wal(&mut self, found: &[Found], image: &Image) {
         for found in found.iter().filter(|found| is_left_of_wal(found, image)) {
             sometimes!(Mark::OldWalObjectDeleted);
+            self.found_wal = true;
             self.queue.insert((found.key.clone(), Garbage::Wal));
         }
     }
 
     fn handle_deleted(&mut self, now: Now, key: Key, garbage: Garbage, result: &StoreResult) {
         match (result, garbage) {
-            (Ok(_), Garbage::Destroyed(id)) => self.deleted.push(id),
+            (Ok(_), Garbage::Destroyed(id)) => {
+                sometimes!(Mark::AdoptedWalObjectDeleted, data_object::place_in_wal(id).is_some());
+                self.deleted.push(id);
+            }
             (Ok(_), Garbage::Orphan | Garbage::Wal) => {}
             // The next sweep or scrub finds it again.
             (Err(error), _) => {
@@ -234,13 +248,13 @@ impl Scrub {
         matches!(self.stage, Stage::Listing { op: listing, .. } if listing == op)
     }
 
-    /// A page is over: the names after `next` come next, or after a wait the same page again, or nothing for a while.
-    fn listed(&mut self, now: Now, next: Option<Key>, wait: Option<Duration>, interval: Duration) {
+    /// A page is over: the names after `next` come next, or after a wait the same page again, or nothing for a while, or ever.
+    fn listed(&mut self, now: Now, next: Option<Key>, wait: Option<Duration>, interval: Option<Duration>) {
         let Stage::Listing { after, .. } = &mut self.stage else { unreachable!("the caller asked which is listing") };
         self.stage = match (next, wait) {
             (_, Some(wait)) => Stage::Due { after: after.take(), at: now.mono.after(wait) },
             (Some(next), None) => Stage::Due { after: Some(next), at: now.mono },
-            (None, None) => Stage::Idle { next: Some(now.mono.after(interval)) },
+            (None, None) => Stage::Idle { next: interval.map(|interval| now.mono.after(interval)) },
         };
     }
 
@@ -254,9 +268,13 @@ impl Scrub {
 }
 
 /// Whether nobody can need an object of a WAL any more. A seal, known by its length, is needed for ever: a put of the life
-/// that it has ended may still be on its way.
+/// that it has ended may still be on its way. What became data is the objects' business.
 fn is_left_of_wal(found: &Found, image: &Image) -> bool {
     let Some((node, epoch, seq)) = format::parse_key(&found.key) else { return false };
+    let is_data = data_object::parse_any_key(&found.key).is_some_and(|id| image.objects.contains_key(&id));
+    if is_data {
+        return false;
+    }
     let Some(node) = image.nodes.get(&node).filter(|_| found.len > format::SEAL_LEN as u64) else { return false };
     match node.epochs.get(&epoch) {
         Some(life) => seq < life.trim,

@@ -2,11 +2,11 @@
 
 use super::startup::refused;
 use super::{Asker, Effect, Node, Phase, to};
-use crate::id::{CutNumber, NodeEpoch, Offset, StreamId, WalUuid};
+use crate::id::{CutNumber, NodeEpoch, Offset, StreamEpoch, StreamId, WalUuid};
 use crate::kafka::BatchHeader;
 use crate::machine::{Effects, Mark, sometimes};
 use crate::mail::{Halt, Mail as To};
-use crate::metadata::{Answer, Command, Image, Recovery, StreamImage, StreamState, WalKind};
+use crate::metadata::{Answer, Command, CommitObject, Image, Recovery, StreamImage, StreamState, WalKind};
 use crate::producers::Sequenced;
 use crate::upload::{self, Cut, CutRange};
 use crate::wal::{self, Appended};
@@ -68,8 +68,9 @@ impl Node {
     }
 
     pub(super) fn handle_recovered(&mut self, recovered: wal::Recovered, out: &mut Effects<Effect>) {
-        let (records, upto, more) = match recovered {
-            wal::Recovered::Part { records, upto, more } => (records, upto, more),
+        let (found, upto, more) = match recovered {
+            wal::Recovered::Part { records, upto, more } => (Found::Records(records), upto, more),
+            wal::Recovered::Object { object, upto } => (Found::Object(object), upto, true),
             wal::Recovered::Damaged(why) => return self.halt(Halt::WalRefused(why), out),
             wal::Recovered::Unreadable(why) => return self.halt(Halt::WalUnreadable(why), out),
         };
@@ -77,12 +78,17 @@ impl Node {
         let Phase::Recovering(Recoveries { current: Some(current), .. }) = &mut self.phase else {
             unreachable!("the WAL recovers when it is told to")
         };
-        let ranges = match select(image, current.recovery.epoch, &mut current.ends, records) {
-            Ok(ranges) => ranges,
+        let mut ends = Ends { image, epoch: current.recovery.epoch, ends: &mut current.ends };
+        let selected = match found {
+            Found::Records(records) => select(&mut ends, records).map(|ranges| (ranges, None)),
+            Found::Object(object) => adopt(&mut ends, object).map(|object| (Vec::new(), object)),
+        };
+        let (ranges, stored) = match selected {
+            Ok(selected) => selected,
             Err(why) => return self.halt(Halt::WalRefused(why), out),
         };
         current.more = more;
-        if ranges.is_empty() {
+        if ranges.is_empty() && stored.is_none() {
             return self.recover_on(out);
         }
         current.cut = current.cut.next();
@@ -93,6 +99,7 @@ impl Node {
             number: current.cut,
             lsn: upto,
             ranges,
+            stored,
         }))));
     }
 
@@ -117,47 +124,32 @@ impl Node {
     }
 }
 
+/// What the WAL found.
+enum Found {
+    Records(Vec<Appended>),
+    /// An object that is in the bucket already.
+    Object(CommitObject),
+}
+
 /// Keeps the records of streams that are still open under the fenced epoch, from their committed end on. What is below
 /// was committed before the crash, with a trim that did not reach the disk.
 ///
 /// Records that were deleted before they were committed are kept as well where a producer wrote them: nobody reads them
 /// any more, but their producer may send them again.
-fn select(
-    image: &Image,
-    epoch: NodeEpoch,
-    ends: &mut BTreeMap<StreamId, Offset>,
-    records: Vec<Appended>,
-) -> Result<Vec<CutRange>, String> {
+fn select(ends: &mut Ends<'_>, records: Vec<Appended>) -> Result<Vec<CutRange>, String> {
     let mut ranges: BTreeMap<StreamId, CutRange> = BTreeMap::new();
     for record in records {
-        let stream = image.streams.get(&record.stream);
-        sometimes!(Mark::RecoveredOfDeletedTopic, stream.is_none());
-        let Some(stream) = stream else { continue };
-        if stream.state != StreamState::Open(epoch) || stream.epoch != record.epoch {
+        let stretch = Stretch {
+            stream: record.stream,
+            epoch: record.epoch,
+            start: record.base,
+            end: record.end,
+            is_first: !ranges.contains_key(&record.stream),
+            has_producer: has_producer(&record),
+        };
+        if ends.judge(&stretch)? == Verdict::Drop {
             continue;
         }
-        sometimes!(Mark::RecoveredCommitted, record.end <= stream.end);
-        let end = ends.entry(record.stream).or_insert_with(|| committed_end(stream));
-        if record.end <= *end {
-            continue;
-        }
-        // Where the committed end is not known exactly, it lies at or below the start.
-        let may_begin = *end < stream.start && record.base <= stream.start && !ranges.contains_key(&record.stream);
-        // A trim may have passed the committed end and stopped inside a batch: that batch is kept whole.
-        if (record.base > *end && !may_begin) || (record.base < *end && *end != stream.start) {
-            return Err(format!(
-                "the WAL continues stream {} at offset {}, but the committed records end at {}: acknowledged records \
-                 are missing from the WAL",
-                record.stream, record.base, end
-            ));
-        }
-        let is_deleted = record.end <= stream.start;
-        if is_deleted && !ranges.contains_key(&record.stream) && !has_producer(&record) {
-            *end = record.end;
-            continue;
-        }
-        sometimes!(Mark::RecoveredDeleted, is_deleted);
-        *end = record.end;
         let range = ranges.entry(record.stream).or_insert_with(|| CutRange {
             stream: record.stream,
             epoch: record.epoch,
@@ -170,6 +162,87 @@ fn select(
         range.batches.push(record);
     }
     Ok(ranges.into_values().collect())
+}
+
+/// The object with those of its ranges that [`select`] would keep, if it would keep any.
+fn adopt(ends: &mut Ends<'_>, mut object: CommitObject) -> Result<Option<CommitObject>, String> {
+    let mut kept = Vec::with_capacity(object.ranges.len());
+    for range in object.ranges {
+        let stretch = Stretch {
+            stream: range.stream,
+            epoch: range.epoch,
+            start: range.start,
+            end: range.end,
+            is_first: true,
+            has_producer: range.producers.is_some(),
+        };
+        if ends.judge(&stretch)? == Verdict::Keep {
+            kept.push(range);
+        }
+    }
+    object.ranges = kept;
+    sometimes!(Mark::WalObjectAdopted, !object.ranges.is_empty());
+    Ok(Some(object).filter(|object| !object.ranges.is_empty()))
+}
+
+/// Where streams end once all that was found so far is committed.
+struct Ends<'a> {
+    image: &'a Image,
+    /// Whose records these are.
+    epoch: NodeEpoch,
+    ends: &'a mut BTreeMap<StreamId, Offset>,
+}
+
+/// Some of a stream's records: a batch, or all that an object has.
+struct Stretch {
+    stream: StreamId,
+    epoch: StreamEpoch,
+    start: Offset,
+    end: Offset,
+    /// Whether nothing of its stream goes before it into the same cut.
+    is_first: bool,
+    /// Whether it says something of an idempotent producer.
+    has_producer: bool,
+}
+
+#[derive(PartialEq, Eq)]
+enum Verdict {
+    Keep,
+    Drop,
+}
+
+impl Ends<'_> {
+    /// Whether these records are to be committed. If so, their stream ends with them.
+    fn judge(&mut self, found: &Stretch) -> Result<Verdict, String> {
+        let stream = self.image.streams.get(&found.stream);
+        sometimes!(Mark::RecoveredOfDeletedTopic, stream.is_none());
+        let Some(stream) = stream else { return Ok(Verdict::Drop) };
+        if stream.state != StreamState::Open(self.epoch) || stream.epoch != found.epoch {
+            return Ok(Verdict::Drop);
+        }
+        sometimes!(Mark::RecoveredCommitted, found.end <= stream.end);
+        let end = self.ends.entry(found.stream).or_insert_with(|| committed_end(stream));
+        if found.end <= *end {
+            return Ok(Verdict::Drop);
+        }
+        // Where the committed end is not known exactly, it lies at or below the start.
+        let may_begin = *end < stream.start && found.start <= stream.start && found.is_first;
+        // A trim may have passed the committed end and stopped inside a batch: that batch is kept whole.
+        if (found.start > *end && !may_begin) || (found.start < *end && *end != stream.start) {
+            return Err(format!(
+                "the WAL continues stream {} at offset {}, but the committed records end at {}: acknowledged records \
+                 are missing from the WAL",
+                found.stream, found.start, end
+            ));
+        }
+        *end = found.end;
+        let is_deleted = found.end <= stream.start;
+        if is_deleted && found.is_first && !found.has_producer {
+            return Ok(Verdict::Drop);
+        }
+        sometimes!(Mark::RecoveredDeleted, is_deleted);
+        Ok(Verdict::Keep)
+    }
 }
 
 /// Where the committed records of a stream end. Once a trim has passed that end nobody knows it any more; but what was

@@ -86,8 +86,9 @@ impl Node {
         let image = self.image.as_ref().expect("a registered node has an image");
         let uuid = WalUuid::draw(&mut self.rng);
         let life = wal::Life { cluster: image.cluster, node: self.config.node, epoch: self.epoch, uuid };
+        let level = image.feature_level;
         self.phase = Phase::Formatting(uuid);
-        out.push(to(To::Wal(wal::Mail::Format(life))));
+        out.push(to(To::Wal(wal::Mail::Format { life, level })));
     }
 
     pub(super) fn handle_formatted(&mut self, out: &mut Effects<Effect>) {

@@ -208,6 +208,7 @@ impl Shard {
             number: self.cut,
             lsn,
             ranges,
+            stored: None,
         }))));
     }
 

@@ -70,7 +70,7 @@ impl Job {
             recovery: self.cut.recovery,
             number: self.cut.number,
             lsn: self.cut.lsn,
-            objects: self.objects.iter().map(Upload::commit).collect(),
+            objects: self.objects.iter().map(Upload::commit).chain(self.cut.stored.clone()).collect(),
         }
     }
 
@@ -78,6 +78,7 @@ impl Job {
         let begun = self.objects.iter().any(|upload| upload.id().is_some());
         assert!(self.stage != Stage::Queued || !begun, "a queued cut has no objects");
         assert!(self.stage != Stage::Committing || self.is_stored(), "what is being committed is stored");
+        assert!(self.cut.stored.is_none() || self.objects.is_empty(), "what is stored already is committed alone");
         let held: usize = self.objects.iter().map(|upload| upload.members().len()).sum();
         assert_eq!(held, self.cut.ranges.len(), "each range is in one object");
     }

@@ -2,7 +2,7 @@
 
 use crate::id::{ClusterId, CutNumber, Lsn, NodeEpoch, Offset, RecoveryNumber, StreamEpoch, StreamId};
 use crate::machine::OpId;
-use crate::metadata::Answer;
+use crate::metadata::{Answer, CommitObject};
 use crate::producers::ProducerTable;
 use crate::store::{StoreCall, StoreResult};
 use crate::wal::Appended;
@@ -31,7 +31,7 @@ pub enum Effect {
 /// What others tell the uploader.
 #[derive(Clone, Debug, Hash)]
 pub enum Mail {
-    /// Upload and commit this. Cuts arrive in the order of their numbers; an empty one (no ranges) is committed without
+    /// Upload and commit this. Cuts arrive in the order of their numbers; an empty one (no ranges, nothing stored) is committed without
     /// an object, for its LSN.
     Cut(Cut),
     /// The answer to a command that the uploader sent through the node, in the order of sending.
@@ -53,6 +53,8 @@ pub struct Cut {
     pub lsn: Lsn,
     /// By stream, ascending, at most one range each.
     pub ranges: Vec<CutRange>,
+    /// An object of the WAL that becomes data as it is, with what is committed of it. There are no ranges beside it.
+    pub stored: Option<CommitObject>,
 }
 
 /// One stream's part of a cut: contiguous.

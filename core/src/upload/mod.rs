@@ -234,7 +234,7 @@ impl Uploader {
         assert_eq!(job.stage, Stage::Committing, "a commit is answered after it was sent");
         self.first = self.first.next();
         self.bytes -= job.bytes;
-        sometimes!(Mark::EmptyCut, job.objects.is_empty());
+        sometimes!(Mark::EmptyCut, job.objects.is_empty() && job.cut.stored.is_none());
         let cut = job.cut;
         tracing::info!(epoch = %cut.epoch, cut = %cut.number, lsn = %cut.lsn, bytes = job.bytes, "cut committed");
         // What a recovery found was never in this epoch's ring or log cache.

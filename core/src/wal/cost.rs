@@ -26,6 +26,6 @@ pub const fn longest(budget: u64) -> u64 {
 
 /// [`cost`] of so many bytes of a record, its head included where it is among them.
 #[must_use]
-pub const fn payload_cost(payload: u64) -> u64 {
+pub(super) const fn payload_cost(payload: u64) -> u64 {
     payload.div_ceil(SECTOR_PAYLOAD) * SECTOR
 }

@@ -1,8 +1,9 @@
 //! What the write-ahead log is told, wants done, and finds.
 
 use crate::disk::{DiskOp, DiskResult};
-use crate::id::{ClusterId, Lsn, NodeEpoch, NodeId, Offset, StreamEpoch, StreamId, WalUuid};
+use crate::id::{ClusterId, FeatureLevel, Lsn, NodeEpoch, NodeId, Offset, StreamEpoch, StreamId, WalUuid};
 use crate::machine::{OpId, Payload};
+use crate::metadata::CommitObject;
 use crate::store::{StoreCall, StoreResult};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -50,7 +51,12 @@ pub enum Mail {
     /// From the node: the next part of what is being recovered.
     RecoverMore,
     /// From the node: begin a new life. Of a ring, one header write. Answered by [`crate::node::Mail::WalFormatted`].
-    Format(Life),
+    Format {
+        /// Which.
+        life: Life,
+        /// The cluster's: no format above it is written.
+        level: FeatureLevel,
+    },
     /// From the shard: append these, in order. Within what was granted.
     Append(Vec<Append>),
     /// From the shard: put a cut marker into the completions, for this reason.
@@ -163,12 +169,19 @@ pub enum Inspection {
 pub enum Recovered {
     /// Some records, and the LSN up to which they reach.
     Part {
-        /// In LSN order.
+        /// Of each stream in LSN order.
         records: Vec<Appended>,
         /// Everything below is in this part or an earlier one.
         upto: Lsn,
         /// Whether [`Mail::RecoverMore`] may give more.
         more: bool,
+    },
+    /// An object that is more than a part, and may become data as it is. [`Mail::RecoverMore`] tells what follows.
+    Object {
+        /// All that it holds.
+        object: CommitObject,
+        /// Everything below is in it or in an earlier part.
+        upto: Lsn,
     },
     /// Damage below an LSN that is recorded as durable: acknowledged records are unreadable.
     Damaged(String),

@@ -11,7 +11,7 @@ use crate::owner::{Address, Outbox, Perform};
 use crate::store::Submit;
 use karst_core::compaction;
 use karst_core::controller;
-use karst_core::id::{ClusterId, Lsn};
+use karst_core::id::{ClusterId, Lsn, Offset};
 use karst_core::machine::OpId;
 use karst_core::mail::Mail;
 use karst_core::node;
@@ -163,7 +163,7 @@ impl NodeHands {
             Mail::Shard(shard::Mail::Image(image)) => self.cluster = image.cluster,
             Mail::Shard(shard::Mail::Serve { epoch, .. }) => monitor.serves(self.cluster, *epoch),
             Mail::Wal(wal::Mail::Recover { from, .. }) => monitor.enter(Phase::Recovering(self.recovered.begin(*from))),
-            Mail::Wal(wal::Mail::Format(_)) => monitor.enter(Phase::Opening),
+            Mail::Wal(wal::Mail::Format { .. }) => monitor.enter(Phase::Opening),
             // As asked, or since the WAL failed.
             Mail::Shard(shard::Mail::Drain) => monitor.enter(Phase::Stopping),
             _ => {}
@@ -212,7 +212,12 @@ impl Perform<wal::Effect> for WalHands {
                     Mail::Shard(shard::Mail::Appended(batches)) => self.hands.monitor.metrics.records.durable(batches),
                     Mail::Node(node::Mail::WalFound(wal::Inspection::Ring(found))) => self.recovered.found(found.trim),
                     Mail::Node(node::Mail::WalRecovered(wal::Recovered::Part { records, upto, .. })) => {
+                        let records = records.iter().map(|batch| (batch.base, batch.end, batch.batch.len() as u64));
                         self.hands.monitor.progress(self.recovered.add(records, *upto));
+                    }
+                    Mail::Node(node::Mail::WalRecovered(wal::Recovered::Object { object, upto })) => {
+                        let ranges = object.ranges.iter().map(|range| (range.start, range.end, range.bytes));
+                        self.hands.monitor.progress(self.recovered.add(ranges, *upto));
                     }
                     _ => {}
                 }
@@ -272,14 +277,17 @@ impl Recovered {
         Progress { done: 0, of: self.length }
     }
 
-    fn add(&self, batches: &[wal::Appended], upto: Lsn) -> Progress {
-        let records: u64 = batches.iter().map(|batch| batch.end.0.saturating_sub(batch.base.0)).sum();
-        let bytes: usize = batches.iter().map(|batch| batch.batch.len()).sum();
+    /// Stretches of records, from one offset to another and so many bytes long.
+    fn add(&self, found: impl Iterator<Item = (Offset, Offset, u64)>, upto: Lsn) -> Progress {
+        let sum = |(records, bytes), (base, end, len): (Offset, Offset, u64)| {
+            (records + end.0.saturating_sub(base.0), bytes + len)
+        };
+        let (records, bytes) = found.fold((0, 0), sum);
         self.records.fetch_add(records, Ordering::Relaxed);
-        let before = self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let done = match self.lsn {
             Unit::Bytes => upto.0.saturating_sub(self.from.load(Ordering::Relaxed)),
-            Unit::Objects => before.saturating_add(bytes as u64).min(self.length),
+            Unit::Objects => before.saturating_add(bytes).min(self.length),
         };
         Progress { done, of: self.length }
     }

@@ -111,6 +111,10 @@ impl Survey {
             };
         }
         if let Some((node, epoch, seq)) = format::parse_key(key) {
+            let data = data_object::id_in_wal(node, epoch, seq).and_then(|id| image.objects.get(&id));
+            if let Some(object) = data {
+                return if matches!(object.state, ObjectState::Live(_)) { Part::Live } else { Part::Destroyed };
+            }
             let known = image.nodes.get(&node);
             return match known.and_then(|node| node.epochs.get(&epoch)) {
                 _ if len == format::SEAL_LEN as u64 => Part::Seal,

@@ -26,7 +26,7 @@ pub(super) fn inspect(reader: &Reader, audit: &Audit, names: &[String]) -> Resul
 }
 
 fn parse(name: &str) -> Option<ObjectId> {
-    name.parse().map(ObjectId).ok().or_else(|| data_object::parse_key(&Key(name.into())))
+    name.parse().map(ObjectId).ok().or_else(|| data_object::parse_any_key(&Key(name.into())))
 }
 
 fn one(reader: &Reader, image: &Image, id: ObjectId, flaws: &mut Vec<String>) -> Result<Facts, Failure> {
@@ -59,6 +59,7 @@ fn told(image: &Image, id: ObjectId) -> String {
         Some(ObjectState::Leased(node, epoch)) => format!("leased to node {node} under epoch {epoch}: not committed"),
         Some(ObjectState::Live(parts)) => format!("live: {parts} ranges and states of streams are in it"),
         Some(ObjectState::Destroyed(_)) => "to be deleted: no stream needs it".into(),
+        None if data_object::place_in_wal(id).is_some() => "part of a WAL, or of none any more".into(),
         None if id >= image.next_object => "no such object yet".into(),
         None => "deleted, or never committed".into(),
     }

@@ -4,6 +4,7 @@ use super::Findings;
 use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::store::Reader;
+use karst_core::data_object;
 use karst_core::id::{Lsn, NodeEpoch, NodeId};
 use karst_core::metadata::{Image, WalKind};
 use karst_core::store::Found;
@@ -48,9 +49,14 @@ fn life(
     if let Some(seal) = all.iter().find(|(_, len)| **len == SEAL_LEN as u64) {
         facts.number("sealed_at", seal.0.0);
     }
+    let is_data = |seq: &&Lsn| {
+        let id = data_object::id_in_wal(node, epoch, **seq);
+        id.is_some_and(|id| image.objects.contains_key(&id))
+    };
+    facts.count("objects_that_became_data", all.keys().filter(is_data).count());
     let known = image.nodes.get(&node).and_then(|node| node.epochs.get(&epoch));
     let Some(known) = known.filter(|known| known.kind == WalKind::Objects) else {
-        facts.text("state", "over: all but a seal is deleted by the broker's next clean-up");
+        facts.text("state", "over: all but a seal, and what became data, is deleted by the broker's next clean-up");
         return Ok(facts);
     };
     facts.text("state", if known.recovery.is_some() { "being read back" } else { "in use, or its broker died" });

@@ -128,7 +128,8 @@ fn garbage(image: &Image, store: &Store) -> Option<String> {
     let model = store.model();
     let mut in_bucket = Vec::new();
     for (key, object) in model.bucket().objects() {
-        if let Some((node, epoch, seq)) = wal_object::parse_key(key) {
+        let is_data = data_object::parse_any_key(key).is_some_and(|id| image.objects.contains_key(&id));
+        if let Some((node, epoch, seq)) = wal_object::parse_key(key).filter(|_| !is_data) {
             let life = image.nodes.get(&node).and_then(|node| node.epochs.get(&epoch));
             let is_kept = object.body.len() == wal_object::SEAL_LEN || life.is_some_and(|life| seq >= life.trim);
             if is_kept {
@@ -136,7 +137,7 @@ fn garbage(image: &Image, store: &Store) -> Option<String> {
             }
             return Some(format!("{key} is in the bucket, and nobody needs it"));
         }
-        let Some(id) = data_object::parse_key(key) else { continue };
+        let Some(id) = data_object::parse_any_key(key) else { continue };
         match image.objects.get(&id).map(|object| (object.state, object.size)) {
             Some((ObjectState::Live(_), size)) if size == object.body.len() as u64 => in_bucket.push(id),
             Some((ObjectState::Live(_), size)) => {

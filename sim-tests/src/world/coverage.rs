@@ -35,7 +35,7 @@ pub(super) fn check(image: &Image, limits: &Limits, store: &Store) -> Result<(),
 fn read(image: &Image, store: &Store) -> Result<Objects, String> {
     let model = store.model();
     let bodies: BTreeMap<ObjectId, bytes::Bytes> = (model.bucket().objects())
-        .filter_map(|(key, object)| Some((data_object::parse_key(key)?, object.body.clone())))
+        .filter_map(|(key, object)| Some((data_object::parse_any_key(key)?, object.body.clone())))
         .collect();
     let live = image.objects.iter().filter(|(_, object)| matches!(object.state, ObjectState::Live(_)));
     live.map(|(id, _)| {

@@ -107,6 +107,12 @@ impl State {
             let message = format!("{key} was deleted, and is all that keeps an old writer out");
             return Err(Wrong::new("seal-is-kept", message));
         }
+        let id = data_object::parse_any_key(key);
+        let state = id.and_then(|id| head.image().objects.get(&id)).map(|object| object.state);
+        if let Some(ObjectState::Live(_)) = state {
+            let wrong = Wrong::new("live-object-deleted", format!("{key} is live and was deleted"));
+            return Err(Wrong { object: id, ..wrong });
+        }
         if let Some((node, epoch, seq)) = wal_object::parse_key(key) {
             let life = head.image().nodes.get(&node).and_then(|node| node.epochs.get(&epoch));
             return match life.filter(|life| seq >= life.trim) {
@@ -117,15 +123,7 @@ impl State {
                 None => Ok(()),
             };
         }
-        let id = data_object::parse_key(key);
-        let state = id.and_then(|id| head.image().objects.get(&id)).map(|object| object.state);
-        match state {
-            Some(ObjectState::Live(_)) => {
-                let wrong = Wrong::new("live-object-deleted", format!("{key} is live and was deleted"));
-                Err(Wrong { object: id, ..wrong })
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 

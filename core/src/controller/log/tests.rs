@@ -6,6 +6,7 @@ use crate::id::{
     StreamEpoch, StreamId, Term, TopicId, WalUuid,
 };
 use crate::machine::{Rng, WallTime};
+use crate::metadata::FEATURE_LEVEL;
 use crate::metadata::{
     CleanupPolicy, Command, Commit, CommitObject, CommitRange, CommitState, CompactedObject, CompactedRange,
     CompactedState, Compaction, ConfigName, ConfigNames, ConfigPatch, Entry, Image, InertName, NewTopic, RegisteredWal,
@@ -200,7 +201,7 @@ fn a_head_that_does_not_fold_is_malformed() {
         assert_eq!(Head::decode(&head.encode()), Err(DecodeError::Malformed));
     }
     let mut later = head();
-    later.feature_level = FeatureLevel(2);
+    later.feature_level = FeatureLevel(FEATURE_LEVEL.0 + 1);
     assert_eq!(Head::decode(&later.encode()), Err(DecodeError::Unsupported));
 }
 

@@ -7,14 +7,16 @@
 //!    that one deleted topic can't block every producer; what is left must continue its stream exactly. A range that
 //!    the start cuts through is kept whole, since its object has it whole: it is read from the start on.
 //!    What its object says about the stream's producers is kept in any case, as long as there is the stream.
-//! 4. the objects' leases. An object that holds nothing but dropped ranges is destroyed at once.
+//! 4. the objects' leases; of an object of the WAL, which a recovery commits as it is, that it is one of this WAL, and was
+//!    not committed before. An object that holds nothing but dropped ranges is destroyed at once.
 
 use crate::controller::NodeCommand;
-use crate::id::{NodeId, ObjectId, StreamId};
+use crate::data_object;
+use crate::id::{Lsn, NodeEpoch, NodeId, ObjectId, StreamId};
 use crate::machine::{Mark, sometimes};
 use crate::metadata::{
-    Answer, Commit, CommitRange, CommitState, EpochImage, Image, NodeImage, ObjectImage, ObjectState, RangeImage,
-    Refusal, StateImage, StateKind, StreamState, bounds,
+    Answer, Commit, CommitObject, CommitRange, CommitState, EpochImage, Image, NodeImage, ObjectImage, ObjectState,
+    RangeImage, Refusal, StateImage, StateKind, StreamState, WAL_DATA_LEVEL, WalKind, bounds,
 };
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -36,7 +38,10 @@ impl Image {
         let kept = self.fitting(by.node, commit)?;
         let mut ranges = commit.objects.iter().flat_map(|object| &object.ranges);
         sometimes!(Mark::CommitOfDeletedTopic, ranges.any(|range| !self.streams.contains_key(&range.stream)));
-        self.check_leases(by, commit.objects.iter().map(|object| (object.id, object.size)))?;
+        let is_born_in_wal = |object: &&CommitObject| data_object::place_in_wal(object.id).is_some();
+        let (adopted, leased): (Vec<_>, Vec<_>) = commit.objects.iter().partition(is_born_in_wal);
+        self.check_leases(by, leased.into_iter().map(|object| (object.id, object.size)))?;
+        adopted.into_iter().try_for_each(|object| self.check_adopted(by.node, commit, epoch, object))?;
         self.insert(commit, &kept);
         if let Some(epoch) = self.nodes.get_mut(&by.node).and_then(|node| node.epochs.get_mut(&commit.epoch)) {
             epoch.trim = commit.lsn;
@@ -84,6 +89,30 @@ impl Image {
             }
         }
         Ok(())
+    }
+
+    /// Whether an object of a WAL may be committed as it is: by the recovery of that very WAL, and above what was committed
+    /// of it before. It is below the new trim point then, so it can't be committed again, nor be read back.
+    fn check_adopted(
+        &self,
+        owner: NodeId,
+        commit: &Commit,
+        epoch: &EpochImage,
+        object: &CommitObject,
+    ) -> Result<(), Refusal> {
+        let is_of_this = |(node, of, seq): (NodeId, NodeEpoch, Lsn)| {
+            (node, of) == (owner, commit.epoch) && (epoch.trim..commit.lsn).contains(&seq)
+        };
+        let alone = commit.objects.len() == 1 && !self.objects.contains_key(&object.id);
+        let holds = self.feature_level >= WAL_DATA_LEVEL
+            && commit.recovery.is_some()
+            && epoch.kind == WalKind::Objects
+            && data_object::place_in_wal(object.id).is_some_and(is_of_this)
+            && alone;
+        if !holds {
+            return Err(Refusal::NotLeased { id: object.id });
+        }
+        if object.size > bounds::OBJECT { Err(Refusal::Invalid) } else { Ok(()) }
     }
 
     fn insert(&mut self, commit: &Commit, kept: &[Kept<'_>]) {

@@ -64,7 +64,7 @@ pub(super) fn limits() -> Limits {
 /// A cut of the current epoch, 7.
 pub(super) fn cut(number: u64, ranges: Vec<CutRange>) -> Cut {
     let (number, lsn) = (CutNumber(number), Lsn(number * 4096));
-    Cut { cluster: CLUSTER, epoch: NodeEpoch(7), recovery: None, number, lsn, ranges }
+    Cut { cluster: CLUSTER, epoch: NodeEpoch(7), recovery: None, number, lsn, ranges, stored: None }
 }
 
 /// A cut that a recovery of epoch 6 found.

@@ -11,18 +11,19 @@
 use super::format;
 use super::put::{Judgement, Put};
 use super::rules::Rules;
-use crate::id::Lsn;
+use crate::id::{FeatureLevel, Lsn, Offset, StreamEpoch, StreamId};
 use crate::machine::{Instant, Mark, Now, OpId, OpIds, Rng, sometimes};
 use crate::store::{StoreCall, StoreResult, attempt};
 use crate::wal::record::STAMPED;
 use crate::wal::{Append, Appended, Life, cost};
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 /// The end of one life's log.
 #[derive(Debug)]
 pub(super) struct Log {
     life: Life,
+    level: FeatureLevel,
     rules: Rules,
     durable: Lsn,
     pending: VecDeque<Append>,
@@ -45,9 +46,10 @@ struct Flight {
 
 impl Log {
     /// A log of which nothing is written.
-    pub(super) fn new(life: Life, rules: Rules) -> Self {
+    pub(super) fn new(life: Life, level: FeatureLevel, rules: Rules) -> Self {
         Self {
             life,
+            level,
             rules,
             durable: Lsn(0),
             pending: VecDeque::new(),
@@ -111,7 +113,7 @@ impl Log {
         self.pending_cost -= cost;
         self.pending_len -= appends.iter().map(format::len).sum::<usize>();
         let seq = self.head();
-        let built = format::build(&self.life, seq, &appends, self.rules.block);
+        let built = format::build(&self.life, seq, &appends, self.level, self.rules.sizes);
         self.flight.push_back(Flight { put: Put::new(self.life, seq, built.body), records: built.records });
         self.left = Some(now.mono);
         cost
@@ -170,12 +172,15 @@ impl Log {
         assert_eq!(self.pending.is_empty(), self.pending_len == 0, "pending records have a length");
     }
 
-    /// How many of the pending records the next object takes: at least one.
+    /// How many of the pending records the next object takes: at least one. Of each stream it has one stretch of one epoch, so
+    /// what does not go on where its stream has ended is left to the next one.
     fn fitting(&self) -> usize {
         let mut sum = 0;
+        let mut ends: BTreeMap<StreamId, (StreamEpoch, Offset)> = BTreeMap::new();
         let more = self.pending.iter().take_while(|append| {
             sum += format::len(append);
-            sum <= self.rules.object
+            let before = ends.insert(append.stream, (append.epoch, append.end));
+            sum <= self.rules.object && before.is_none_or(|end| end == (append.epoch, append.base))
         });
         more.count().max(1)
     }

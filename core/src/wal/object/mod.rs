@@ -21,6 +21,7 @@
 //!   lists; nothing here ever lists.
 //! - *Few objects.* There are never more than a bound: before it is reached a cut is asked for, at it nothing is put.
 
+mod batch;
 pub mod format;
 mod log;
 mod open;
@@ -77,7 +78,7 @@ impl ObjectWal {
                 Mail::Cut(reason) => open.cut(reason, out),
                 Mail::Trim(lsn) => open.trim(lsn),
                 Mail::Close => open.close(),
-                Mail::Inspect | Mail::Recover { .. } | Mail::RecoverMore | Mail::Format(_) => {
+                Mail::Inspect | Mail::Recover { .. } | Mail::RecoverMore | Mail::Format { .. } => {
                     panic!("{mail:?} to a log that is open")
                 }
             },
@@ -171,10 +172,10 @@ impl ObjectWal {
                 let said = recovery.as_mut().expect("what was begun goes on").more();
                 say(said, out);
             }
-            Mail::Format(life) => {
+            Mail::Format { life, level } => {
                 assert!(is_idle, "a life begins when the earlier ones are read back");
                 tracing::info!(node = life.node.0, epoch = life.epoch.0, uuid = %life.uuid, "the WAL is in the bucket");
-                self.phase = Phase::Open(Box::new(Open::new(life, self.rules)), life);
+                self.phase = Phase::Open(Box::new(Open::new(life, level, self.rules)), life);
                 out.push(Effect::Mail(To::Node(node::Mail::WalFormatted)));
             }
             // A recovery's cuts are committed while there is no life of which anything could be trimmed.

@@ -13,7 +13,7 @@ use super::log::Log;
 use super::put::Judgement;
 use super::rules::Rules;
 use super::sweep::Sweep;
-use crate::id::Lsn;
+use crate::id::{FeatureLevel, Lsn};
 use crate::machine::{Deadline, Effects, Mark, Now, OpId, OpIds, Rng, sometimes};
 use crate::mail::Mail;
 use crate::shard;
@@ -50,10 +50,10 @@ enum Stage {
 
 impl Open {
     /// Begins a life. Nothing is to be written for that: its names belong to nobody else.
-    pub(super) fn new(life: Life, rules: Rules) -> Self {
+    pub(super) fn new(life: Life, level: FeatureLevel, rules: Rules) -> Self {
         Self {
             rules,
-            log: Log::new(life, rules),
+            log: Log::new(life, level, rules),
             sweep: Sweep::new(life, rules),
             sums: VecDeque::from([0]),
             granted: 0,

@@ -6,7 +6,10 @@
 //!    |<----- reading, in parts ------>|
 //!                                     seal: whoever puts the first object here decides what is here
 //! ```
-//! Objects are read upwards from the trim point, a few ahead. A read that is throttled, or of which nobody knows what it
+//! Objects are read upwards from the trim point, a few ahead. Of each its beginning is read first: a small one is whole by that,
+//! and its records are told with those of its neighbours; a large one [may become data](format::peek) as it is, and is told
+//! by itself, without its records. A part ends before it, so what is told is in order.
+//! A read that is throttled, or of which nobody knows what it
 //! came to, is repeated, and never taken for a missing object. Where one is missing, the log ends: but its writer may be
 //! alive, or a put of it on its way. So a *seal* is put there, on the condition that nothing is there; the writer can then
 //! not complete the log beyond it any more, hence it acknowledges nothing beyond it. If something was faster, that is
@@ -18,6 +21,7 @@ use crate::envelope::DecodeError;
 use crate::id::{Lsn, NodeEpoch};
 use crate::machine::{Backoff, Instant, Mark, Now, OpId, OpIds, Rng, sometimes};
 use crate::mail::Halt;
+use crate::metadata::CommitObject;
 use crate::store::{Precondition, Span, StoreCall, StoreDone, StoreError, StoreOp, StoreResult};
 use crate::wal::{Appended, Life, Recovered};
 use alloc::collections::VecDeque;
@@ -70,9 +74,20 @@ enum Step {
 
 #[derive(Debug)]
 enum Slot {
-    Asking(Step),
+    Asking(Step, Much),
+    /// All of it.
     Here(Bytes),
+    /// Larger, and fit to become data.
+    Stored(CommitObject),
     Missing,
+}
+
+/// How much of an object is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Much {
+    /// What tells whether the rest is needed.
+    First,
+    Whole,
 }
 
 /// What a recovery has to say.
@@ -128,15 +143,19 @@ impl Recovery {
         if matches!(self.stage, Stage::Reading | Stage::Waiting) {
             let known = self.slots.iter().any(|slot| matches!(slot, Slot::Missing));
             while self.slots.len() < READ_AHEAD && !known {
-                self.slots.push_back(Slot::Asking(Step::Ready));
+                self.slots.push_back(Slot::Asking(Step::Ready, Much::First));
             }
         }
         for (seq, slot) in (self.next.0..).zip(&mut self.slots) {
-            if let Slot::Asking(step) = slot
+            if let Slot::Asking(step, much) = slot
                 && let Some(id) = step.begin(now, ops)
             {
                 let key = format::key(self.life.node, self.life.epoch, Lsn(seq));
-                calls.push((id, StoreOp::Get { key, span: Span::Whole }));
+                let span = match much {
+                    Much::First => Span::Range { at: 0, len: self.rules.first() },
+                    Much::Whole => Span::Whole,
+                };
+                calls.push((id, StoreOp::Get { key, span }));
             }
         }
         let within = crate::store::attempt(self.rules.attempt, self.rules.object as u64);
@@ -148,19 +167,29 @@ impl Recovery {
         if self.stage == Stage::Sealing(Step::Asked(op)) {
             return self.was_sealed(now, result, rng);
         }
-        let asked = |slot: &&mut Slot| matches!(slot, Slot::Asking(Step::Asked(asked)) if *asked == op);
-        let Some(slot) = self.slots.iter_mut().find(asked) else { return Said::Nothing };
+        let mut asking = (self.next.0..).zip(&mut self.slots);
+        let asked = asking.find_map(|(seq, slot)| match slot {
+            Slot::Asking(Step::Asked(asked), much) if *asked == op => Some((Lsn(seq), *much, slot)),
+            _ => None,
+        });
+        let Some((seq, much, slot)) = asked else { return Said::Nothing };
         *slot = match result {
-            Ok(StoreDone::Got { body, .. }) => {
+            Ok(StoreDone::Got { body, total, .. }) => {
                 self.backoff.reset();
-                Slot::Here(body.0)
+                if body.len() as u64 == total || much == Much::Whole {
+                    Slot::Here(body.0)
+                } else {
+                    // What makes no sense is looked at as a whole, like what can't become data.
+                    let object = format::peek(&self.life, seq, &body, total).ok().flatten();
+                    object.map_or(Slot::Asking(Step::Ready, Much::Whole), Slot::Stored)
+                }
             }
             Ok(other) => unreachable!("a get completed as {other:?}"),
             Err(StoreError::Missing) => Slot::Missing,
             Err(error) if error.may_pass() => {
                 sometimes!(Mark::WalObjectReadAgain);
                 tracing::debug!(%error, "an object of the WAL is read again");
-                Slot::Asking(Step::Resting(now.mono.after(self.backoff.wait(rng))))
+                Slot::Asking(Step::Resting(now.mono.after(self.backoff.wait(rng))), much)
             }
             Err(error) => return self.hopeless("read", error),
         };
@@ -174,7 +203,7 @@ impl Recovery {
             _ => None,
         };
         let reading = self.slots.iter().filter_map(|slot| match slot {
-            Slot::Asking(step) => Some(*step),
+            Slot::Asking(step, _) => Some(*step),
             _ => None,
         });
         let all = reading.chain(sealing);
@@ -185,7 +214,11 @@ impl Recovery {
     fn take(&mut self) -> Said {
         while let Some(slot) = self.slots.front() {
             let bytes = match slot {
-                Slot::Asking(_) => return Said::Nothing,
+                Slot::Asking(..) => return Said::Nothing,
+                Slot::Stored(object) => {
+                    let object = object.clone();
+                    return self.take_stored(object);
+                }
                 Slot::Missing => {
                     // What lies behind is void, whatever it is.
                     self.slots.clear();
@@ -218,11 +251,24 @@ impl Recovery {
         Said::Nothing
     }
 
+    /// An object of its own, unless there are records that come before it.
+    fn take_stored(&mut self, object: CommitObject) -> Said {
+        self.stage = Stage::Waiting;
+        if !self.records.is_empty() {
+            sometimes!(Mark::RecoveredInParts);
+            return self.part(More::Maybe);
+        }
+        self.senseless = 0;
+        self.slots.pop_front();
+        self.next = self.next.next();
+        Said::Tell(Recovered::Object { object, upto: self.next })
+    }
+
     fn makes_no_sense(&mut self, error: DecodeError) -> Said {
         self.senseless += 1;
         if self.senseless < READINGS {
             // It may have suffered on the way.
-            self.slots[0] = Slot::Asking(Step::Ready);
+            self.slots[0] = Slot::Asking(Step::Ready, Much::Whole);
             return Said::Nothing;
         }
         self.stage = Stage::Ended;
@@ -245,7 +291,8 @@ impl Recovery {
                 // One's own seal, somebody else's, or a batch that was late.
                 sometimes!(Mark::WalSealBeaten);
                 self.stage = Stage::Reading;
-                self.slots.push_back(Slot::Asking(Step::Resting(now.mono.after(self.backoff.wait(rng)))));
+                let step = Step::Resting(now.mono.after(self.backoff.wait(rng)));
+                self.slots.push_back(Slot::Asking(step, Much::First));
                 Said::Nothing
             }
             Err(error) if error.may_pass() => {

@@ -1,5 +1,6 @@
 //! What is fixed from the start.
 
+use super::format::{HEAD, Sizes};
 use crate::limits::Limits;
 use crate::wal::cost;
 use alloc::format;
@@ -18,8 +19,8 @@ pub(super) struct Rules {
     pub(super) window: u64,
     /// Records that an object takes, in bytes, unless one alone is larger.
     pub(super) object: usize,
-    /// A buffer with records.
-    pub(super) block: usize,
+    /// What an object consists of.
+    pub(super) sizes: Sizes,
     /// Between two objects that are not full.
     pub(super) interval: Duration,
     /// Objects in flight.
@@ -31,6 +32,12 @@ pub(super) struct Rules {
 }
 
 impl Rules {
+    /// What a recovery reads of an object first. One that is no longer is put together with others; of a longer one, which
+    /// becomes data as it is, that is all that is read.
+    pub(super) fn first(&self) -> u64 {
+        (self.object / 4).max(HEAD * 4) as u64
+    }
+
     pub(super) fn new(capacity: u64, limits: &Limits) -> Result<Self, String> {
         limits.check(capacity)?;
         if u64::from(limits.wal_depth) * 2 > u64::from(limits.wal_objects) {
@@ -45,7 +52,7 @@ impl Rules {
             capacity,
             window: limits.wal_window.max(cost(largest as usize)),
             object: limits.wal_object as usize,
-            block: limits.wal_block as usize,
+            sizes: Sizes { buffer: limits.wal_block as usize, data_block: limits.data_block },
             interval: limits.wal_object_interval,
             depth: limits.wal_depth as usize,
             objects: limits.wal_objects.into(),

@@ -115,7 +115,7 @@ impl RingWal {
             Mail::Inspect => opening.inspect(ops, out),
             Mail::Recover { from, .. } => opening.recover(from, ops, out),
             Mail::RecoverMore => opening.recover_more(ops, out),
-            Mail::Format(life) => self.phase = Phase::Open(Box::new(opening.format(life, ops, out))),
+            Mail::Format { life, .. } => self.phase = Phase::Open(Box::new(opening.format(life, ops, out))),
             // A recovery's cuts are committed while there is no life of which anything could be trimmed.
             Mail::Trim(lsn) => tracing::debug!(lsn = lsn.0, "nothing to trim yet"),
             Mail::Close => {
@@ -203,7 +203,7 @@ fn take_mail_open(open: &mut Open, mail: Mail, out: &mut Effects<Effect>) {
         Mail::Cut(reason) => open.cut(reason, out),
         Mail::Trim(lsn) => open.trim(lsn),
         Mail::Close => open.close(),
-        Mail::Inspect | Mail::Recover { .. } | Mail::RecoverMore | Mail::Format(_) => {
+        Mail::Inspect | Mail::Recover { .. } | Mail::RecoverMore | Mail::Format { .. } => {
             panic!("{mail:?} to a ring that is open")
         }
     }

@@ -6,6 +6,7 @@ use crate::id::Lsn;
 use crate::limits::Limits;
 use crate::machine::{Effects, Instant, Machine, Now, Rng};
 use crate::mail::Mail as AnyMail;
+use crate::metadata::FEATURE_LEVEL;
 use crate::wal::cost;
 use crate::wal::{Append, Appended, CutReason, Effect, Input, Inspection, Life, Mail, Recovered, Wal};
 use crate::{node, shard};
@@ -62,7 +63,7 @@ impl Bench {
         let mut bench = Self::new(disk, limits);
         bench.mail(Mail::Inspect);
         bench.settle(rng);
-        bench.mail(Mail::Format(life));
+        bench.mail(Mail::Format { life, level: FEATURE_LEVEL });
         bench.settle(rng);
         assert!(matches!(bench.to_node.pop(), Some(node::Mail::WalFormatted)), "formatted");
         bench.to_node.clear();

@@ -6,6 +6,7 @@ use super::{a_life, stamped, tiny, tiny_for};
 use crate::id::Lsn;
 use crate::limits::Limits;
 use crate::machine::Rng;
+use crate::metadata::FEATURE_LEVEL;
 use crate::node;
 use crate::wal::{Inspection, Life, Mail};
 use alloc::vec::Vec;
@@ -58,7 +59,7 @@ fn run(seed: u64) -> u64 {
 fn crash_while_formatting(before: &Bench, limits: &Limits, old: Life, rng: &mut Rng) -> Disk {
     let (mut bench, _) = inspect(&before.disk, limits, rng);
     let new = a_life(rng);
-    bench.mail(Mail::Format(new));
+    bench.mail(Mail::Format { life: new, level: FEATURE_LEVEL });
     bench.disk.crash(rng);
     let (mut reader, found) = inspect(&bench.disk, limits, rng);
     let Inspection::Ring(found) = found else { panic!("{found:?}") };

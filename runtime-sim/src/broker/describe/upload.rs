@@ -25,8 +25,11 @@ impl Describe for Cut {
         if self.recovery.is_none() {
             about.number("upto-lsn", self.lsn.0);
         }
-        for range in &self.ranges {
-            about.number("stream", range.stream.0).range("offset", range.start.0, range.end.0);
+        let stored = self.stored.iter().flat_map(|object| &object.ranges);
+        let stored = stored.map(|range| (range.stream, range.start, range.end));
+        for (stream, start, end) in self.ranges.iter().map(|range| (range.stream, range.start, range.end)).chain(stored)
+        {
+            about.number("stream", stream.0).range("offset", start.0, end.0);
             about.number(cut, self.number.0);
         }
     }
@@ -37,7 +40,11 @@ pub(super) fn of_mail(mail: &Mail) -> String {
         Mail::Cut(cut) => {
             let all = listed(cut.ranges.iter().map(|range| records(range.stream, range.start, range.end)));
             let whose = if cut.recovery.is_some() { "recovered" } else { "own" };
-            let what = if cut.ranges.is_empty() { ", without records" } else { "" };
+            let what = match (&cut.stored, cut.ranges.is_empty()) {
+                (Some(_), _) => ", which is in an object already",
+                (None, true) => ", without records",
+                (None, false) => "",
+            };
             format!("cut {} of its {whose} log, up to LSN {}, to upload{what}{all}", cut.number.0, cut.lsn.0)
         }
         Mail::Answered(answer) => format!("the answer to its command: {}", of_answer(answer)),

@@ -158,7 +158,7 @@ pub(super) fn of_mail(mail: &Mail) -> String {
             format!("the order to read back what is in the log of node epoch {} from LSN {} on", life.epoch.0, from.0)
         }
         Mail::RecoverMore => "the order to read back the next part of the log".into(),
-        Mail::Format(life) => format!("the order to begin the log of node epoch {}", life.epoch.0),
+        Mail::Format { life, .. } => format!("the order to begin the log of node epoch {}", life.epoch.0),
         Mail::Append(batches) => {
             let all = batches.iter().map(|batch| records(batch.stream, batch.base, batch.end));
             format!("{} to append{}", count(batches.len(), "batch"), listed(all))
@@ -180,6 +180,10 @@ pub(super) fn of_recovered(recovered: &Recovered) -> String {
             let rest = if *more { "there may be more" } else { "nothing follows" };
             let all = listed(records.iter().map(durable));
             format!("{} read back up to LSN {}, and {rest}{all}", count(records.len(), "batch"), upto.0)
+        }
+        Recovered::Object { object, upto } => {
+            let all = listed(object.ranges.iter().map(|range| records(range.stream, range.start, range.end)));
+            format!("object {} of the log, which may become data as it is, up to LSN {}{all}", upto.0 - 1, upto.0)
         }
         Recovered::Damaged(why) => format!("the news that the log is damaged: {why}"),
         Recovered::Unreadable(why) => format!("the news that the log can't be read: {why}"),

@@ -1,14 +1,19 @@
 //! A log on a bucket, with the shard and the node played by the test.
 
+use super::an_append;
 use super::bucket::{Bucket, Pending};
-use crate::id::{Lsn, NodeEpoch};
+use crate::data_object;
+use crate::data_object::StoredBatch;
+use crate::id::{ClusterId, FeatureLevel, Lsn, NodeEpoch, Offset, StreamId};
 use crate::limits::Limits;
 use crate::machine::{Effects, Instant, Machine, Now, Rng};
 use crate::mail::Mail as AnyMail;
+use crate::metadata::{CommitObject, FEATURE_LEVEL};
 use crate::wal::cost;
-use crate::wal::tests::{an_append, stamped};
+use crate::wal::tests::stamped;
 use crate::wal::{Append, Appended, CutReason, Effect, Input, Life, Mail, Recovered, Wal};
 use crate::{node, shard};
+use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -34,6 +39,8 @@ pub(super) struct Bench {
     pub(super) is_fenced: bool,
     /// Length of the append that waits for a grant.
     wanted: Option<usize>,
+    /// Where each stream ends.
+    ends: BTreeMap<StreamId, Offset>,
 }
 
 impl Bench {
@@ -54,13 +61,19 @@ impl Bench {
             poisoned: 0,
             is_fenced: false,
             wanted: None,
+            ends: BTreeMap::new(),
         }
     }
 
     /// A log that serves.
     pub(super) fn formatted(sizes: &(Limits, u64), life: Life, rng: &Rng) -> Self {
+        Self::at_level(FEATURE_LEVEL, sizes, life, rng)
+    }
+
+    /// A log that serves in a cluster of that feature level.
+    pub(super) fn at_level(level: FeatureLevel, sizes: &(Limits, u64), life: Life, rng: &Rng) -> Self {
         let mut bench = Self::new(sizes, rng);
-        bench.mail(Mail::Format(life));
+        bench.mail(Mail::Format { life, level });
         assert!(matches!(bench.to_node.pop(), Some(node::Mail::WalFormatted)), "formatted");
         bench
     }
@@ -125,7 +138,10 @@ impl Bench {
     /// Appends a batch of this length.
     pub(super) fn append(&mut self, len: usize, rng: &mut Rng) {
         self.granted -= cost(len);
-        let append = an_append(self.sent.len(), len, rng);
+        let stream = StreamId(rng.below(3));
+        let base = self.ends.get(&stream).map_or(0, |end| end.0);
+        let append = an_append(stream.0, base, len, rng);
+        self.ends.insert(stream, append.end);
         self.sent.push(append.clone());
         self.mail(Mail::Append(vec![append]));
     }
@@ -162,9 +178,9 @@ impl Bench {
     fn append_some(&mut self, rng: &mut Rng) {
         let largest = u64::from(self.limits.batch);
         let len = self.wanted.take().unwrap_or_else(|| match rng.below(3) {
-            0 => rng.between(16, 61) as usize,
-            1 => rng.between(16, largest) as usize,
-            _ => rng.between(16, 1500.min(largest)) as usize,
+            0 => rng.between(61, 99) as usize,
+            1 => rng.between(61, largest) as usize,
+            _ => rng.between(61, 1500.min(largest)) as usize,
         });
         if self.poisoned == 0 && cost(len) <= self.granted {
             self.append(len, rng);
@@ -204,7 +220,7 @@ impl Bench {
 /// What a recovery told.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Told {
-    /// The records, and where they end.
+    /// The records, of each stream in order, and where they end.
     Records(Vec<Appended>, Lsn),
     Damaged,
     /// It ended before it was over.
@@ -215,7 +231,10 @@ pub(super) enum Told {
 pub(super) struct Reader {
     pub(super) bench: Bench,
     records: Vec<Appended>,
+    cluster: ClusterId,
     pub(super) parts: usize,
+    /// Objects that may become data as they are.
+    pub(super) objects: usize,
     /// Where the parts that are committed end.
     pub(super) upto: Lsn,
 }
@@ -224,30 +243,84 @@ impl Reader {
     pub(super) fn new(sizes: &(Limits, u64), life: Life, from: Lsn, rng: &Rng) -> Self {
         let mut bench = Bench::new(sizes, rng);
         bench.mail(Mail::Recover { life, by: NodeEpoch(life.epoch.0 + 1), from });
-        Self { bench, records: Vec::new(), parts: 0, upto: from }
+        Self { bench, records: Vec::new(), cluster: life.cluster, parts: 0, objects: 0, upto: from }
     }
 
     /// The records of the parts that were told.
-    pub(super) fn committed(self) -> Vec<Appended> {
-        self.records
+    pub(super) fn committed(mut self) -> Vec<Appended> {
+        self.take()
     }
 
     /// Hears what there is to hear; what it came to, if it is over.
-    pub(super) fn listen(&mut self) -> Option<Told> {
+    pub(super) fn listen(&mut self, bucket: &Bucket) -> Option<Told> {
         match self.bench.to_node.pop()? {
             node::Mail::WalRecovered(Recovered::Part { records, upto, more }) => {
-                self.records.extend(records);
+                records.into_iter().for_each(|record| self.add(record));
                 self.parts += 1;
                 self.upto = upto;
                 if !more {
-                    return Some(Told::Records(core::mem::take(&mut self.records), upto));
+                    return Some(Told::Records(self.take(), upto));
                 }
+                self.bench.mail(Mail::RecoverMore);
+                None
+            }
+            node::Mail::WalRecovered(Recovered::Object { object, upto }) => {
+                self.read(&object, bucket);
+                self.objects += 1;
+                self.upto = upto;
                 self.bench.mail(Mail::RecoverMore);
                 None
             }
             node::Mail::WalRecovered(Recovered::Damaged(_)) => Some(Told::Damaged),
             other => panic!("no answer to a recovery: {other:?}"),
         }
+    }
+
+    fn add(&mut self, record: Appended) {
+        let mut of_stream = self.records.iter().rev().filter(|last| last.stream == record.stream);
+        assert!(of_stream.next().is_none_or(|last| last.end == record.base), "of each stream in order");
+        self.records.push(record);
+    }
+
+    fn take(&mut self) -> Vec<Appended> {
+        let mut all = core::mem::take(&mut self.records);
+        all.sort_by_key(|record| (record.stream, record.base));
+        all
+    }
+
+    /// Reads an object as everybody would once it is data.
+    fn read(&mut self, object: &CommitObject, bucket: &Bucket) {
+        let bytes = &bucket.objects[&data_object::key(object.id)];
+        assert_eq!(object.size, bytes.len() as u64);
+        let mut ranges = object.ranges.iter().peekable();
+        let mut bytes_of = 0;
+        for (entry, batches) in data_object::decode(self.cluster, object.id, bytes).expect("it is a data object") {
+            let range = *ranges.peek().expect("each block is of a range");
+            assert_eq!(entry.stream, range.stream);
+            for StoredBatch { base, end, max_timestamp, batch } in batches {
+                bytes_of += batch.len() as u64;
+                self.add(Appended { stream: range.stream, epoch: range.epoch, base, end, max_timestamp, batch });
+            }
+            if entry.end == range.end {
+                assert_eq!(core::mem::take(&mut bytes_of), range.bytes);
+                ranges.next();
+            }
+        }
+        assert!(ranges.next().is_none(), "each range has its blocks");
+        for (range, state) in object.ranges.iter().filter_map(|range| Some((range, range.producers?))) {
+            let at = state.at as usize;
+            let state = bytes.slice(at..at + state.len as usize);
+            data_object::decode_state(object.id, range.stream, range.end, &state).expect("it is one");
+        }
+    }
+
+    /// Ends a request, or waits.
+    pub(super) fn step_without_loss(&mut self, bucket: &mut Bucket, rng: &mut Rng) -> Option<Told> {
+        match self.bench.pending.len() {
+            0 => self.bench.wait(),
+            _ => self.bench.complete(bucket, rng),
+        }
+        self.listen(bucket)
     }
 
     /// Does one random thing.
@@ -257,13 +330,13 @@ impl Reader {
             3 => self.bench.lose(bucket, rng),
             _ => self.bench.wait(),
         }
-        self.listen()
+        self.listen(bucket)
     }
 
     /// All that it can do by itself.
     pub(super) fn finish(&mut self, bucket: &mut Bucket, rng: &mut Rng) -> Told {
         for _ in 0..100_000 {
-            if let Some(told) = self.listen() {
+            if let Some(told) = self.listen(bucket) {
                 return told;
             }
             if self.bench.pending.len() > 0 {

@@ -2,13 +2,13 @@
 
 use super::bench::{Bench, Reader, Told};
 use super::bucket::Bucket;
-use super::tiny;
+use super::{by_stream, tiny};
 use crate::id::Lsn;
 use crate::limits::Limits;
 use crate::machine::Rng;
 use crate::wal::Life;
 use crate::wal::object::format;
-use crate::wal::tests::{a_life, stamped};
+use crate::wal::tests::a_life;
 use alloc::vec::Vec;
 
 /// A life that has come to any point.
@@ -28,7 +28,7 @@ fn any_point(seed: u64) -> (Rng, (Limits, u64), Life, Bench, Bucket) {
 fn check(bench: &Bench, from: Lsn, told: &Told, seed: u64) -> usize {
     let Told::Records(records, _) = told else { panic!("seed {seed}: {told:?}") };
     let below = bench.below(from);
-    let sent: Vec<_> = bench.sent[below..].iter().take(records.len()).map(stamped).collect();
+    let sent = by_stream(&bench.sent[below..below + records.len()]);
     assert_eq!(*records, sent, "seed {seed}: the contiguous prefix, byte for byte");
     below + records.len()
 }
@@ -86,7 +86,7 @@ fn a_writer_that_lives_on_acknowledges_nothing_that_was_not_recovered() {
 
 #[test]
 fn a_recovery_may_crash_at_any_point_and_be_begun_again_from_what_it_has_committed() {
-    let (mut crashes, mut parts) = (0, 0);
+    let (mut crashes, mut parts, mut objects) = (0, 0, 0);
     for seed in 0..400 {
         let (mut rng, sizes, life, mut bench, mut bucket) = any_point(seed);
         bench.pending.abandon(&mut bucket, &mut rng);
@@ -97,22 +97,24 @@ fn a_recovery_may_crash_at_any_point_and_be_begun_again_from_what_it_has_committ
             let steps = rng.between(0, 30);
             match reader.try_to_finish(steps, &mut bucket, &mut rng) {
                 Told::Records(records, upto) => {
+                    objects += reader.objects;
                     all.extend(records);
                     break upto;
                 }
                 Told::Crashed => {
                     crashes += 1;
-                    parts += reader.parts;
+                    (parts, objects) = (parts + reader.parts, objects + reader.objects);
                     from = reader.upto;
                     all.extend(reader.committed());
                 }
                 Told::Damaged => panic!("seed {seed}"),
             }
         };
+        all.sort_by_key(|record| (record.stream, record.base));
         let safe = check(&bench, bench.trim, &Told::Records(all, end), seed);
         assert!(safe >= bench.delivered, "seed {seed}: {safe} of {} delivered", bench.delivered);
     }
-    assert!(crashes > 100 && parts > 20, "{crashes} crashes, {parts} parts");
+    assert!(crashes > 100 && parts > 20 && objects > 100, "{crashes} crashes, {parts} parts, {objects} objects");
 }
 
 /// What the janitor deletes of a life that is over, and what lands afterwards.

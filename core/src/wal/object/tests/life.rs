@@ -3,16 +3,17 @@
 use super::bench::{Bench, Told, recover};
 use super::bucket::Bucket;
 use super::room::drain;
-use super::tiny;
-use crate::id::{Lsn, NodeEpoch};
+use super::{SIZES, an_append, appends, by_stream, tiny};
+use crate::id::{FeatureLevel, Lsn, NodeEpoch, Offset, StreamEpoch, StreamId};
 use crate::limits::Limits;
 use crate::machine::{Instant, Machine, Rng};
+use crate::metadata::WAL_DATA_LEVEL;
 use crate::node;
 use crate::store::{Cause, StoreError, StoreOp};
 use crate::wal::cost;
-use crate::wal::object::format;
-use crate::wal::tests::{a_life, an_append, stamped};
-use crate::wal::{CutReason, Input, Life, Mail};
+use crate::wal::object::format::{self, Sizes};
+use crate::wal::tests::{a_life, stamped};
+use crate::wal::{Append, CutReason, Input, Life, Mail};
 use alloc::vec;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -75,27 +76,55 @@ fn what_comes_to_an_idle_log_leaves_at_once_and_then_at_intervals_unless_it_is_f
 fn records_are_slices_of_what_is_put_in_buffers_no_larger_than_a_block() {
     let mut rng = Rng::new(1);
     let life = a_life(&mut rng);
-    let appends: Vec<_> = [7_000, 9_000, 9_000, 17_000, 100].map(|len| an_append(0, len, &mut rng)).into();
-    let built = format::build(&life, Lsn(3), &appends, 16_384);
-    assert_eq!(built.records, appends.iter().map(stamped).collect::<Vec<_>>());
-    let lens: Vec<usize> = built.body.pieces().iter().map(Bytes::len).collect();
-    assert_eq!(lens, [72, 16_080, 9_040, 17_040, 140]);
-    for record in &built.records {
-        let within = |piece: &Bytes| piece.as_ptr_range().contains(&record.batch.as_ptr());
-        assert!(built.body.pieces().iter().any(within), "not copied again");
+    let appends = appends(2, &[7_000, 9_000, 9_000, 17_000, 100, 100], &mut rng);
+    let sizes = Sizes { buffer: 16_384, data_block: 8_000 };
+    for level in [FeatureLevel(1), WAL_DATA_LEVEL] {
+        let built = format::build(&life, Lsn(3), &appends, level, sizes);
+        assert_eq!(built.records, appends.iter().map(stamped).collect::<Vec<_>>(), "in the order in which they came");
+        for record in &built.records {
+            let within = |piece: &Bytes| piece.as_ptr_range().contains(&record.batch.as_ptr());
+            assert!(built.body.pieces().iter().any(within), "not copied again");
+        }
+        let Ok(format::Content::Records(read)) = format::open(&life, Lsn(3), &built.body.to_bytes()) else {
+            panic!("it is read back");
+        };
+        let in_order = if level < WAL_DATA_LEVEL { built.records } else { by_stream(&appends) };
+        assert_eq!(read, in_order);
     }
-    let read = format::open(&life, Lsn(3), &built.body.to_bytes());
-    assert_eq!(read, Ok(format::Content::Records(built.records)));
 }
 
 #[test]
-fn what_an_object_takes_is_never_more_than_its_records_cost() {
-    for len in (16..9_000).step_by(13) {
+fn an_object_takes_little_more_than_its_records() {
+    for len in (61..9_000).step_by(13) {
         let mut rng = Rng::new(len);
-        let append = an_append(0, len as usize, &mut rng);
-        let built = format::build(&a_life(&mut rng), Lsn(0), &[append], 4096);
-        assert!(built.body.len() as u64 <= cost(len as usize), "{len}");
+        let append = an_append(len % 2, 0, len as usize, &mut rng);
+        let built = format::build(&a_life(&mut rng), Lsn(0), &[append], WAL_DATA_LEVEL, SIZES);
+        assert!(built.body.len() as u64 <= cost(len as usize) + 512, "{len}");
     }
+}
+
+#[test]
+fn of_each_stream_an_object_holds_one_stretch() {
+    let mut rng = Rng::new(1);
+    let (mut bench, life, mut bucket) = begun(&mut rng);
+    bench.append(100, &mut rng);
+    let first = bench.sent[0].clone();
+    bench.granted -= 4 * cost(100);
+    let mut batches = appends(2, &[100, 100, 100], &mut rng);
+    batches.iter_mut().for_each(|append| append.stream = StreamId(append.stream.0 + 10));
+    // The third goes on where the first ended, but was accepted under another epoch.
+    batches[2].epoch = StreamEpoch(4);
+    batches.push(Append { base: Offset(70), end: Offset(71), ..batches[2].clone() });
+    bench.sent.extend(batches.iter().cloned());
+    bench.mail(Mail::Append(batches));
+    bench.settle(&mut bucket, &mut rng);
+    assert_eq!(bench.delivered, 5);
+    let held = |seq| match format::open(&life, Lsn(seq), &bucket.objects[&format::key(life.node, life.epoch, Lsn(seq))])
+    {
+        Ok(format::Content::Records(records)) => records.len(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((held(0), held(1), held(2), held(3)), (1, 2, 1, 1), "{first:?}");
 }
 
 #[test]
@@ -167,8 +196,8 @@ fn another_content_ends_the_log_even_where_its_length_is_the_same() {
     for seed in 0..20 {
         let mut rng = Rng::new(seed);
         let (mut bench, life, mut bucket) = begun(&mut rng);
-        let other = an_append(0, 100, &mut rng);
-        let body = format::build(&life, Lsn(0), &[other], 4096).body.to_bytes();
+        let other = an_append(0, 0, 100, &mut rng);
+        let body = format::build(&life, Lsn(0), &[other], WAL_DATA_LEVEL, SIZES).body.to_bytes();
         bucket.objects.insert(format::key(life.node, life.epoch, Lsn(0)), body);
         bench.append(100, &mut rng);
         if seed % 2 == 0 {

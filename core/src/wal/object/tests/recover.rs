@@ -2,25 +2,31 @@
 
 use super::bench::{Bench, Reader, Told, recover};
 use super::bucket::Bucket;
+use super::by_stream;
 use super::life::sizes;
-use crate::id::{Lsn, NodeEpoch, WalUuid};
+use crate::id::{FeatureLevel, Lsn, NodeEpoch, NodeId, WalUuid};
 use crate::machine::Rng;
 use crate::mail::Halt;
+use crate::metadata::FEATURE_LEVEL;
 use crate::node;
-use crate::store::{Cause, Key, StoreError, StoreOp};
+use crate::store::{Cause, Key, Span, StoreError, StoreOp};
 use crate::wal::object::format;
 use crate::wal::tests::{a_life, stamped};
 use crate::wal::{CutReason, Input, Life, Mail};
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// A life with so many objects of a record each.
+/// A life with so many objects of a record each, which are read with others.
 fn with(objects: usize, rng: &mut Rng) -> (Bench, Life, Bucket) {
+    of_length(6_000, objects, rng)
+}
+
+fn of_length(len: usize, objects: usize, rng: &mut Rng) -> (Bench, Life, Bucket) {
     let life = a_life(rng);
     let mut bucket = Bucket::default();
     let mut bench = Bench::formatted(&sizes(), life, rng);
     for _ in 0..objects {
-        bench.append(9_000, rng);
+        bench.append(len, rng);
         bench.settle(&mut bucket, rng);
     }
     (bench, life, bucket)
@@ -50,12 +56,46 @@ fn it_reads_from_the_trim_point_of_the_metadata_whatever_is_below() {
 #[test]
 fn large_lives_are_read_in_parts_a_few_objects_ahead() {
     let mut rng = Rng::new(1);
-    let (bench, life, mut bucket) = with(9, &mut rng);
+    let (bench, life, mut bucket) = with(10, &mut rng);
     let mut reader = Reader::new(&sizes(), life, Lsn(0), &rng);
     assert_eq!(reader.bench.pending.len(), 4);
     let told = reader.finish(&mut bucket, &mut rng);
-    assert_eq!(told, Told::Records(bench.sent.iter().map(stamped).collect(), Lsn(9)));
-    assert_eq!(reader.parts, 3, "four objects each, and an end");
+    assert_eq!(told, Told::Records(by_stream(&bench.sent), Lsn(10)));
+    assert_eq!(reader.parts, 3, "five objects each, and an end");
+}
+
+#[test]
+fn of_large_objects_only_the_beginnings_are_read_and_they_become_data_in_order() {
+    let mut rng = Rng::new(1);
+    let (mut bench, life, mut bucket) = of_length(9_000, 3, &mut rng);
+    for len in [100, 100, 9_000, 100] {
+        bench.append(len, &mut rng);
+        bench.settle(&mut bucket, &mut rng);
+    }
+    let mut reader = Reader::new(&sizes(), life, Lsn(0), &rng);
+    let mut told = None;
+    while told.is_none() {
+        assert!(reader.bench.pending.ops().all(|op| !matches!(op, StoreOp::Get { span: Span::Whole, .. })));
+        told = reader.step_without_loss(&mut bucket, &mut rng);
+    }
+    assert_eq!(told, Some(Told::Records(by_stream(&bench.sent), Lsn(7))));
+    assert_eq!((reader.objects, reader.parts), (4, 2), "the small ones between them, and the end");
+}
+
+#[test]
+fn what_has_no_number_is_read_as_a_whole_however_large() {
+    let mut rng = Rng::new(1);
+    let life = Life { node: NodeId(5_000), ..a_life(&mut rng) };
+    let mut bucket = Bucket::default();
+    for level in [FEATURE_LEVEL, FeatureLevel(1)] {
+        let life = Life { epoch: life.epoch.next(), ..if level == FEATURE_LEVEL { life } else { a_life(&mut rng) } };
+        let mut bench = Bench::at_level(level, &sizes(), life, &rng);
+        bench.append(9_000, &mut rng);
+        bench.settle(&mut bucket, &mut rng);
+        let mut reader = Reader::new(&sizes(), life, Lsn(0), &rng);
+        assert_eq!(reader.finish(&mut bucket, &mut rng), Told::Records(by_stream(&bench.sent), Lsn(1)));
+        assert_eq!(reader.objects, 0, "{level:?}");
+    }
 }
 
 #[test]
@@ -70,11 +110,11 @@ fn a_read_that_is_not_answered_is_never_taken_for_missing() {
                 let (op, result) = reader.bench.pending.fail_one(is_get, error);
                 reader.bench.handle(Input::Store(op, result));
             }
-            assert!(reader.listen().is_none() && bucket.objects.len() == 2, "no seal, no end");
+            assert!(reader.listen(&bucket).is_none() && bucket.objects.len() == 2, "no seal, no end");
             reader.bench.wait();
         }
         let told = reader.finish(&mut bucket, &mut rng);
-        assert_eq!(told, Told::Records(bench.sent.iter().map(stamped).collect(), Lsn(2)));
+        assert_eq!(told, Told::Records(by_stream(&bench.sent), Lsn(2)));
     }
 }
 
@@ -141,9 +181,10 @@ fn reads_that_come_after_the_end_say_nothing() {
         let (op, result) = reader.bench.pending.complete_one(&mut bucket, early);
         reader.bench.handle(Input::Store(op, result));
     }
-    assert!(matches!(reader.listen(), Some(Told::Records(..))));
+    assert!(matches!(reader.listen(&bucket), Some(Told::Records(..))));
     assert_eq!(reader.bench.pending.len(), 3, "of those beyond the end");
-    reader.bench.mail(Mail::Format(Life { epoch: life.epoch.next(), ..life }));
+    let life = Life { epoch: life.epoch.next(), ..life };
+    reader.bench.mail(Mail::Format { life, level: FEATURE_LEVEL });
     reader.bench.append(100, &mut rng);
     reader.bench.to_node.clear();
     reader.bench.settle(&mut bucket, &mut rng);
@@ -162,10 +203,10 @@ fn an_object_that_is_faster_than_the_seal_belongs_to_the_log() {
         let is_get = |op: &StoreOp| matches!(op, StoreOp::Get { .. });
         let (op, result) = reader.bench.pending.complete_one(&mut bucket, is_get);
         reader.bench.handle(Input::Store(op, result));
-        assert!(reader.listen().is_none());
+        assert!(reader.listen(&bucket).is_none());
     }
     bench.complete(&mut bucket, &mut rng);
     assert_eq!(bench.delivered, 2);
     let told = reader.finish(&mut bucket, &mut rng);
-    assert_eq!(told, Told::Records(bench.sent.iter().map(stamped).collect(), Lsn(2)));
+    assert_eq!(told, Told::Records(by_stream(&bench.sent), Lsn(2)));
 }
