@@ -1,9 +1,10 @@
 //! Each rule by example, and all of them together under random commands.
 
 use crate::controller::NodeCommand;
+use crate::data_object;
 use crate::id::{
-    ClusterId, CommandSeq, CutNumber, Incarnation, Lsn, NodeEpoch, NodeId, ObjectId, Offset, PartitionIndex,
-    RecoveryNumber, Seq, StreamEpoch, StreamId, TopicId, WalUuid,
+    ClusterId, CommandSeq, CutNumber, FeatureLevel, Incarnation, Lsn, NodeEpoch, NodeId, ObjectId, Offset,
+    PartitionIndex, RecoveryNumber, Seq, StreamEpoch, StreamId, TopicId, WalUuid,
 };
 use crate::machine::{Rng, WallTime};
 use crate::metadata::workload::Workload;
@@ -275,6 +276,69 @@ fn a_recovery_commits_closes_and_reopens_under_the_next_epoch() {
     let end_of = |stream, epoch| log.stream(stream).epochs.end_of(StreamEpoch(epoch), Offset(50));
     assert_eq!((end_of(1, 1), end_of(2, 1)), (Some((StreamEpoch(1), Offset(9))), Some((StreamEpoch(1), Offset(1)))));
     assert_eq!((end_of(1, 2), end_of(1, 3)), (Some((StreamEpoch(2), Offset(50))), None));
+}
+
+/// A broker whose WAL is in the bucket has died after its first cut; the number of the recovery.
+fn with_wal_to_recover() -> (Log, RecoveryNumber) {
+    let mut log = Log::new();
+    log.restart(None);
+    assert_eq!(log.send(Command::NameWal { uuid: RING, kind: WalKind::Objects }), Answer::Done);
+    assert_eq!(log.send(create("orders", 1, 2)), Answer::Done);
+    assert_eq!(log.send(Command::LeaseObjects { count: 1 }), Answer::Leased { first: ObjectId(1), count: 1 });
+    log.send(committed(1, vec![object(1, &[range(1, 0, 5)])]));
+    let Answer::Registered { recoveries, .. } = log.restart(None) else { panic!("it has nothing to show") };
+    (log, recoveries[0].number)
+}
+
+/// The cut of a recovery that is the object at this SEQ.
+fn adopting(epoch: u64, seq: u64, number: RecoveryNumber) -> Commit {
+    let id = data_object::id_in_wal(NODE, NodeEpoch(epoch), Lsn(seq)).expect("these are small");
+    let object = CommitObject { id, size: 1000, ranges: vec![range(1, 5, 9), range(2, 0, 1)] };
+    Commit { recovery: Some(number), lsn: Lsn(seq + 1), ..cut(2, vec![object]) }
+}
+
+#[test]
+fn a_recovery_commits_objects_of_its_wal_as_they_are_and_once() {
+    let (mut log, number) = with_wal_to_recover();
+    let found = adopting(1, 100, number);
+    let id = found.objects[0].id;
+    assert_eq!(log.send(Command::Commit(found)), Answer::Done);
+    assert_eq!(log.image.objects[&id].state, ObjectState::Live(2));
+    assert_eq!((log.stream(1).end, log.stream(2).end), (Offset(9), Offset(1)));
+    let mut again = Commit { number: CutNumber(3), ..adopting(1, 100, number) };
+    again.objects[0].ranges = vec![range(1, 9, 12)];
+    assert_eq!(log.refused(Command::Commit(again)), Refusal::NotLeased { id }, "it is below the trim point");
+    assert_eq!(log.send(Command::EndRecovery { number }), Answer::Done);
+    assert_eq!(log.send(Command::DeleteTopic { id: TopicId([1; 16]) }), Answer::Done);
+    assert!(matches!(log.image.objects[&id].state, ObjectState::Destroyed(_)));
+    assert_eq!(log.send(Command::ForgetObjects { ids: vec![id] }), Answer::Done);
+}
+
+#[test]
+fn what_is_not_an_object_of_the_wal_that_is_recovered_is_not_committed_as_one() {
+    let (mut log, number) = with_wal_to_recover();
+    let not_leased = |commit: &Commit| Refusal::NotLeased { id: commit.objects[0].id };
+    // Of another epoch; below the trim point; beyond the cut; beside something else; without a recovery.
+    let other = Commit { epoch: NodeEpoch(1), ..adopting(2, 100, number) };
+    let below = Commit { lsn: Lsn(101), ..adopting(1, 99, number) };
+    let beyond = Commit { lsn: Lsn(101), ..adopting(1, 101, number) };
+    let mut beside = adopting(1, 100, number);
+    beside.objects.push(CommitObject { ranges: Vec::new(), ..beside.objects[0].clone() });
+    for commit in [other, below, beyond, beside] {
+        assert_eq!(log.refused(Command::Commit(commit.clone())), not_leased(&commit));
+    }
+    let own = Commit { recovery: None, ..adopting(1, 100, number) };
+    assert_eq!(log.refused(Command::Commit(own)), Refusal::Fenced);
+    // Where the WAL is a ring, or the cluster of an older level, there are none.
+    let mut older = with_wal_to_recover();
+    older.0.image.feature_level = FeatureLevel(1);
+    let commit = adopting(1, 100, older.1);
+    assert_eq!(older.0.refused(Command::Commit(commit.clone())), not_leased(&commit));
+    let mut of_ring = Log::with_topic();
+    of_ring.send(committed(1, vec![object(1, &[range(1, 0, 5)])]));
+    let Answer::Registered { recoveries, .. } = of_ring.restart(ring(0)) else { panic!("it shows its ring") };
+    let commit = adopting(1, 100, recoveries[0].number);
+    assert_eq!(of_ring.refused(Command::Commit(commit.clone())), not_leased(&commit));
 }
 
 #[test]
