@@ -12,6 +12,7 @@ mod cpu;
 mod disk;
 mod machines;
 mod null_world;
+mod object_wal;
 mod options;
 mod produce;
 mod reads;
@@ -19,7 +20,7 @@ mod report;
 mod stats;
 mod workdir;
 
-pub use options::{Against, BrokerOptions, CoreOptions, DiskOptions, ReadsOptions, parse};
+pub use options::{Against, BrokerOptions, CoreOptions, DiskOptions, ObjectWalOptions, ReadsOptions, parse};
 
 use crate::failure::Failure;
 use std::fmt;
@@ -45,6 +46,8 @@ pub enum Subject {
     Broker(BrokerOptions),
     /// Consumers that are behind, of a broker whose object store is far away.
     Reads(ReadsOptions),
+    /// A broker whose WAL is in an object store that is far away.
+    ObjectWal(ObjectWalOptions),
     /// The core's machines, on one thread and without input or output.
     Core(CoreOptions),
 }
@@ -69,6 +72,7 @@ impl Bench {
             Subject::Disk(options) => disk::run(options)?,
             Subject::Broker(options) => broker::run(options)?,
             Subject::Reads(options) => reads::run(options)?,
+            Subject::ObjectWal(options) => object_wal::run(options)?,
             Subject::Core(options) => machines::run(options)?,
         };
         Ok(match self.form {

@@ -35,6 +35,13 @@ karst bench reads
   --delay-ms MS           what each request to the store takes besides [50]
   --mebibytes MIB         how much there is to consume [256]
 
+karst bench object-wal
+  A broker whose WAL is in an object store that takes long for each request: how long a produce takes, beside the store's
+  own puts; of records that come after a pause, of others, which are gathered, and of batches that fill objects.
+  --data-dir DIR          where a broker is started for this run [.]
+  --delay-ms MS           what each request to the store takes besides [50]
+  --record-size BYTES     of each record's value [1024]
+
 karst bench core
   The machines of the core on one thread, as in a broker but without socket, disk and store, which are done at once:
   processor time per batch, from request bytes to answer bytes, and which machine takes it.
@@ -94,6 +101,19 @@ pub struct ReadsOptions {
     pub bytes: u64,
 }
 
+/// What is measured of a broker whose WAL is in the object store.
+#[derive(Clone, Debug)]
+pub struct ObjectWalOptions {
+    /// Where files are made.
+    pub dir: PathBuf,
+    /// Length of each measurement.
+    pub during: Duration,
+    /// What each request to the store takes besides.
+    pub delay: Duration,
+    /// Bytes of each record's value.
+    pub record: usize,
+}
+
 /// What is measured of the core.
 #[derive(Clone, Debug)]
 pub struct CoreOptions {
@@ -127,10 +147,11 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Bench, UsageEr
         "broker" => &["--data-dir", "--connect", "--connections", "--record-size"],
         "core" => &["--record-size"],
         "reads" => &["--data-dir", "--delay-ms", "--mebibytes"],
+        "object-wal" => &["--data-dir", "--delay-ms", "--record-size"],
         "--help" | "-h" => return Ok(explain()),
         _ => {
             return Err(UsageError(format!(
-                "there is no benchmark {subject:?}: there are disk, broker, reads and core"
+                "there is no benchmark {subject:?}: there are disk, broker, reads, object-wal and core"
             )));
         }
     };
@@ -171,6 +192,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Bench, UsageEr
         "disk" => Subject::Disk(DiskOptions { dir, during }),
         "broker" => Subject::Broker(BrokerOptions { against, dir, during, record, connections }),
         "reads" => Subject::Reads(ReadsOptions { dir, during, delay, bytes }),
+        "object-wal" => Subject::ObjectWal(ObjectWalOptions { dir, during, delay, record }),
         _ => Subject::Core(CoreOptions { during, record }),
     };
     Ok(Bench { subject, form })
@@ -209,6 +231,12 @@ mod tests {
         match read("reads --delay-ms 7 --mebibytes 3").expect("legal").subject {
             Subject::Reads(options) => {
                 assert_eq!((options.delay, options.bytes), (Duration::from_millis(7), 3 << 20));
+            }
+            other => panic!("{other:?}"),
+        }
+        match read("object-wal --delay-ms 7 --record-size 9").expect("legal").subject {
+            Subject::ObjectWal(options) => {
+                assert_eq!((options.delay, options.record), (Duration::from_millis(7), 9));
             }
             other => panic!("{other:?}"),
         }

@@ -1,7 +1,6 @@
 //! Producers.
 
 use super::batch;
-use super::disk::{self, RawDisk};
 use super::stats::Latencies;
 use crate::client::{Client, Frame, check};
 use crate::failure::Failure;
@@ -47,24 +46,23 @@ pub(super) fn frame(topic: &TopicName, partition: i32, records: Vec<u8>) -> Resu
     Frame::new(VERSION, &request)
 }
 
-/// One record at a time, and in turns with that a write of 4 KiB to the disk. Returns the latencies of both.
+/// One record at a time, and in turns with that something else, which says how long it took. Returns the latencies of both.
 pub(super) fn one_by_one(
     address: &str,
     topic: &TopicName,
     record: usize,
-    disk: &RawDisk,
+    mut beside: impl FnMut() -> Result<Duration, Failure>,
     during: Duration,
 ) -> Result<(Latencies, Latencies), Failure> {
     let mut client = Client::connect(address)?;
     let mut frame = frame(topic, 0, batch::single(record))?;
-    let data = disk::content(disk::SMALLEST);
-    let (mut produced, mut written) = (Latencies::default(), Latencies::default());
+    let (mut produced, mut took) = (Latencies::default(), Latencies::default());
     // What happens only once, such as growing a buffer, is over after some rounds.
     let warm = Instant::now();
     while warm.elapsed() < during / 10 {
         client.send(&mut frame)?;
         base_offset(&client.receive_for(&frame)?)?;
-        disk.write(&data)?;
+        beside()?;
     }
     let begun = Instant::now();
     while begun.elapsed() < during {
@@ -73,9 +71,9 @@ pub(super) fn one_by_one(
         let response = client.receive_for(&frame)?;
         produced.add(sent.elapsed());
         base_offset(&response)?;
-        written.add(disk.write(&data)?);
+        took.add(beside()?);
     }
-    Ok((produced, written))
+    Ok((produced, took))
 }
 
 /// Large batches, pipelined, into one partition.

@@ -2,7 +2,7 @@
 
 use super::child::Broker;
 use super::consume::{self, Range};
-use super::disk::RawDisk;
+use super::disk::{self, RawDisk};
 use super::produce::{self, Enough};
 use super::report::{Report, Unit};
 use super::stats::{Latencies, megabytes};
@@ -118,11 +118,15 @@ impl Bench<'_> {
     }
 
     /// What producers notice of those who are behind.
-    fn neighbours(&self, disk: &RawDisk, bytes: u64, report: &mut Report) -> Result<(), Failure> {
+    fn neighbours(&self, raw: &RawDisk, bytes: u64, report: &mut Report) -> Result<(), Failure> {
         let during = self.options.during;
         let watched = self.start("16MiB", self.options.delay)?;
         let address = watched.broker.address();
-        let produce = || produce::one_by_one(address, &self.probes, RECORD, disk, during).map(|(produced, _)| produced);
+        let data = disk::content(disk::SMALLEST);
+        let produce = || {
+            let write = || raw.write(&data);
+            produce::one_by_one(address, &self.probes, RECORD, write, during).map(|(produced, _)| produced)
+        };
         progress("a producer by itself");
         let alone = produce()?;
         progress("a producer beside consumers that are behind");
