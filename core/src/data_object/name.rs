@@ -1,7 +1,7 @@
 //! Names of data objects, and the numbers of those that were born as objects of a WAL.
 //!
-//! Most are written under a number that was leased for it, and named after that. An object of a WAL that a recovery commits as
-//! it is stays where it is; its number says where that is:
+//! Most are written under a number that was leased for it, and named after that. An object of a WAL that a recovery
+//! commits as it is stays where it is; its number says where that is:
 //!
 //! ```text
 //!   63  62       51  50          32  31            0
@@ -9,8 +9,8 @@
 //!  | 1 | node      | node epoch    | SEQ            |     leased numbers have a 0 in front: they count from 1
 //!  +---+-----------+---------------+----------------+
 //! ```
-//! So one number stands for one name and one content here as well, and whoever knows the number knows the name. A WAL object
-//! beyond these bounds has no number; it is never committed as it is.
+//! So one number stands for one name and one content here as well, and whoever knows the number knows the name. A WAL
+//! object beyond these bounds has no number; it is never committed as it is.
 
 use crate::id::{Lsn, NodeEpoch, NodeId, ObjectId};
 use crate::store::Key;
@@ -30,13 +30,13 @@ const SEQ_BITS: u32 = 32;
 pub fn id_in_wal(node: NodeId, epoch: NodeEpoch, seq: Lsn) -> Option<ObjectId> {
     let node = u64::from(node.0);
     let fits = node >> NODE_BITS == 0 && epoch.0 >> EPOCH_BITS == 0 && seq.0 >> SEQ_BITS == 0;
-    fits.then(|| ObjectId(BORN_IN_WAL | node << (EPOCH_BITS + SEQ_BITS) | epoch.0 << SEQ_BITS | seq.0))
+    fits.then_some(ObjectId(BORN_IN_WAL | (node << (EPOCH_BITS + SEQ_BITS)) | (epoch.0 << SEQ_BITS) | seq.0))
 }
 
 /// Of whose WAL that object is, and which, if it was born in one.
 #[must_use]
 pub fn place_in_wal(id: ObjectId) -> Option<(NodeId, NodeEpoch, Lsn)> {
-    let part = |from: u32, bits: u32| id.0 >> from & ((1 << bits) - 1);
+    let part = |from: u32, bits: u32| (id.0 >> from) & ((1 << bits) - 1);
     (id.0 & BORN_IN_WAL != 0).then(|| {
         let node = u32::try_from(part(EPOCH_BITS + SEQ_BITS, NODE_BITS)).expect("these are few bits");
         (NodeId(node), NodeEpoch(part(SEQ_BITS, EPOCH_BITS)), Lsn(part(0, SEQ_BITS)))

@@ -125,7 +125,7 @@ struct Puts {
 impl Puts {
     fn open(dir: &Path, delay: Duration) -> Result<Self, Failure> {
         std::fs::create_dir_all(dir)?;
-        let near = Directory::open(dir).map_err(|error| Failure::new(error))?;
+        let near = Directory::open(dir).map_err(Failure::new)?;
         Ok(Self { store: Distant::new(near, delay), names: 0 })
     }
 

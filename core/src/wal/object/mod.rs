@@ -17,8 +17,11 @@
 //! - *The trim point is not in here* but in the metadata. A deleted object can't be told from one that never was, so a
 //!   recovery must know where to begin; and a fenced life can't move it any more.
 //! - *Every delete follows a durable entry*: of objects below the trim point its commit, and of all but the seal of a life
-//!   that is over the end of its recovery. The life itself deletes the former, the node's janitor all others, which it
-//!   lists; nothing here ever lists.
+//!   that is over, and what became data, the end of its recovery. The life itself deletes the former, the node's janitor all
+//!   others, which it lists; nothing here ever lists.
+//! - *An object may become data as it is.* It has the layout of a [data object](crate::data_object), so a recovery tells of a
+//!   large one without reading its records, and its commit is all that it takes. From then on it is the metadata's: whoever
+//!   deletes what is left of a life asks that first.
 //! - *Few objects.* There are never more than a bound: before it is reached a cut is asked for, at it nothing is put.
 
 mod batch;

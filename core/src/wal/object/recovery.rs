@@ -6,14 +6,15 @@
 //!    |<----- reading, in parts ------>|
 //!                                     seal: whoever puts the first object here decides what is here
 //! ```
-//! Objects are read upwards from the trim point, a few ahead. Of each its beginning is read first: a small one is whole by that,
-//! and its records are told with those of its neighbours; a large one [may become data](format::peek) as it is, and is told
-//! by itself, without its records. A part ends before it, so what is told is in order.
-//! A read that is throttled, or of which nobody knows what it
-//! came to, is repeated, and never taken for a missing object. Where one is missing, the log ends: but its writer may be
-//! alive, or a put of it on its way. So a *seal* is put there, on the condition that nothing is there; the writer can then
-//! not complete the log beyond it any more, hence it acknowledges nothing beyond it. If something was faster, that is
-//! read: records belong to the log, and a seal of an earlier recovery is as good as one's own.
+//! Objects are read upwards from the trim point, a few ahead. Of each its beginning is read first: a small one is whole by
+//! that, and its records are told with those of its neighbours; a large one [may become data](format::peek) as it is, and
+//! is told by itself, without its records. A part ends before it, so what is told is in order.
+//!
+//! A read that is throttled, or of which nobody knows what it came to, is repeated, and never taken for a missing object.
+//! Where one is missing, the log ends: but its writer may be alive, or a put of it on its way. So a *seal* is put there, on
+//! the condition that nothing is there; the writer can then not complete the log beyond it any more, hence it acknowledges
+//! nothing beyond it. If something was faster, that is read: records belong to the log, and a seal of an earlier recovery
+//! is as good as one's own.
 
 use super::format::{self, Content};
 use super::rules::Rules;
