@@ -279,16 +279,17 @@ def through_storms(kind):
             phase("503s", 1.5)
             server.calm()
             time.sleep(0.5)
-        server.storm(store__timeout=60_000, store__cut_off=60_000, store__server_error=60_000, store__conflict=100_000,
+        server.storm(store__timeout=60_000, store__cut_off=60_000, store__server_error=60_000, store__conflict=250_000,
                      store__done_despite_error=500_000, store__late=500_000, store__truncate=100_000, store__page=3)
         phase("unknown outcomes", moments.uniform(2, 4))
         broker.kill()
         server.storm(store__timeout=5_000, store__cut_off=20_000, store__server_error=20_000, store__throttle=20_000,
-                     store__done_despite_error=500_000, store__late=500_000, store__truncate=200_000)
+                     store__conflict=100_000, store__done_despite_error=500_000, store__late=500_000,
+                     store__truncate=200_000)
         took = start_again(broker, kind)
         phase(f"killed, up again after {took:.1f} s in a lesser storm", 2)
         server.storm(store__latency__low=30_000, store__latency__high=200_000, store__latency__tail=50_000,
-                     store__truncate=300_000)
+                     store__conflict=100_000, store__truncate=300_000)
         phase("slow requests", 3)
         server.storm(f"at 0 outage lasts={int(OPTIONS.outage * 1e6)}", store__done_despite_error=500_000,
                      store__late=500_000)
